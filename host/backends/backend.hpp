@@ -1,0 +1,53 @@
+// What the engine knows of a backend: one virtual call per batch.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "host/batch.hpp"
+#include "host/status.hpp"
+
+namespace warpkem::host {
+
+struct BackendInfo {
+  std::string name;                 // as in the registry
+  std::string detail;               // device or instruction set
+  std::size_t preferred_count = 1;  // below this many items another backend is likely to finish sooner
+};
+
+// How a batch ended. `ok` says that the backend has no more to do for it, not that every item is good: see statuses. In
+// every case no later write of the backend reaches the batch's memory.
+struct Outcome {
+  Status status = Status::ok;
+  const char* text = "";  // of an error; valid during the call
+};
+
+struct Completion {
+  void (*call)(void* context, const Outcome& outcome) noexcept = nullptr;
+  void* context = nullptr;
+};
+
+// A backend's own expanded form of a prepared set; destroying it wipes it.
+class KeyForm {
+ public:
+  virtual ~KeyForm() = default;
+  virtual std::size_t bytes_per_key() const noexcept = 0;
+};
+
+// One instance per device or CPU pool. Thread-safe.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual const BackendInfo& info() const noexcept = 0;
+
+  // Expands `batch.count` keys; the batch is prepare_ek or prepare_dk with ek or dk and statuses. Blocks. Throws Error.
+  virtual std::unique_ptr<KeyForm> prepare(const Batch& batch) = 0;
+
+  // Takes the batch and calls `done` exactly once, from any thread, after the last write: also before submit returns.
+  // An error means that items still `pending` were not done: try the next backend.
+  virtual void submit(const Batch& batch, Completion done) noexcept = 0;
+};
+
+}  // namespace warpkem::host

@@ -1,0 +1,28 @@
+// The seam between an instruction set and the engine: what portable, avx2 and avx512 each provide. Plain data and plain
+// functions, for some of them are compiled with flags that others must not meet.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "host/batch.hpp"
+
+namespace warpkem::host {
+
+struct CpuKernels {
+  const char* name;
+  std::size_t lanes;  // items that are worked on side by side: chunks of a batch are multiples of it
+
+  // Bytes of scratch memory that `run` needs for any batch of this algorithm: 64-byte aligned, one per running thread.
+  std::size_t (*workspace_bytes)(std::uint32_t algorithm) noexcept;
+
+  // Bytes of one key's expanded form, a multiple of 64.
+  std::size_t (*ek_form_bytes)(std::uint32_t algorithm) noexcept;
+  std::size_t (*dk_form_bytes)(std::uint32_t algorithm) noexcept;
+
+  // Does the whole batch on the calling thread, as batch.hpp says. Uses at most 8 KiB of stack, allocates nothing, and
+  // leaves no secret in the workspace nor on the stack.
+  void (*run)(const Batch& batch, std::uint8_t* workspace) noexcept;
+};
+
+}  // namespace warpkem::host

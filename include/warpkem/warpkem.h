@@ -1,0 +1,311 @@
+/*
+ * WarpKEM: ML-KEM (FIPS 203) for batches. The C ABI, C99.
+ *
+ * A call works on `count` items at once: item i of an array lies at data + i * stride. Calls block until every item is
+ * done, are safe from any number of threads on one engine, borrow their arrays until they return, and never print,
+ * throw or abort. Sizes of records are in bytes, see warpkem_size(); there is no terminator and no header anywhere.
+ *
+ * Of the items of a call, one that is bad fails alone: its outputs are zero, its status says why, the call returns
+ * WARPKEM_ITEM_FAILED, and all others are complete. A ciphertext is never bad: decapsulation rejects implicitly.
+ */
+#ifndef WARPKEM_WARPKEM_H
+#define WARPKEM_WARPKEM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "version.h"
+
+#if defined(WARPKEM_STATIC)
+#define WARPKEM_API
+#elif defined(__GNUC__)
+#define WARPKEM_API __attribute__((visibility("default")))
+#else
+#define WARPKEM_API
+#endif
+
+#if defined(__GNUC__)
+#define WARPKEM_MUST_CHECK __attribute__((warn_unused_result))
+#else
+#define WARPKEM_MUST_CHECK
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- names and numbers, fixed for ever ---------------------------------------------------------------------------- */
+
+typedef uint32_t warpkem_algorithm;
+#define WARPKEM_ML_KEM_512 1u  /* FIPS 203 Table 2; later algorithms (hybrids) get the numbers that follow */
+#define WARPKEM_ML_KEM_768 2u
+#define WARPKEM_ML_KEM_1024 3u
+
+typedef uint32_t warpkem_status; /* always below 256 */
+#define WARPKEM_OK 0u
+#define WARPKEM_INVALID_ARGUMENT 1u  /* the call was wrong; nothing was written */
+#define WARPKEM_ITEM_FAILED 2u       /* of a call: at least one item failed, see `statuses` and `failed` */
+#define WARPKEM_INVALID_EK 3u        /* of an item: a coefficient of ek is not below q (FIPS 203, 7.2) */
+#define WARPKEM_INVALID_DK 4u        /* of an item: the hash of ek inside dk is wrong (FIPS 203, 7.3) */
+#define WARPKEM_UNSUPPORTED 5u       /* unknown algorithm, backend or format, or not in this build */
+#define WARPKEM_OUT_OF_MEMORY 6u
+#define WARPKEM_RNG_FAILED 7u
+#define WARPKEM_BACKEND_FAILED 8u    /* no backend could do it */
+#define WARPKEM_INVALID_KEY_INDEX 9u /* of an item: index beyond the prepared keys */
+#define WARPKEM_FORKED 10u           /* the engine was inherited through fork */
+
+/* How a decapsulation key is encoded. */
+#define WARPKEM_DK_EXPANDED 0u /* FIPS 203's dk: dk_PKE || ek || H(ek) || z */
+#define WARPKEM_DK_SEED 1u     /* d || z, 64 bytes */
+
+/* What warpkem_size() is asked for. */
+#define WARPKEM_SIZE_EK 1u
+#define WARPKEM_SIZE_DK 2u /* expanded */
+#define WARPKEM_SIZE_DK_SEED 3u
+#define WARPKEM_SIZE_C 4u
+#define WARPKEM_SIZE_K 5u
+#define WARPKEM_SIZE_SEED 6u /* what keygen_derand takes: d || z */
+#define WARPKEM_SIZE_M 7u    /* what encaps_derand takes: m */
+
+/* An input or output array: item i at data + i * stride; stride 0: packed. `bytes` is the size of the whole array and
+ * reaches at least to the last item's end. Bytes between the records are never read and never written. */
+typedef struct {
+  const uint8_t *data;
+  size_t bytes;
+  size_t stride;
+} warpkem_in;
+typedef struct {
+  uint8_t *data;
+  size_t bytes;
+  size_t stride;
+} warpkem_out;
+
+typedef struct warpkem_engine warpkem_engine;
+typedef struct warpkem_keys warpkem_keys;
+
+/* ---- engine ------------------------------------------------------------------------------------------------------- */
+
+/* Fills `out` with `bytes` random bytes, 0 for success; called from any thread, possibly from several at once. */
+typedef int (*warpkem_random_fn)(void *context, uint8_t *out, size_t bytes);
+
+#define WARPKEM_THREADS_AUTO 0xffffffffu /* as many as the process may use cores */
+
+#define WARPKEM_NO_FAIL_OVER 1u /* options.flags: work that a backend loses is answered BACKEND_FAILED, not redone */
+#define WARPKEM_PIN_THREADS 2u  /* options.flags: each of the engine's threads stays on one core */
+
+/* Options of an engine. Every field 0 is its default; start from WARPKEM_OPTIONS_DEFAULT, which also asks for threads.
+ * struct_size is sizeof(warpkem_options), or 0 for defaults throughout. Members beyond a shorter struct are default;
+ * bytes of a longer one that this version does not know must be zero, else INVALID_ARGUMENT. Strings are copied. */
+typedef struct {
+  size_t struct_size;
+  const char *backend;      /* NULL or "auto": the best there is, or what WARPKEM_BACKEND names (not for setuid
+                               programs); else that one by name ("cuda", "avx512", "avx2", "portable"), which must be
+                               usable now */
+  uint32_t threads;         /* how many threads of the CPU a call may use, the caller's own among them; 0: the engine
+                               has none of its own; WARPKEM_THREADS_AUTO. They start at first use. */
+  uint32_t flags;           /* WARPKEM_NO_FAIL_OVER | WARPKEM_PIN_THREADS */
+  warpkem_random_fn random; /* NULL: OpenSSL's private DRBG, or getrandom where built without OpenSSL */
+  void *random_context;
+  const char *policy;       /* NULL: every algorithm; "CNSA-2.0": ML-KEM-1024 alone; or algorithm names with commas.
+                               What it does not allow answers UNSUPPORTED. */
+} warpkem_options;
+#define WARPKEM_OPTIONS_DEFAULT {sizeof(warpkem_options), NULL, WARPKEM_THREADS_AUTO, 0, NULL, NULL, NULL}
+
+/// Makes an engine; NULL options: WARPKEM_OPTIONS_DEFAULT. Several may live in one process; they share nothing.
+/// @return OK; UNSUPPORTED if the backend or the policy is unknown or the backend cannot be used here;
+///         INVALID_ARGUMENT; OUT_OF_MEMORY. *engine is NULL unless OK.
+WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_engine_new(const warpkem_options *options, warpkem_engine **engine);
+
+/// Frees an engine; NULL is allowed. No call may be under way on it; prepared keys keep what they need of it alive. In a
+/// forked child an inherited engine can only be freed: its threads are left alone, and every other call answers FORKED.
+WARPKEM_API void warpkem_engine_free(warpkem_engine *engine);
+
+/* ---- the operations ----------------------------------------------------------------------------------------------- */
+
+/// Generates `count` key pairs. ML-KEM.KeyGen, FIPS 203 Algorithm 19.
+///
+/// @param dk_format WARPKEM_DK_EXPANDED or WARPKEM_DK_SEED: what is written to `dk`
+/// @param ek, dk    out: `count` records each, of warpkem_size() bytes; arrays may interleave (equal strides), but an
+///                  output shares no byte with any other array
+/// @param statuses  out: one byte per item, or NULL
+/// @param failed    out: how many items failed, or NULL
+/// @return OK; ITEM_FAILED; INVALID_ARGUMENT, UNSUPPORTED, FORKED: nothing was written; RNG_FAILED, OUT_OF_MEMORY,
+///         BACKEND_FAILED: every output record is zero
+WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_keygen(warpkem_engine *engine, warpkem_algorithm algorithm,
+                                                             uint32_t dk_format, size_t count, warpkem_out ek,
+                                                             warpkem_out dk, uint8_t *statuses, size_t *failed);
+
+/// The same from given seeds d || z. ML-KEM.KeyGen_internal, FIPS 203 Algorithm 16. A seed is as secret as dk.
+WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_keygen_derand(warpkem_engine *engine, warpkem_algorithm algorithm,
+                                                                    uint32_t dk_format, size_t count, warpkem_in seeds,
+                                                                    warpkem_out ek, warpkem_out dk, uint8_t *statuses,
+                                                                    size_t *failed);
+
+/// Encapsulates to each of `count` keys. ML-KEM.Encaps, FIPS 203 Algorithm 20, with the modulus check of Section 7.2: an
+/// ek that fails it has status INVALID_EK. Returns as warpkem_keygen().
+WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_encaps(warpkem_engine *engine, warpkem_algorithm algorithm,
+                                                             size_t count, warpkem_in ek, warpkem_out c, warpkem_out K,
+                                                             uint8_t *statuses, size_t *failed);
+
+/// The same with given randomness m, 32 bytes an item. ML-KEM.Encaps_internal, FIPS 203 Algorithm 17. An m must be
+/// random, secret and used once: this is for tests and for callers that bring a generator of their own.
+WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_encaps_derand(warpkem_engine *engine, warpkem_algorithm algorithm,
+                                                                    size_t count, warpkem_in ek, warpkem_in m,
+                                                                    warpkem_out c, warpkem_out K, uint8_t *statuses,
+                                                                    size_t *failed);
+
+/// Decapsulates `count` ciphertexts, each with its own dk. ML-KEM.Decaps, FIPS 203 Algorithm 21, with the hash check of
+/// Section 7.3 for expanded keys: a dk that fails it has status INVALID_DK. A wrong ciphertext yields J(z || c), silently.
+/// Returns as warpkem_keygen().
+WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_decaps(warpkem_engine *engine, warpkem_algorithm algorithm,
+                                                             uint32_t dk_format, size_t count, warpkem_in dk, warpkem_in c,
+                                                             warpkem_out K, uint8_t *statuses, size_t *failed);
+
+/// The checks alone: modulus check of ek (FIPS 203, 7.2), hash check of an expanded dk (7.3).
+WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_check_ek(warpkem_engine *engine, warpkem_algorithm algorithm,
+                                                               size_t count, warpkem_in ek, uint8_t *statuses,
+                                                               size_t *failed);
+WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_check_dk(warpkem_engine *engine, warpkem_algorithm algorithm,
+                                                               size_t count, warpkem_in dk, uint8_t *statuses,
+                                                               size_t *failed);
+
+/* ---- prepared keys ------------------------------------------------------------------------------------------------ */
+
+/// Parses, checks and expands `count` keys once (A, t, s, H(ek)), so that later calls need not. The set is immutable,
+/// may be used from any thread and by every backend of its engine, holds a copy of the encoded keys, and keeps its engine
+/// alive. Its memory is wiped when the last reference goes.
+///
+/// @param keys out: the set, with one reference; made also when some keys are bad (ITEM_FAILED): items that use a bad
+///             key fail with that key's status. NULL after any other error.
+WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_prepare_ek(warpkem_engine *engine, warpkem_algorithm algorithm,
+                                                                 size_t count, warpkem_in ek, uint8_t *statuses,
+                                                                 size_t *failed, warpkem_keys **keys);
+WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_prepare_dk(warpkem_engine *engine, warpkem_algorithm algorithm,
+                                                                 uint32_t dk_format, size_t count, warpkem_in dk,
+                                                                 uint8_t *statuses, size_t *failed, warpkem_keys **keys);
+
+/// One more reference, one less. NULL is allowed. Thread-safe. A call under way holds a reference of its own.
+WARPKEM_API void warpkem_keys_retain(warpkem_keys *keys);
+WARPKEM_API void warpkem_keys_release(warpkem_keys *keys);
+
+/// How many keys are in the set, and the bytes of memory that each takes (its encoding and its expanded form).
+WARPKEM_API size_t warpkem_keys_count(const warpkem_keys *keys);
+WARPKEM_API size_t warpkem_keys_bytes_per_key(const warpkem_keys *keys);
+
+/// As warpkem_encaps(), item i with key index[i]; index NULL: key 0 for all. An index beyond the set fails that item with
+/// INVALID_KEY_INDEX. `keys` must be encapsulation keys of this engine, else INVALID_ARGUMENT.
+WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_encaps_prepared(warpkem_engine *engine, warpkem_keys *keys,
+                                                                      const uint32_t *index, size_t count, warpkem_out c,
+                                                                      warpkem_out K, uint8_t *statuses, size_t *failed);
+WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_encaps_prepared_derand(warpkem_engine *engine, warpkem_keys *keys,
+                                                                             const uint32_t *index, size_t count,
+                                                                             warpkem_in m, warpkem_out c, warpkem_out K,
+                                                                             uint8_t *statuses, size_t *failed);
+
+/// As warpkem_decaps(), item i with key index[i] of a set of decapsulation keys.
+WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_decaps_prepared(warpkem_engine *engine, warpkem_keys *keys,
+                                                                      const uint32_t *index, size_t count, warpkem_in c,
+                                                                      warpkem_out K, uint8_t *statuses, size_t *failed);
+
+/* ---- the descriptor: what every call above becomes ---------------------------------------------------------------- */
+
+#define WARPKEM_OP_KEYGEN 1u
+#define WARPKEM_OP_ENCAPS 2u
+#define WARPKEM_OP_DECAPS 3u
+#define WARPKEM_OP_CHECK_EK 4u
+#define WARPKEM_OP_CHECK_DK 5u
+
+#define WARPKEM_DERAND 1u /* batch.flags: seeds (keygen) or m (encaps) are given */
+
+/* Either base and stride, or a table of `count` pointers to records (then data is NULL, bytes and stride are 0). The
+ * table itself is borrowed like the records; records of an output table share no byte with any other record. */
+typedef struct {
+  const uint8_t *data;
+  size_t bytes;
+  size_t stride;
+  const uint8_t *const *table;
+} warpkem_source;
+typedef struct {
+  uint8_t *data;
+  size_t bytes;
+  size_t stride;
+  uint8_t *const *table;
+} warpkem_target;
+
+#define WARPKEM_MAX_BACKENDS 16u
+
+/* One batch of one operation. Arrays that the operation does not use are all zero, else INVALID_ARGUMENT. */
+typedef struct {
+  size_t struct_size; /* sizeof(warpkem_batch); a longer struct with unknown non-zero bytes is refused */
+  uint32_t operation; /* WARPKEM_OP_* */
+  warpkem_algorithm algorithm;
+  uint32_t dk_format; /* keygen, decaps without `keys`; else 0 */
+  uint32_t flags;     /* WARPKEM_DERAND */
+  size_t count;
+  warpkem_source seeds; /* keygen, with WARPKEM_DERAND only */
+  warpkem_source m;     /* encaps, with WARPKEM_DERAND only */
+  warpkem_source ek;    /* encaps without `keys`; check_ek */
+  warpkem_source dk;    /* decaps without `keys`; check_dk */
+  warpkem_source c;     /* decaps */
+  warpkem_target ek_out; /* keygen */
+  warpkem_target dk_out; /* keygen */
+  warpkem_target c_out;  /* encaps */
+  warpkem_target K_out;  /* encaps, decaps */
+  warpkem_keys *keys;    /* a prepared set in place of ek or dk, or NULL; its algorithm is `algorithm` */
+  const uint32_t *index; /* `count` indices into the set; NULL: key 0 for all */
+  uint8_t *statuses;     /* out: one byte per item, or NULL. Undefined while the call runs. */
+  size_t *failed;        /* out: how many items failed, or NULL */
+  uint64_t *items_by_backend; /* out: NULL, or WARPKEM_MAX_BACKENDS counts: items done by the backend of that index, see
+                                 warpkem_engine_backend() */
+  void *user_data;       /* not looked at by blocking calls */
+} warpkem_batch;
+
+/// Runs the batch that `batch` describes and blocks until it is done. Every named call is a thin wrapper over this.
+WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_run(warpkem_engine *engine, const warpkem_batch *batch);
+
+/* ---- queries ------------------------------------------------------------------------------------------------------ */
+
+typedef struct {
+  size_t struct_size;  /* in: sizeof(warpkem_backend_info) */
+  const char *name;    /* lives as long as the library */
+  const char *detail;  /* of an available one: device or instruction set; else why not. Lives as long as the engine. */
+  uint32_t available;  /* 1: this engine may use it; 0: not */
+  uint32_t preferred;  /* 1: the engine's first choice */
+  uint64_t items;      /* items that it has completed for this engine */
+} warpkem_backend_info;
+
+/// Describes the engine's backend number `index`, best first. INVALID_ARGUMENT if there is none: count up from 0 to list.
+WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_engine_backend(warpkem_engine *engine, size_t index,
+                                                                     warpkem_backend_info *info);
+
+/// Known-answer test of the named backend of this engine (NULL: of all that it may use): the accumulated test of 100
+/// iterations for every parameter set, with keys expanded, as seeds and prepared. OK, or BACKEND_FAILED with the reason in
+/// warpkem_last_error(); UNSUPPORTED for a backend that the engine may not use.
+WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_selftest(warpkem_engine *engine, const char *backend);
+
+/// Bytes of one record (WARPKEM_SIZE_*); 0: no such algorithm or thing.
+WARPKEM_API size_t warpkem_size(warpkem_algorithm algorithm, uint32_t what);
+
+/// By name ("ML-KEM-768"), alias ("MLKEM768") or dotted OID, ASCII case ignored; 0: unknown.
+WARPKEM_API warpkem_algorithm warpkem_algorithm_by_name(const char *name);
+WARPKEM_API const char *warpkem_algorithm_name(warpkem_algorithm algorithm); /* NULL: unknown */
+WARPKEM_API const char *warpkem_algorithm_oid(warpkem_algorithm algorithm);  /* NULL: unknown */
+
+/// "WARPKEM_OK" and so on; "WARPKEM_UNKNOWN_STATUS" for other numbers. Never NULL.
+WARPKEM_API const char *warpkem_status_name(warpkem_status status);
+
+/// The text of this thread's last failed call, which names argument, item and rule; "" if none failed. Never NULL; valid
+/// until this thread's next call.
+WARPKEM_API const char *warpkem_last_error(void);
+
+/// The library's version, as WARPKEM_VERSION_STRING was when it was built.
+WARPKEM_API const char *warpkem_version(void);
+
+/// The features of this CPU that matter here, separated by spaces ("avx2 bmi2 avx512f"). Never NULL.
+WARPKEM_API const char *warpkem_cpu_features(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
