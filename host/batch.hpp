@@ -91,7 +91,7 @@ WARPKEM_LEAF Batch slice(Batch b, std::size_t first, std::size_t count) noexcept
   if (b.operation == Operation::prepare_ek || b.operation == Operation::prepare_dk) {
     if (b.forms.data != nullptr) b.forms.data += first * b.forms.stride;
   }
-  b.statuses += first;
+  if (b.statuses != nullptr) b.statuses += first;
   b.count = count;
   return b;
 }

@@ -1,0 +1,249 @@
+#include "host/api/arguments.hpp"
+
+#include <string.h>
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "host/engine.hpp"
+#include "host/key_set.hpp"
+
+namespace warpkem::host {
+
+namespace {
+
+[[noreturn]] void refuse(const std::string& text) { throw Error(Status::invalid_argument, text); }
+
+// One array of a call, whatever its type: what the overlap rules need to know.
+struct Extent {
+  const char* name;
+  std::uintptr_t begin;
+  std::size_t record, stride, count;
+  bool is_output;
+  const std::uint8_t* const* table;  // then begin and stride mean nothing
+
+  std::uintptr_t end() const noexcept { return begin + (count - 1) * stride + record; }
+};
+
+class Extents {
+ public:
+  void add(const Extent& e) {
+    extents_[size_++] = e;
+    any_table_ = any_table_ || e.table != nullptr;
+  }
+
+  void check() const {
+    for (std::size_t i = 0; i < size_; ++i) {
+      for (std::size_t j = 0; j < i; ++j) {
+        const Extent &a = extents_[i], &b = extents_[j];
+        if ((a.is_output || b.is_output) && a.table == nullptr && b.table == nullptr && overlap(a, b)) {
+          refuse(std::string(a.name) + " overlaps " + b.name);
+        }
+      }
+    }
+    if (any_table_) check_records();
+  }
+
+ private:
+  // An output may share its byte range with another array only with equal strides and records that share no byte.
+  static bool overlap(const Extent& a, const Extent& b) noexcept {
+    if (a.begin >= b.end() || b.begin >= a.end()) return false;
+    if (a.stride != b.stride) return true;
+    const std::size_t stride = a.stride;
+    // Where b's records begin, counted from the last begin of one of a's.
+    const std::size_t offset =
+        b.begin >= a.begin ? (b.begin - a.begin) % stride : (stride - (a.begin - b.begin) % stride) % stride;
+    return offset < a.record || offset + b.record > stride;
+  }
+
+  // The records of a table may lie anywhere: in order of address, an output ends before the next record begins.
+  void check_records() const {
+    struct Record {
+      std::uintptr_t begin, end;
+      const Extent* of;
+      std::size_t item;
+    };
+    std::vector<Record> records;
+    for (std::size_t e = 0; e < size_; ++e) {
+      const Extent& extent = extents_[e];
+      if (extent.table == nullptr && extent.stride == extent.record) {
+        records.push_back({extent.begin, extent.end(), &extent, 0});
+        continue;
+      }
+      for (std::size_t i = 0; i < extent.count; ++i) {
+        const std::uintptr_t begin = extent.table != nullptr ? reinterpret_cast<std::uintptr_t>(extent.table[i])
+                                                             : extent.begin + i * extent.stride;
+        records.push_back({begin, begin + extent.record, &extent, i});
+      }
+    }
+    std::ranges::sort(records, {}, &Record::begin);
+    // Inputs may overlap one another, so an input is held against the furthest output, and an output against all.
+    const Record* furthest = nullptr;
+    const Record* furthest_output = nullptr;
+    for (const Record& r : records) {
+      const Record* const other = r.of->is_output ? furthest : furthest_output;
+      if (other != nullptr && other->end > r.begin) {
+        refuse(std::string(r.of->name) + " of item " + std::to_string(r.item) + " overlaps " + other->of->name +
+               " of item " + std::to_string(other->item));
+      }
+      if (furthest == nullptr || r.end > furthest->end) furthest = &r;
+      if (r.of->is_output && (furthest_output == nullptr || r.end > furthest_output->end)) furthest_output = &r;
+    }
+  }
+
+  std::array<Extent, 16> extents_;
+  std::size_t size_ = 0;
+  bool any_table_ = false;
+};
+
+// Checks one array of a batch and translates it.
+template <class To, class From>
+To checked_array(const char* name, const From& from, std::size_t record, std::size_t count, Extents& extents) {
+  constexpr bool is_output = std::is_same_v<To, Out>;
+  if (from.table != nullptr) {
+    if (from.data != nullptr || from.bytes != 0 || from.stride != 0) {
+      refuse(std::string(name) + ": either a table of pointers or data, bytes and stride, not both");
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+      if (from.table[i] == nullptr) refuse(std::string(name) + " of item " + std::to_string(i) + " is NULL");
+      if (reinterpret_cast<std::uintptr_t>(from.table[i]) > UINTPTR_MAX - record) {
+        refuse(std::string(name) + " of item " + std::to_string(i) + " reaches past the end of memory");
+      }
+    }
+    extents.add({name, 0, record, 0, count, is_output, from.table});
+    return {nullptr, 0, from.table};
+  }
+  if (from.data == nullptr) refuse(std::string(name) + " is NULL");
+  const std::size_t stride = from.stride != 0 ? from.stride : record;
+  if (stride < record) {
+    refuse(std::string(name) + ": a stride of " + std::to_string(stride) + " bytes is below the record's " +
+           std::to_string(record));
+  }
+  std::size_t end;
+  const auto begin = reinterpret_cast<std::uintptr_t>(from.data);
+  if (__builtin_mul_overflow(count - 1, stride, &end) || __builtin_add_overflow(end, record, &end) ||
+      end > UINTPTR_MAX - begin) {
+    refuse(std::string(name) + ": " + std::to_string(count) + " items " + std::to_string(stride) +
+           " bytes apart overflow");
+  }
+  if (from.bytes < end) {
+    refuse(std::string(name) + ": " + std::to_string(from.bytes) + " bytes given, but item " +
+           std::to_string(count - 1) + " ends at byte " + std::to_string(end));
+  }
+  extents.add({name, begin, record, stride, count, is_output, nullptr});
+  return {from.data, stride, nullptr};
+}
+
+void add_plain(Extents& extents, const char* name, const void* data, std::size_t bytes, bool is_output) {
+  if (data == nullptr) return;
+  extents.add({name, reinterpret_cast<std::uintptr_t>(data), bytes, bytes, 1, is_output, nullptr});
+}
+
+template <class Array>
+void refuse_unless(bool wanted, const char* name, const Array& a) {
+  const bool given = a.data != nullptr || a.table != nullptr || a.bytes != 0 || a.stride != 0;
+  if (given && !wanted) refuse(std::string(name) + " does not belong to this call");
+}
+
+}  // namespace
+
+Batch checked_batch(const Engine& engine, const warpkem_batch& arguments, Operation operation) {
+  const Algorithm* const algorithm = find_algorithm(arguments.algorithm);
+  if (algorithm == nullptr) {
+    throw Error(Status::unsupported, "algorithm " + std::to_string(arguments.algorithm) + " is unknown");
+  }
+  if (!engine.allows(arguments.algorithm)) {
+    throw Error(Status::unsupported, std::string("the engine's policy does not allow ") + algorithm->name);
+  }
+  if (arguments.dk_format > WARPKEM_DK_SEED) {
+    throw Error(Status::unsupported, "dk_format " + std::to_string(arguments.dk_format) + " is unknown");
+  }
+  if ((arguments.flags & ~WARPKEM_DERAND) != 0) refuse("flags: unknown bits in " + std::to_string(arguments.flags));
+
+  const bool derand = (arguments.flags & WARPKEM_DERAND) != 0;
+  const bool keygen = operation == Operation::keygen, encaps = operation == Operation::encaps,
+             decaps = operation == Operation::decaps;
+  const bool prepared = arguments.keys != nullptr;
+  const bool takes_dk = operation == Operation::check_dk || operation == Operation::prepare_dk || (decaps && !prepared);
+  const bool takes_ek = operation == Operation::check_ek || operation == Operation::prepare_ek || (encaps && !prepared);
+  const bool takes_format = keygen || operation == Operation::prepare_dk || (decaps && !prepared);
+
+  if (derand && !keygen && !encaps) refuse("WARPKEM_DERAND is for keygen and encaps");
+  if (!takes_format && arguments.dk_format != 0) refuse("dk_format does not belong to this operation");
+  if (prepared && !encaps && !decaps) refuse("keys do not belong to this operation");
+  if (!prepared && arguments.index != nullptr) refuse("index is given without keys");
+  refuse_unless(keygen && derand, "seeds", arguments.seeds);
+  refuse_unless(encaps && derand, "m", arguments.m);
+  refuse_unless(takes_ek, "ek", arguments.ek);
+  refuse_unless(takes_dk, "dk", arguments.dk);
+  refuse_unless(decaps, "c", arguments.c);
+  refuse_unless(keygen, "ek_out", arguments.ek_out);
+  refuse_unless(keygen, "dk_out", arguments.dk_out);
+  refuse_unless(encaps, "c_out", arguments.c_out);
+  refuse_unless(encaps || decaps, "K_out", arguments.K_out);
+
+  Batch batch;
+  batch.operation = operation;
+  batch.algorithm = arguments.algorithm;
+  batch.dk_format = static_cast<DkFormat>(arguments.dk_format);
+  batch.count = arguments.count;
+  if (prepared) {
+    KeySet* const keys = reinterpret_cast<KeySet*>(arguments.keys);
+    if (keys->engine() != &engine) refuse("keys were prepared by another engine");
+    if (keys->algorithm() != arguments.algorithm) refuse("keys are of another algorithm");
+    if (keys->kind() != (encaps ? KeyKind::ek : KeyKind::dk)) {
+      refuse(encaps ? "keys are decapsulation keys; encaps needs encapsulation keys"
+                    : "keys are encapsulation keys; decaps needs decapsulation keys");
+    }
+    batch.keys = keys;
+    batch.index = arguments.index;
+  }
+  if (batch.count == 0) return batch;
+
+  Extents extents;
+  const auto in = [&](const char* name, const warpkem_source& from, std::size_t record) {
+    return checked_array<In>(name, from, record, batch.count, extents);
+  };
+  const auto out = [&](const char* name, const warpkem_target& to, std::size_t record) {
+    return checked_array<Out>(name, to, record, batch.count, extents);
+  };
+  const std::size_t dk_bytes = batch.dk_format == DkFormat::seed ? algorithm->dk_seed_bytes : algorithm->dk_bytes;
+  if (keygen && derand) batch.seeds = in("seeds", arguments.seeds, algorithm->seed_bytes);
+  if (encaps && derand) batch.m = in("m", arguments.m, algorithm->m_bytes);
+  if (takes_ek) batch.ek = in("ek", arguments.ek, algorithm->ek_bytes);
+  if (takes_dk) batch.dk = in("dk", arguments.dk, dk_bytes);
+  if (decaps) batch.c = in("c", arguments.c, algorithm->c_bytes);
+  if (keygen) batch.ek_out = out("ek", arguments.ek_out, algorithm->ek_bytes);
+  if (keygen) batch.dk_out = out("dk", arguments.dk_out, dk_bytes);
+  if (encaps) batch.c_out = out("c", arguments.c_out, algorithm->c_bytes);
+  if (encaps || decaps) batch.K_out = out("K", arguments.K_out, algorithm->K_bytes);
+  if (batch.count > SIZE_MAX / sizeof(std::uint32_t)) refuse("count overflows");
+  add_plain(extents, "index", batch.index, batch.count * sizeof(std::uint32_t), false);
+  add_plain(extents, "statuses", arguments.statuses, batch.count, true);
+  add_plain(extents, "failed", arguments.failed, sizeof(std::size_t), true);
+  add_plain(extents, "items_by_backend", arguments.items_by_backend, WARPKEM_MAX_BACKENDS * sizeof(std::uint64_t),
+            true);
+  extents.check();
+  batch.statuses = arguments.statuses;
+  return batch;
+}
+
+void copy_struct(void* known, std::size_t known_bytes, const void* given, const char* name) {
+  std::size_t given_bytes;
+  memcpy(&given_bytes, given, sizeof given_bytes);
+  if (given_bytes < sizeof given_bytes) {
+    refuse(std::string(name) + ".struct_size of " + std::to_string(given_bytes) + " is too small");
+  }
+  const auto* const bytes = static_cast<const std::uint8_t*>(given);
+  for (std::size_t i = known_bytes; i < given_bytes; ++i) {
+    if (bytes[i] != 0) {
+      refuse(std::string(name) + ": byte " + std::to_string(i) + " is set, which this version does not know");
+    }
+  }
+  memcpy(known, given, std::min(known_bytes, given_bytes));
+}
+
+}  // namespace warpkem::host

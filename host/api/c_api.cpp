@@ -1,0 +1,437 @@
+// The C ABI over the engine: translates, catches, keeps the text of the thread's last failed call. No logic.
+#include <stdlib.h>
+#include <string.h>
+
+#include <exception>
+#include <memory>
+#include <new>
+#include <string>
+#include <string_view>
+
+#include "host/algorithms.hpp"
+#include "host/api/arguments.hpp"
+#include "host/engine.hpp"
+#include "host/key_set.hpp"
+#include "warpkem/warpkem.h"
+
+struct warpkem_engine {
+  std::shared_ptr<warpkem::host::Engine> engine;
+};
+
+namespace {
+
+using namespace warpkem::host;
+
+static_assert(WARPKEM_MAX_BACKENDS == Engine::max_backends);
+
+thread_local std::string last_error;
+
+warpkem_status fail(Status status, const char* text) noexcept {
+  try {
+    last_error = text;
+  } catch (const std::bad_alloc&) {
+    last_error.clear();
+  }
+  return static_cast<warpkem_status>(status);
+}
+
+// Runs `body`, which returns a status, and turns what it throws into one.
+template <class Body>
+warpkem_status guarded(Body body) noexcept {
+  try {
+    return body();
+  } catch (const Error& error) {
+    return fail(error.status(), error.what());
+  } catch (const std::bad_alloc&) {
+    return fail(Status::out_of_memory, "out of memory");
+  } catch (const std::exception& error) {
+    return fail(Status::backend_failed, error.what());
+  }
+}
+
+Engine& usable(warpkem_engine* engine) {
+  if (engine == nullptr) throw Error(Status::invalid_argument, "engine is NULL");
+  if (engine->engine->forked()) throw Error(Status::forked, "the engine was inherited through fork: make a new one");
+  return *engine->engine;
+}
+
+warpkem_status finish(const CallResult& result, size_t* failed) noexcept {
+  if (failed != nullptr) *failed = result.failed;
+  return result.status == Status::ok ? WARPKEM_OK : fail(result.status, result.text.c_str());
+}
+
+// A call on nothing succeeds whatever its pointers are, the engine's included.
+bool is_empty(const warpkem_engine* engine, const warpkem_batch& batch) noexcept {
+  if (engine != nullptr || batch.count != 0) return false;
+  if (batch.failed != nullptr) *batch.failed = 0;
+  return true;
+}
+
+warpkem_status run(warpkem_engine* engine, const warpkem_batch& arguments) noexcept {
+  return guarded([&] {
+    if (is_empty(engine, arguments)) return WARPKEM_OK;
+    Engine& e = usable(engine);
+    const Batch batch = checked_batch(e, arguments, static_cast<Operation>(arguments.operation));
+    if (arguments.items_by_backend != nullptr) {
+      memset(arguments.items_by_backend, 0, WARPKEM_MAX_BACKENDS * sizeof *arguments.items_by_backend);
+    }
+    return finish(batch.count != 0 ? e.run(batch, arguments.items_by_backend) : CallResult{}, arguments.failed);
+  });
+}
+
+warpkem_status prepare(warpkem_engine* engine, const warpkem_batch& arguments, Operation operation,
+                       warpkem_keys** keys) noexcept {
+  return guarded([&] {
+    if (keys != nullptr) *keys = nullptr;
+    if (is_empty(engine, arguments)) return WARPKEM_OK;
+    Engine& e = usable(engine);
+    const Batch batch = checked_batch(e, arguments, operation);
+    if (keys == nullptr) {
+      if (batch.count != 0) throw Error(Status::invalid_argument, "keys is NULL");
+      return finish({}, arguments.failed);
+    }
+    KeySet* set = nullptr;
+    const CallResult result = e.prepare(batch, set);
+    *keys = reinterpret_cast<warpkem_keys*>(set);
+    return finish(result, arguments.failed);
+  });
+}
+
+warpkem_batch describe(uint32_t operation, warpkem_algorithm algorithm, size_t count, uint8_t* statuses,
+                       size_t* failed) {
+  warpkem_batch batch{};
+  batch.struct_size = sizeof batch;
+  batch.operation = operation;
+  batch.algorithm = algorithm;
+  batch.count = count;
+  batch.statuses = statuses;
+  batch.failed = failed;
+  return batch;
+}
+
+warpkem_source source(const warpkem_in& in) { return {in.data, in.bytes, in.stride, nullptr}; }
+warpkem_target target(const warpkem_out& out) { return {out.data, out.bytes, out.stride, nullptr}; }
+
+// A prepared set names its own algorithm.
+warpkem_batch describe_prepared(uint32_t operation, warpkem_keys* keys, const uint32_t* index, size_t count,
+                                uint8_t* statuses, size_t* failed) {
+  warpkem_batch batch =
+      describe(operation, keys != nullptr ? reinterpret_cast<KeySet*>(keys)->algorithm() : 0, count, statuses, failed);
+  batch.keys = keys;
+  batch.index = keys != nullptr ? index : nullptr;
+  return batch;
+}
+
+warpkem_status run_prepared(warpkem_engine* engine, const warpkem_batch& batch) noexcept {
+  if (batch.keys != nullptr) return run(engine, batch);
+  return guarded([&] {
+    if (engine != nullptr) usable(engine);
+    if (batch.count != 0) throw Error(Status::invalid_argument, engine == nullptr ? "engine is NULL" : "keys is NULL");
+    return finish({}, batch.failed);
+  });
+}
+
+// "CNSA-2.0" or algorithm names with commas.
+std::bitset<max_algorithms> parse_policy(std::string_view policy) {
+  std::bitset<max_algorithms> allowed;
+  if (equal_ignoring_case(policy, "CNSA-2.0")) return allowed.set(WARPKEM_ML_KEM_1024);
+  for (std::string_view rest = policy;;) {
+    const std::size_t comma = rest.find(',');
+    const std::string_view name = rest.substr(0, comma);
+    const Algorithm* const algorithm = find_algorithm(name);
+    if (algorithm == nullptr) {
+      throw Error(Status::unsupported, "policy \"" + std::string(policy) + "\": \"" + std::string(name) +
+                                           "\" is neither a policy (CNSA-2.0) nor an algorithm");
+    }
+    allowed.set(algorithm->id);
+    if (comma == std::string_view::npos) return allowed;
+    rest.remove_prefix(comma + 1);
+  }
+}
+
+EngineOptions parse_options(const warpkem_options* given) {
+  warpkem_options options = WARPKEM_OPTIONS_DEFAULT;
+  if (given != nullptr && given->struct_size != 0) copy_struct(&options, sizeof options, given, "options");
+  if ((options.flags & ~(WARPKEM_NO_FAIL_OVER | WARPKEM_PIN_THREADS)) != 0) {
+    throw Error(Status::invalid_argument, "options.flags: unknown bits in " + std::to_string(options.flags));
+  }
+  constexpr uint32_t most_threads = 4096;
+  if (options.threads != WARPKEM_THREADS_AUTO && options.threads > most_threads) {
+    throw Error(Status::invalid_argument, "options.threads: " + std::to_string(options.threads) + " is more than " +
+                                              std::to_string(most_threads));
+  }
+  EngineOptions parsed;
+  const char* backend = options.backend;
+  if (backend == nullptr || std::string_view(backend) == "auto") backend = secure_getenv("WARPKEM_BACKEND");
+  if (backend != nullptr && std::string_view(backend) != "auto") parsed.backend = backend;
+  if (options.threads != WARPKEM_THREADS_AUTO) parsed.threads = options.threads;
+  parsed.fail_over = (options.flags & WARPKEM_NO_FAIL_OVER) == 0;
+  parsed.pin_threads = (options.flags & WARPKEM_PIN_THREADS) != 0;
+  parsed.random = options.random;
+  parsed.random_context = options.random_context;
+  if (options.policy != nullptr) parsed.allowed = parse_policy(options.policy);
+  return parsed;
+}
+
+}  // namespace
+
+extern "C" {
+
+warpkem_status warpkem_engine_new(const warpkem_options* options, warpkem_engine** engine) {
+  return guarded([&] {
+    if (engine == nullptr) throw Error(Status::invalid_argument, "engine is NULL");
+    *engine = nullptr;
+    auto made = std::make_unique<warpkem_engine>();
+    made->engine = std::make_shared<Engine>(parse_options(options));
+    *engine = made.release();
+    return WARPKEM_OK;
+  });
+}
+
+void warpkem_engine_free(warpkem_engine* engine) { delete engine; }
+
+warpkem_status warpkem_keygen(warpkem_engine* engine, warpkem_algorithm algorithm, uint32_t dk_format, size_t count,
+                              warpkem_out ek, warpkem_out dk, uint8_t* statuses, size_t* failed) {
+  warpkem_batch batch = describe(WARPKEM_OP_KEYGEN, algorithm, count, statuses, failed);
+  batch.dk_format = dk_format;
+  batch.ek_out = target(ek);
+  batch.dk_out = target(dk);
+  return run(engine, batch);
+}
+
+warpkem_status warpkem_keygen_derand(warpkem_engine* engine, warpkem_algorithm algorithm, uint32_t dk_format,
+                                     size_t count, warpkem_in seeds, warpkem_out ek, warpkem_out dk, uint8_t* statuses,
+                                     size_t* failed) {
+  warpkem_batch batch = describe(WARPKEM_OP_KEYGEN, algorithm, count, statuses, failed);
+  batch.dk_format = dk_format;
+  batch.flags = WARPKEM_DERAND;
+  batch.seeds = source(seeds);
+  batch.ek_out = target(ek);
+  batch.dk_out = target(dk);
+  return run(engine, batch);
+}
+
+warpkem_status warpkem_encaps(warpkem_engine* engine, warpkem_algorithm algorithm, size_t count, warpkem_in ek,
+                              warpkem_out c, warpkem_out K, uint8_t* statuses, size_t* failed) {
+  warpkem_batch batch = describe(WARPKEM_OP_ENCAPS, algorithm, count, statuses, failed);
+  batch.ek = source(ek);
+  batch.c_out = target(c);
+  batch.K_out = target(K);
+  return run(engine, batch);
+}
+
+warpkem_status warpkem_encaps_derand(warpkem_engine* engine, warpkem_algorithm algorithm, size_t count, warpkem_in ek,
+                                     warpkem_in m, warpkem_out c, warpkem_out K, uint8_t* statuses, size_t* failed) {
+  warpkem_batch batch = describe(WARPKEM_OP_ENCAPS, algorithm, count, statuses, failed);
+  batch.flags = WARPKEM_DERAND;
+  batch.ek = source(ek);
+  batch.m = source(m);
+  batch.c_out = target(c);
+  batch.K_out = target(K);
+  return run(engine, batch);
+}
+
+warpkem_status warpkem_decaps(warpkem_engine* engine, warpkem_algorithm algorithm, uint32_t dk_format, size_t count,
+                              warpkem_in dk, warpkem_in c, warpkem_out K, uint8_t* statuses, size_t* failed) {
+  warpkem_batch batch = describe(WARPKEM_OP_DECAPS, algorithm, count, statuses, failed);
+  batch.dk_format = dk_format;
+  batch.dk = source(dk);
+  batch.c = source(c);
+  batch.K_out = target(K);
+  return run(engine, batch);
+}
+
+warpkem_status warpkem_check_ek(warpkem_engine* engine, warpkem_algorithm algorithm, size_t count, warpkem_in ek,
+                                uint8_t* statuses, size_t* failed) {
+  warpkem_batch batch = describe(WARPKEM_OP_CHECK_EK, algorithm, count, statuses, failed);
+  batch.ek = source(ek);
+  return run(engine, batch);
+}
+
+warpkem_status warpkem_check_dk(warpkem_engine* engine, warpkem_algorithm algorithm, size_t count, warpkem_in dk,
+                                uint8_t* statuses, size_t* failed) {
+  warpkem_batch batch = describe(WARPKEM_OP_CHECK_DK, algorithm, count, statuses, failed);
+  batch.dk = source(dk);
+  return run(engine, batch);
+}
+
+warpkem_status warpkem_prepare_ek(warpkem_engine* engine, warpkem_algorithm algorithm, size_t count, warpkem_in ek,
+                                  uint8_t* statuses, size_t* failed, warpkem_keys** keys) {
+  warpkem_batch batch = describe(0, algorithm, count, statuses, failed);
+  batch.ek = source(ek);
+  return prepare(engine, batch, Operation::prepare_ek, keys);
+}
+
+warpkem_status warpkem_prepare_dk(warpkem_engine* engine, warpkem_algorithm algorithm, uint32_t dk_format, size_t count,
+                                  warpkem_in dk, uint8_t* statuses, size_t* failed, warpkem_keys** keys) {
+  warpkem_batch batch = describe(0, algorithm, count, statuses, failed);
+  batch.dk_format = dk_format;
+  batch.dk = source(dk);
+  return prepare(engine, batch, Operation::prepare_dk, keys);
+}
+
+void warpkem_keys_retain(warpkem_keys* keys) {
+  if (keys != nullptr) reinterpret_cast<KeySet*>(keys)->retain();
+}
+
+void warpkem_keys_release(warpkem_keys* keys) {
+  if (keys != nullptr) reinterpret_cast<KeySet*>(keys)->release();
+}
+
+size_t warpkem_keys_count(const warpkem_keys* keys) {
+  return keys != nullptr ? reinterpret_cast<const KeySet*>(keys)->count() : 0;
+}
+
+size_t warpkem_keys_bytes_per_key(const warpkem_keys* keys) {
+  return keys != nullptr ? reinterpret_cast<const KeySet*>(keys)->bytes_per_key() : 0;
+}
+
+warpkem_status warpkem_encaps_prepared(warpkem_engine* engine, warpkem_keys* keys, const uint32_t* index, size_t count,
+                                       warpkem_out c, warpkem_out K, uint8_t* statuses, size_t* failed) {
+  warpkem_batch batch = describe_prepared(WARPKEM_OP_ENCAPS, keys, index, count, statuses, failed);
+  batch.c_out = target(c);
+  batch.K_out = target(K);
+  return run_prepared(engine, batch);
+}
+
+warpkem_status warpkem_encaps_prepared_derand(warpkem_engine* engine, warpkem_keys* keys, const uint32_t* index,
+                                              size_t count, warpkem_in m, warpkem_out c, warpkem_out K,
+                                              uint8_t* statuses, size_t* failed) {
+  warpkem_batch batch = describe_prepared(WARPKEM_OP_ENCAPS, keys, index, count, statuses, failed);
+  batch.flags = WARPKEM_DERAND;
+  batch.m = source(m);
+  batch.c_out = target(c);
+  batch.K_out = target(K);
+  return run_prepared(engine, batch);
+}
+
+warpkem_status warpkem_decaps_prepared(warpkem_engine* engine, warpkem_keys* keys, const uint32_t* index, size_t count,
+                                       warpkem_in c, warpkem_out K, uint8_t* statuses, size_t* failed) {
+  warpkem_batch batch = describe_prepared(WARPKEM_OP_DECAPS, keys, index, count, statuses, failed);
+  batch.c = source(c);
+  batch.K_out = target(K);
+  return run_prepared(engine, batch);
+}
+
+warpkem_status warpkem_run(warpkem_engine* engine, const warpkem_batch* given) {
+  return guarded([&] {
+    if (given == nullptr) throw Error(Status::invalid_argument, "batch is NULL");
+    warpkem_batch batch{};
+    copy_struct(&batch, sizeof batch, given, "batch");
+    if (batch.operation < WARPKEM_OP_KEYGEN || batch.operation > WARPKEM_OP_CHECK_DK) {
+      throw Error(Status::unsupported, "operation " + std::to_string(batch.operation) + " is unknown");
+    }
+    return run(engine, batch);
+  });
+}
+
+warpkem_status warpkem_engine_backend(warpkem_engine* engine, size_t index, warpkem_backend_info* info) {
+  return guarded([&] {
+    Engine& e = usable(engine);
+    if (info == nullptr) throw Error(Status::invalid_argument, "info is NULL");
+    if (info->struct_size < sizeof(warpkem_backend_info)) {
+      throw Error(Status::invalid_argument,
+                  "info.struct_size of " + std::to_string(info->struct_size) + " is too small");
+    }
+    if (index >= e.slots().size()) {
+      throw Error(Status::invalid_argument, "index: there are " + std::to_string(e.slots().size()) + " backends");
+    }
+    const Engine::Slot& slot = e.slots()[index];
+    info->name = slot.entry->name;
+    info->detail = slot.detail.c_str();
+    info->available = slot.backend != nullptr;
+    info->preferred = &slot == e.preferred();
+    info->items = slot.items.load(std::memory_order_relaxed);
+    return WARPKEM_OK;
+  });
+}
+
+warpkem_status warpkem_selftest(warpkem_engine* engine, const char* backend) {
+  return guarded([&] {
+    usable(engine).selftest(backend != nullptr ? backend : "");
+    return WARPKEM_OK;
+  });
+}
+
+size_t warpkem_size(warpkem_algorithm algorithm, uint32_t what) {
+  const Algorithm* const a = find_algorithm(algorithm);
+  if (a == nullptr) return 0;
+  switch (what) {
+    case WARPKEM_SIZE_EK:
+      return a->ek_bytes;
+    case WARPKEM_SIZE_DK:
+      return a->dk_bytes;
+    case WARPKEM_SIZE_DK_SEED:
+      return a->dk_seed_bytes;
+    case WARPKEM_SIZE_C:
+      return a->c_bytes;
+    case WARPKEM_SIZE_K:
+      return a->K_bytes;
+    case WARPKEM_SIZE_SEED:
+      return a->seed_bytes;
+    case WARPKEM_SIZE_M:
+      return a->m_bytes;
+    default:
+      return 0;
+  }
+}
+
+warpkem_algorithm warpkem_algorithm_by_name(const char* name) {
+  const Algorithm* const a = name != nullptr ? find_algorithm(std::string_view(name)) : nullptr;
+  return a != nullptr ? a->id : 0;
+}
+
+const char* warpkem_algorithm_name(warpkem_algorithm algorithm) {
+  const Algorithm* const a = find_algorithm(algorithm);
+  return a != nullptr ? a->name : nullptr;
+}
+
+const char* warpkem_algorithm_oid(warpkem_algorithm algorithm) {
+  const Algorithm* const a = find_algorithm(algorithm);
+  return a != nullptr ? a->oid : nullptr;
+}
+
+const char* warpkem_status_name(warpkem_status status) {
+  static constexpr const char* names[] = {"WARPKEM_OK",
+                                          "WARPKEM_INVALID_ARGUMENT",
+                                          "WARPKEM_ITEM_FAILED",
+                                          "WARPKEM_INVALID_EK",
+                                          "WARPKEM_INVALID_DK",
+                                          "WARPKEM_UNSUPPORTED",
+                                          "WARPKEM_OUT_OF_MEMORY",
+                                          "WARPKEM_RNG_FAILED",
+                                          "WARPKEM_BACKEND_FAILED",
+                                          "WARPKEM_INVALID_KEY_INDEX",
+                                          "WARPKEM_FORKED"};
+  return status < sizeof names / sizeof *names ? names[status] : "WARPKEM_UNKNOWN_STATUS";
+}
+
+const char* warpkem_last_error(void) { return last_error.c_str(); }
+
+const char* warpkem_version(void) { return WARPKEM_VERSION_STRING; }
+
+const char* warpkem_cpu_features(void) {
+  static const std::string features = [] {
+    std::string text;
+#if defined(__x86_64__)
+    const auto add = [&text](int has, const char* name) {
+      if (has == 0) return;
+      if (!text.empty()) text += ' ';
+      text += name;
+    };
+    add(__builtin_cpu_supports("sse4.1"), "sse4.1");
+    add(__builtin_cpu_supports("avx2"), "avx2");
+    add(__builtin_cpu_supports("bmi2"), "bmi2");
+    add(__builtin_cpu_supports("avx512f"), "avx512f");
+    add(__builtin_cpu_supports("avx512bw"), "avx512bw");
+    add(__builtin_cpu_supports("avx512dq"), "avx512dq");
+    add(__builtin_cpu_supports("avx512vl"), "avx512vl");
+    add(__builtin_cpu_supports("avx512vbmi"), "avx512vbmi");
+    add(__builtin_cpu_supports("avx512vbmi2"), "avx512vbmi2");
+#endif
+    return text;
+  }();
+  return features.c_str();
+}
+
+}  // extern "C"

@@ -1,0 +1,104 @@
+#include "host/backends/cpu_backend.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <new>
+
+#include "host/algorithms.hpp"
+#include "host/key_set.hpp"
+
+namespace warpkem::host {
+
+namespace {
+
+struct CpuKeyForm final : KeyForm {
+  CpuKeyForm(std::size_t count, std::size_t stride) : memory(count * stride), forms{memory.data(), stride} {}
+  std::size_t bytes_per_key() const noexcept override { return forms.stride; }
+
+  SecureBuffer memory;
+  Forms forms;
+};
+
+std::size_t largest_workspace(const CpuKernels& kernels) noexcept {
+  std::size_t bytes = 0;
+  for (std::uint32_t id = 1; id < max_algorithms; ++id) {
+    if (find_algorithm(id) != nullptr) bytes = std::max(bytes, kernels.workspace_bytes(id));
+  }
+  return bytes;
+}
+
+}  // namespace
+
+CpuBackend::CpuBackend(const CpuKernels& kernels, WorkerPool& pool, std::string detail)
+    : kernels_(kernels),
+      pool_(pool),
+      info_{kernels.name, std::move(detail), 1},
+      workspace_bytes_(largest_workspace(kernels)) {}
+
+CpuBackend::Workspace::Workspace(CpuBackend& backend) : backend_(backend) {
+  {
+    const std::scoped_lock lock(backend_.mutex_);
+    if (!backend_.idle_workspaces_.empty()) {
+      buffer_ = std::move(backend_.idle_workspaces_.back());
+      backend_.idle_workspaces_.pop_back();
+      return;
+    }
+  }
+  buffer_ = SecureBuffer(backend_.workspace_bytes_);
+}
+
+CpuBackend::Workspace::~Workspace() {
+  const std::scoped_lock lock(backend_.mutex_);
+  try {
+    backend_.idle_workspaces_.push_back(std::move(buffer_));
+  } catch (const std::bad_alloc&) {  // then it is freed
+  }
+}
+
+void CpuBackend::run(const Batch& batch) {
+  struct Shared {
+    CpuBackend& backend;
+    const Batch& batch;
+    std::atomic<bool> out_of_memory{false};
+  } shared{*this, batch};
+  // Two groups of lanes or fewer are sooner done here than handed over.
+  const std::size_t grain = batch.count <= 2 * kernels_.lanes ? batch.count : kernels_.lanes;
+  pool_.run(
+      batch.count, grain,
+      [](void* context, std::size_t first, std::size_t count) noexcept {
+        Shared& s = *static_cast<Shared*>(context);
+        try {
+          const Workspace workspace(s.backend);
+          s.backend.kernels_.run(slice(s.batch, first, count), workspace.data());
+        } catch (const std::bad_alloc&) {
+          s.out_of_memory.store(true, std::memory_order_relaxed);
+        }
+      },
+      &shared);
+  if (shared.out_of_memory.load(std::memory_order_relaxed)) throw std::bad_alloc();
+}
+
+std::unique_ptr<KeyForm> CpuBackend::prepare(const Batch& batch) {
+  const bool is_ek = batch.operation == Operation::prepare_ek;
+  const std::size_t bytes = is_ek ? kernels_.ek_form_bytes(batch.algorithm) : kernels_.dk_form_bytes(batch.algorithm);
+  auto form = std::make_unique<CpuKeyForm>(batch.count, bytes);
+  Batch with_forms = batch;
+  with_forms.forms = form->forms;
+  run(with_forms);
+  return form;
+}
+
+void CpuBackend::submit(const Batch& batch, Completion done) noexcept {
+  try {
+    Batch resolved = batch;
+    if (batch.keys != nullptr) resolved.forms = static_cast<CpuKeyForm&>(batch.keys->form(*this)).forms;
+    run(resolved);
+  } catch (const Error& error) {
+    return done.call(done.context, {error.status(), error.what()});
+  } catch (const std::exception& error) {  // std::bad_alloc
+    return done.call(done.context, {Status::out_of_memory, error.what()});
+  }
+  done.call(done.context, {});
+}
+
+}  // namespace warpkem::host

@@ -1,0 +1,318 @@
+#include "host/engine.hpp"
+
+#include <stdio.h>
+#include <string.h>
+
+#include <algorithm>
+#include <array>
+#include <condition_variable>
+#include <mutex>
+#include <new>
+
+#include "host/key_set.hpp"
+#include "host/secure.hpp"
+
+namespace warpkem::host {
+
+namespace {
+
+constexpr auto pending = static_cast<std::uint8_t>(ItemStatus::pending);
+constexpr auto ok = static_cast<std::uint8_t>(ItemStatus::ok);
+
+// Randomness of one slice at the most: bounds the memory that a call takes besides the caller's arrays.
+constexpr std::size_t slice_random_bytes = std::size_t{32} << 20;
+
+// Calls f(array, record bytes) for every output array of the batch.
+template <class F>
+void for_each_output(const Batch& b, F f) {
+  const Algorithm& a = *find_algorithm(b.algorithm);
+  if (b.ek_out.present()) f(b.ek_out, a.ek_bytes);
+  if (b.dk_out.present()) f(b.dk_out, b.dk_format == DkFormat::seed ? a.dk_seed_bytes : a.dk_bytes);
+  if (b.c_out.present()) f(b.c_out, a.c_bytes);
+  if (b.K_out.present()) f(b.K_out, a.K_bytes);
+}
+
+void zero_outputs(const Batch& batch, std::size_t item) noexcept {
+  for_each_output(batch, [item](const Out& out, std::size_t bytes) { wipe(out[item], bytes); });
+}
+
+const char* rule_of(std::uint8_t status) noexcept {
+  switch (static_cast<ItemStatus>(status)) {
+    case ItemStatus::invalid_ek:
+      return "a coefficient of ek is not below q (FIPS 203, 7.2)";
+    case ItemStatus::invalid_dk:
+      return "the hash of ek inside dk is wrong (FIPS 203, 7.3)";
+    case ItemStatus::invalid_key_index:
+      return "its key index is beyond the prepared keys";
+    default:
+      return "failed";
+  }
+}
+
+// Counts the failed items of a call and remembers the first.
+class Failures {
+ public:
+  void add(std::size_t item, std::uint8_t status) noexcept {
+    if (count_++ == 0) first_ = item, first_status_ = status;
+  }
+  // The call's result when every item has its status.
+  CallResult result(std::size_t num_items) const {
+    if (count_ == 0) return {};
+    char text[160];
+    snprintf(text, sizeof text, "item %zu: %s; %zu of %zu items failed", first_, rule_of(first_status_), count_,
+             num_items);
+    return {Status::item_failed, count_, text};
+  }
+
+ private:
+  std::size_t count_ = 0, first_ = 0;
+  std::uint8_t first_status_ = 0;
+};
+
+// The result of a call that failed as a whole; without its text if even that cannot be had.
+CallResult whole_call_failed(const std::exception& exception, std::size_t num_items) noexcept {
+  const auto* const error = dynamic_cast<const Error*>(&exception);
+  CallResult result{error != nullptr ? error->status() : Status::out_of_memory, num_items, {}};
+  try {
+    result.text = error != nullptr ? error->what() : "out of memory";
+  } catch (const std::bad_alloc&) {
+  }
+  return result;
+}
+
+// Waits for one submitted batch.
+class Waiter {
+ public:
+  Completion completion() noexcept {
+    return {[](void* context, const Outcome& outcome) noexcept { static_cast<Waiter*>(context)->finish(outcome); },
+            this};
+  }
+  void wait() {
+    std::unique_lock lock(mutex_);
+    done_.wait(lock, [this] { return finished_; });
+  }
+  Status status() const noexcept { return status_; }
+  const char* text() const noexcept { return text_; }
+
+ private:
+  void finish(const Outcome& outcome) noexcept {
+    const std::scoped_lock lock(mutex_);
+    status_ = outcome.status;
+    snprintf(text_, sizeof text_, "%s", outcome.text);
+    finished_ = true;
+    done_.notify_one();
+  }
+
+  std::mutex mutex_;
+  std::condition_variable done_;
+  bool finished_ = false;
+  Status status_ = Status::ok;
+  char text_[512];
+};
+
+// Secret bytes for one slice: on the stack while they are few, so that a batch of one allocates nothing.
+class SecretBytes {
+ public:
+  explicit SecretBytes(std::size_t bytes) : large_(bytes > sizeof small_ ? bytes : 0), bytes_(bytes) {}
+  ~SecretBytes() { wipe(small_, std::min(bytes_, sizeof small_)); }
+  SecretBytes(const SecretBytes&) = delete;
+  SecretBytes& operator=(const SecretBytes&) = delete;
+  std::uint8_t* data() noexcept { return large_ ? large_.data() : small_; }
+
+ private:
+  std::uint8_t small_[1024];
+  SecureBuffer large_;
+  std::size_t bytes_;
+};
+
+// Gives items that cannot be done their status: a bad index, a key that is bad itself.
+void refuse_bad_keys(const Batch& batch) noexcept {
+  const std::uint8_t* key_statuses = batch.keys->statuses();
+  for (std::size_t i = 0; i < batch.count; ++i) {
+    const std::size_t key = batch.key_of(i);
+    if (key >= batch.keys->count()) {
+      batch.statuses[i] = static_cast<std::uint8_t>(ItemStatus::invalid_key_index);
+    } else if (key_statuses[key] != ok) {
+      batch.statuses[i] = key_statuses[key];
+    }
+  }
+}
+
+// The next run of pending items at or after `from`; count 0 at the end.
+struct Range {
+  std::size_t first, count;
+};
+Range next_pending(const Batch& batch, std::size_t from) noexcept {
+  const std::span<const std::uint8_t> statuses(batch.statuses, batch.count);
+  const auto first = std::find(statuses.begin() + static_cast<std::ptrdiff_t>(from), statuses.end(), pending);
+  const auto last = std::find_if(first, statuses.end(), [](std::uint8_t s) { return s != pending; });
+  return {static_cast<std::size_t>(first - statuses.begin()), static_cast<std::size_t>(last - first)};
+}
+
+std::vector<const char*> table_names(std::span<const BackendEntry> table) {
+  std::vector<const char*> names;
+  for (const BackendEntry& entry : table) names.push_back(entry.name);
+  return names;
+}
+
+}  // namespace
+
+Engine::Engine(const EngineOptions& options, std::span<const BackendEntry> table)
+    : options_(options),
+      random_(options.random, options.random_context),
+      pool_(std::make_unique<WorkerPool>(options.threads, options.pin_threads)),
+      slots_(std::make_unique<Slot[]>(table.size())),
+      num_slots_(table.size()) {
+  if (num_slots_ > max_backends) throw Error(Status::unsupported, "more backends than the engine has room for");
+  const auto named = std::ranges::find(table, options.backend, &BackendEntry::name);
+  forced_ = !options.backend.empty();
+  if (forced_ && named == table.end()) {
+    std::string text = "backend \"" + options.backend + "\" is unknown; known are";
+    for (const char* name : table_names(table)) text += std::string(" ") + name;
+    throw Error(Status::unsupported, text);
+  }
+  const ProbeContext context{*pool_, fork_guard_};
+  for (std::size_t i = 0; i < num_slots_; ++i) {
+    Slot& slot = slots_[i];
+    slot.entry = &table[i];
+    const bool asked_for = forced_ && slot.entry == &*named;
+    // A device is woken only for an engine that may want it; what is on the CPU can always take over.
+    if (forced_ && !asked_for && !slot.entry->on_cpu) {
+      slot.detail = "not asked for";
+      continue;
+    }
+    ProbeResult probed = slot.entry->probe(context);
+    slot.backend = std::move(probed.backend);
+    slot.detail = slot.backend ? slot.backend->info().detail : probed.why_not;
+    if (slot.backend) {
+      order_.insert(asked_for ? order_.begin() : order_.end(), &slot);
+    } else if (asked_for) {
+      throw Error(Status::unsupported, "backend \"" + options.backend + "\" cannot be used: " + slot.detail);
+    }
+  }
+  if (order_.empty()) throw Error(Status::unsupported, "no backend can be used");
+}
+
+Engine::~Engine() {
+  if (!forked()) return;
+  // Threads, locks and devices are the parent's: they are left alone, and what they hold goes with the process.
+  for (std::size_t i = 0; i < num_slots_; ++i) static_cast<void>(slots_[i].backend.release());
+  static_cast<void>(pool_.release());
+}
+
+void Engine::dispatch(const Batch& batch, std::uint64_t* items_by_backend, std::span<Slot* const> order) {
+  std::string texts;
+  bool only_memory = true;
+  const auto try_backend = [&](Slot& slot) {
+    for (Range range = next_pending(batch, 0); range.count != 0;
+         range = next_pending(batch, range.first + range.count)) {
+      const Batch part = slice(batch, range.first, range.count);
+      Waiter waiter;
+      slot.backend->submit(part, waiter.completion());
+      waiter.wait();
+      const auto left = static_cast<std::size_t>(std::count(part.statuses, part.statuses + part.count, pending));
+      slot.items.fetch_add(part.count - left, std::memory_order_relaxed);
+      if (items_by_backend != nullptr) items_by_backend[&slot - slots_.get()] += part.count - left;
+      if (waiter.status() == Status::ok && left == 0) continue;
+      const char* const text = waiter.status() != Status::ok ? waiter.text() : "left items undone";
+      texts += (texts.empty() ? "" : "; ") + std::string(slot.entry->name) + ": " + text;
+      only_memory = only_memory && waiter.status() == Status::out_of_memory;
+      if (left != 0) return;
+    }
+  };
+  // Small batches go first to those that are quick with them, unless one backend was asked for.
+  const auto is_quick = [&](const Slot* slot) {
+    return forced_ || slot->backend->info().preferred_count <= batch.count;
+  };
+  for (const bool quick : {true, false}) {
+    for (Slot* slot : order) {
+      if (is_quick(slot) != quick) continue;
+      if (next_pending(batch, 0).count == 0) return;
+      try_backend(*slot);
+      if (!options_.fail_over && !texts.empty()) break;
+    }
+    if (!options_.fail_over && !texts.empty()) break;
+  }
+  if (next_pending(batch, 0).count == 0) return;
+  throw Error(only_memory ? Status::out_of_memory : Status::backend_failed,
+              options_.fail_over ? "no backend could do it: " + texts : texts);
+}
+
+void Engine::run_slice(Batch batch, std::uint64_t* items_by_backend) {
+  memset(batch.statuses, pending, batch.count);
+  if (batch.keys != nullptr) refuse_bad_keys(batch);
+  const Algorithm& algorithm = *find_algorithm(batch.algorithm);
+  In* const drawn = batch.operation == Operation::keygen && !batch.seeds.present() ? &batch.seeds
+                    : batch.operation == Operation::encaps && !batch.m.present()   ? &batch.m
+                                                                                   : nullptr;
+  const std::size_t record = batch.operation == Operation::keygen ? algorithm.seed_bytes : algorithm.m_bytes;
+  SecretBytes secrets(drawn != nullptr ? batch.count * record : 0);
+  if (drawn != nullptr) {
+    random_.fill(secrets.data(), batch.count * record);
+    *drawn = {secrets.data(), record, nullptr};
+  }
+  dispatch(batch, items_by_backend, order_);
+}
+
+CallResult Engine::run(Batch batch, std::uint64_t* items_by_backend) noexcept {
+  CallResult result;
+  try {
+    const KeyReference reference(batch.keys);
+    const std::size_t most = slice_random_bytes / find_algorithm(batch.algorithm)->seed_bytes;
+    std::array<std::uint8_t, 64> few_statuses;
+    const bool needs_more = batch.statuses == nullptr && batch.count > few_statuses.size();
+    std::vector<std::uint8_t> many_statuses(needs_more ? std::min(batch.count, most) : 0);
+    Failures failures;
+    for (std::size_t first = 0; first < batch.count; first += most) {
+      Batch part = slice(batch, first, std::min(most, batch.count - first));
+      if (part.statuses == nullptr) part.statuses = needs_more ? many_statuses.data() : few_statuses.data();
+      run_slice(part, items_by_backend);
+      for (std::size_t i = 0; i < part.count; ++i) {
+        if (part.statuses[i] == ok) continue;
+        zero_outputs(part, i);
+        failures.add(first + i, part.statuses[i]);
+      }
+    }
+    return failures.result(batch.count);
+  } catch (const std::exception& exception) {
+    result = whole_call_failed(exception, batch.count);
+  }
+  for (std::size_t i = 0; i < batch.count; ++i) zero_outputs(batch, i);
+  if (batch.statuses != nullptr) memset(batch.statuses, static_cast<int>(result.status), batch.count);
+  return result;
+}
+
+CallResult Engine::prepare(const Batch& batch, KeySet*& keys) noexcept {
+  keys = nullptr;
+  try {
+    const Algorithm& a = *find_algorithm(batch.algorithm);
+    const std::size_t record = batch.operation == Operation::prepare_ek ? a.ek_bytes
+                               : batch.dk_format == DkFormat::seed      ? a.dk_seed_bytes
+                                                                        : a.dk_bytes;
+    auto set = std::make_unique<KeySet>(shared_from_this(), batch, record);
+    std::string texts;
+    for (Slot* slot : order_) {
+      try {
+        if (batch.count != 0) set->form(*slot->backend);
+        texts.clear();
+        break;
+      } catch (const Error& error) {
+        texts += (texts.empty() ? "" : "; ") + std::string(slot->entry->name) + ": " + error.what();
+        if (!options_.fail_over) break;
+      }
+    }
+    if (!texts.empty()) throw Error(Status::backend_failed, texts);
+    Failures failures;
+    for (std::size_t i = 0; i < batch.count; ++i) {
+      if (batch.statuses != nullptr) batch.statuses[i] = set->statuses()[i];
+      if (set->statuses()[i] != ok) failures.add(i, set->statuses()[i]);
+    }
+    CallResult result = failures.result(batch.count);
+    keys = set.release();
+    return result;
+  } catch (const std::exception& exception) {
+    return whole_call_failed(exception, batch.count);
+  }
+}
+
+}  // namespace warpkem::host

@@ -1,0 +1,100 @@
+// The engine: owns the backends, the threads and the randomness, and takes a batch from "checked arguments" to "every
+// item has its status", over as many backends as that needs.
+#pragma once
+
+#include <atomic>
+#include <bitset>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "host/algorithms.hpp"
+#include "host/backends/backend.hpp"
+#include "host/backends/registry.hpp"
+#include "host/batch.hpp"
+#include "host/fork_guard.hpp"
+#include "host/random.hpp"
+#include "host/status.hpp"
+#include "host/worker_pool.hpp"
+
+namespace warpkem::host {
+
+class KeySet;
+
+struct EngineOptions {
+  std::string backend;  // empty: automatic
+  unsigned threads = usable_cores();
+  bool pin_threads = false;
+  bool fail_over = true;
+  RandomFunction random = nullptr;
+  void* random_context = nullptr;
+  std::bitset<max_algorithms> allowed = std::bitset<max_algorithms>().set();
+};
+
+// How a call ended, besides the statuses of its items.
+struct CallResult {
+  Status status = Status::ok;
+  std::size_t failed = 0;
+  std::string text;  // empty if ok
+};
+
+class Engine : public std::enable_shared_from_this<Engine> {
+ public:
+  static constexpr std::size_t max_backends = 16;
+
+  // A backend of the table, as this engine found it.
+  struct Slot {
+    const BackendEntry* entry = nullptr;
+    std::unique_ptr<Backend> backend;  // null: not usable, see detail
+    std::string detail;
+    std::atomic<std::uint64_t> items{0};
+  };
+
+  // Throws Error(unsupported) if the backend that is asked for is unknown or cannot be used. Tests pass tables of their
+  // own.
+  explicit Engine(const EngineOptions& options, std::span<const BackendEntry> table = backend_table());
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+  ~Engine();
+
+  bool forked() const noexcept { return fork_guard_.forked(); }
+  bool allows(std::uint32_t algorithm) const noexcept {
+    return algorithm < max_algorithms && options_.allowed[algorithm];
+  }
+  std::span<const Slot> slots() const noexcept { return {slots_.get(), num_slots_}; }
+  const Slot* preferred() const noexcept { return order_.front(); }
+  Random& random() noexcept { return random_; }
+
+  // Blocks until the batch is done; its arguments are already checked. Null statuses are allowed here; absent seeds or
+  // m are drawn. Adds to items_by_backend[slot], if given. Never throws: whatever goes wrong is in the result, and the
+  // outputs of what went wrong are zero.
+  CallResult run(Batch batch, std::uint64_t* items_by_backend = nullptr) noexcept;
+
+  // Makes a prepared set from a prepare_* batch. The set has one reference, which is the caller's; null if the call
+  // failed as a whole.
+  CallResult prepare(const Batch& batch, KeySet*& keys) noexcept;
+
+  // Known-answer test of one usable backend by name, or of all. Throws Error.
+  void selftest(std::string_view backend);
+
+ private:
+  void run_slice(Batch batch, std::uint64_t* items_by_backend);
+  // Sends the batch's pending items to the backends of `order` in turn until none is pending. Throws Error.
+  void dispatch(const Batch& batch, std::uint64_t* items_by_backend, std::span<Slot* const> order);
+  void selftest(Slot& slot);
+
+  const EngineOptions options_;
+  const ForkGuard fork_guard_;
+  Random random_;
+  std::unique_ptr<WorkerPool> pool_;
+  std::unique_ptr<Slot[]> slots_;
+  std::size_t num_slots_;
+  std::vector<Slot*> order_;  // usable ones, in the order in which they are tried
+  bool forced_ = false;       // order_ begins with the one that was asked for
+};
+
+}  // namespace warpkem::host

@@ -1,0 +1,78 @@
+// A prepared set: encoded keys, a status for each, and each backend's expanded form of them.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "host/backends/backend.hpp"
+#include "host/batch.hpp"
+#include "host/secure.hpp"
+
+namespace warpkem::host {
+
+class Engine;
+
+enum class KeyKind { ek, dk };
+
+class KeySet {
+ public:
+  // Copies the keys of `batch` (prepare_ek or prepare_dk); their statuses follow when a backend has looked at them.
+  KeySet(std::shared_ptr<Engine> engine, const Batch& batch, std::size_t record_bytes);
+  KeySet(const KeySet&) = delete;
+  KeySet& operator=(const KeySet&) = delete;
+  ~KeySet();
+
+  void retain() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+  void release() noexcept {
+    if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+  }
+
+  const Engine* engine() const noexcept { return engine_.get(); }
+  std::uint32_t algorithm() const noexcept { return encoded_batch_.algorithm; }
+  KeyKind kind() const noexcept {
+    return encoded_batch_.operation == Operation::prepare_ek ? KeyKind::ek : KeyKind::dk;
+  }
+  std::size_t count() const noexcept { return encoded_batch_.count; }
+  const std::uint8_t* statuses() const noexcept { return statuses_.data(); }
+  std::size_t bytes_per_key() const noexcept;
+
+  // The form of this backend, made now if it has none yet: when work fails over, or is sent to a second backend.
+  // Throws.
+  KeyForm& form(Backend& backend);
+
+ private:
+  std::shared_ptr<Engine> engine_;
+  SecureBuffer encoded_;
+  std::vector<std::uint8_t> statuses_;
+  Batch encoded_batch_;  // over encoded_ and statuses_
+  std::size_t record_bytes_;
+  mutable std::mutex mutex_;  // guards forms_
+  std::vector<std::pair<const Backend*, std::unique_ptr<KeyForm>>> forms_;
+  std::atomic<std::size_t> references_{1};
+};
+
+// Holds a set while work is in flight.
+class KeyReference {
+ public:
+  explicit KeyReference(KeySet* keys) noexcept : keys_(keys) {
+    if (keys_ != nullptr) keys_->retain();
+  }
+  KeyReference(KeyReference&& other) noexcept : keys_(std::exchange(other.keys_, nullptr)) {}
+  KeyReference& operator=(KeyReference&& other) noexcept {
+    std::swap(keys_, other.keys_);
+    return *this;
+  }
+  ~KeyReference() {
+    if (keys_ != nullptr) keys_->release();
+  }
+
+ private:
+  KeySet* keys_;
+};
+
+}  // namespace warpkem::host

@@ -1,0 +1,124 @@
+#include "host/worker_pool.hpp"
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <system_error>
+
+namespace warpkem::host {
+
+namespace {
+
+cpu_set_t usable_set() noexcept {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) != 0) CPU_SET(0, &set);
+  return set;
+}
+
+// Keeps signals for the application's own threads.
+class SignalsBlocked {
+ public:
+  SignalsBlocked() noexcept {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
+void pin_to_core(std::thread& thread, unsigned number) noexcept {
+  const cpu_set_t usable = usable_set();
+  number %= static_cast<unsigned>(CPU_COUNT(&usable));
+  for (unsigned core = 0; core < CPU_SETSIZE; ++core) {
+    if (!CPU_ISSET(core, &usable) || number-- != 0) continue;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(core, &one);
+    pthread_setaffinity_np(thread.native_handle(), sizeof one, &one);
+    return;
+  }
+}
+
+}  // namespace
+
+unsigned usable_cores() noexcept {
+  const cpu_set_t set = usable_set();
+  return static_cast<unsigned>(std::max(1, CPU_COUNT(&set)));
+}
+
+WorkerPool::WorkerPool(unsigned threads, bool pin) : threads_(std::max(1u, threads)), pin_(pin) {}
+
+WorkerPool::~WorkerPool() {
+  {
+    const std::scoped_lock lock(mutex_);
+    stopping_ = true;
+  }
+  work_added_.notify_all();
+  for (std::thread& worker : workers_) worker.join();
+}
+
+void WorkerPool::start_threads() {
+  started_ = true;
+  const SignalsBlocked signals_blocked;
+  workers_.reserve(threads_ - 1);
+  for (unsigned i = 1; i < threads_; ++i) {
+    try {
+      workers_.emplace_back([this] { help(); });
+    } catch (const std::system_error&) {
+      return;  // fewer threads are slower, not wrong
+    }
+    if (pin_) pin_to_core(workers_.back(), i);
+  }
+}
+
+void WorkerPool::work_on(Job& job) noexcept {
+  std::size_t first = job.next.load(std::memory_order_relaxed);
+  while (first < job.count) {
+    const std::size_t share = (job.count - first) / (2 * std::size_t{threads_});
+    const std::size_t piece = std::max(job.grain, share - share % job.grain);
+    const std::size_t end = std::min(job.count, first + piece);
+    if (!job.next.compare_exchange_weak(first, end, std::memory_order_relaxed)) continue;
+    job.work(job.context, first, end - first);
+    first = job.next.load(std::memory_order_relaxed);
+  }
+}
+
+void WorkerPool::help() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    work_added_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
+    if (jobs_.empty()) return;
+    Job& job = *jobs_.front();
+    ++job.helpers;
+    lock.unlock();
+    work_on(job);
+    lock.lock();
+    std::erase(jobs_, &job);  // nothing of it is left to take
+    if (--job.helpers == 0) helper_left_.notify_all();
+  }
+}
+
+void WorkerPool::run(std::size_t count, std::size_t grain, Work work, void* context) {
+  if (threads_ == 1 || count <= grain) return work(context, 0, count);
+  Job job{work, context, count, grain};
+  {
+    const std::scoped_lock lock(mutex_);
+    if (!started_) start_threads();
+    jobs_.push_back(&job);
+  }
+  work_added_.notify_all();
+  work_on(job);
+  std::unique_lock lock(mutex_);
+  std::erase(jobs_, &job);
+  helper_left_.wait(lock, [&job] { return job.helpers == 0; });
+}
+
+}  // namespace warpkem::host

@@ -1,0 +1,58 @@
+// The threads that CPU backends share. A call's own thread always works too, so a pool of one thread has none of its
+// own.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace warpkem::host {
+
+class WorkerPool {
+ public:
+  // `threads` is how many may work on one call, its own among them; 0 is taken as 1. They start at first use.
+  WorkerPool(unsigned threads, bool pin);
+  WorkerPool(const WorkerPool&) = delete;
+  WorkerPool& operator=(const WorkerPool&) = delete;
+  ~WorkerPool();  // joins: a forked child, where the threads are not, must not come here
+
+  unsigned threads() const noexcept { return threads_; }
+
+  // Calls work(context, first, count) for pieces of [0, count), each but the last a multiple of `grain`, from this
+  // thread and the pool's; returns when all are done. Pieces shrink towards the end, so that the threads finish
+  // together.
+  using Work = void (*)(void* context, std::size_t first, std::size_t count) noexcept;
+  void run(std::size_t count, std::size_t grain, Work work, void* context);
+
+ private:
+  struct Job {
+    Work work;
+    void* context;
+    std::size_t count;
+    std::size_t grain;
+    std::atomic<std::size_t> next{0};
+    unsigned helpers = 0;  // pool threads inside; guarded by mutex_
+  };
+
+  void start_threads();
+  void help();
+  void work_on(Job& job) noexcept;
+
+  const unsigned threads_;
+  const bool pin_;
+
+  std::mutex mutex_;
+  std::condition_variable work_added_, helper_left_;
+  std::vector<Job*> jobs_;  // those with pieces left, oldest first
+  bool stopping_ = false;
+  bool started_ = false;
+  std::vector<std::thread> workers_;
+};
+
+// How many cores this process may use.
+unsigned usable_cores() noexcept;
+
+}  // namespace warpkem::host
