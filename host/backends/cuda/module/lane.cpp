@@ -1,0 +1,431 @@
+#include "host/backends/cuda/module/lane.hpp"
+
+#include <nvtx3/nvToolsExt.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+#include <span>
+#include <thread>
+
+#include "host/backends/cuda/module/device.hpp"
+#include "host/backends/cuda/module/devices.hpp"
+#include "host/backends/cuda/module/operation.hpp"
+#include "host/secure.hpp"
+#include "kernels/launch.hpp"
+
+namespace warpkem::cuda {
+
+using host::Batch;
+using host::ItemStatus;
+using host::Status;
+
+namespace {
+
+constexpr auto pending = static_cast<std::uint8_t>(ItemStatus::pending);
+constexpr std::size_t alignment = 256;  // of every array in the slot
+
+constexpr std::size_t align_up(std::size_t bytes) noexcept { return (bytes + alignment - 1) / alignment * alignment; }
+
+class Span {  // a named stretch of the profiler's time line
+ public:
+  explicit Span(const char* name) noexcept { nvtxRangePushA(name); }
+  Span(const Span&) = delete;
+  Span& operator=(const Span&) = delete;
+  ~Span() { nvtxRangePop(); }
+};
+
+// Whether the runtime knows these bytes as page-locked host memory. A range that is so at both ends and not between
+// makes the copy fail, and the chunk is then staged.
+bool is_registered(const std::uint8_t* data, std::size_t bytes) noexcept {
+  for (const std::uint8_t* p : {data, data + bytes - 1}) {
+    cudaPointerAttributes attributes{};
+    if (cudaPointerGetAttributes(&attributes, p) != cudaSuccess) {
+      static_cast<void>(cudaGetLastError());
+      return false;
+    }
+    if (attributes.type != cudaMemoryTypeHost) return false;
+  }
+  return true;
+}
+
+bool is_prepare(host::Operation operation) noexcept {
+  return operation == host::Operation::prepare_ek || operation == host::Operation::prepare_dk;
+}
+
+// The errors that a context never recovers from.
+bool breaks_context(cudaError_t code) noexcept {
+  switch (code) {
+    case cudaErrorIllegalAddress:
+    case cudaErrorLaunchTimeout:
+    case cudaErrorAssert:
+    case cudaErrorHardwareStackError:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorInvalidAddressSpace:
+    case cudaErrorInvalidPc:
+    case cudaErrorLaunchFailure:
+    case cudaErrorECCUncorrectable:
+    case cudaErrorNvlinkUncorrectable:
+      return true;
+    default:
+      return false;
+  }
+}
+
+struct StuckError {};
+
+}  // namespace
+
+// Inputs first and outputs last, with the secret ones in the middle:
+//     public in | secret in | secret out | public out | statuses
+// so that one copy brings in all that is staged, one takes it out, and one wipe clears every secret. Pinned and device
+// memory have the same layout.
+struct Lane::Layout {
+  struct Array : HostArray {
+    std::size_t offset = 0;
+    std::size_t bytes = 0;
+    bool in_place = false;  // registered memory of the caller
+  };
+  std::array<Array, 5> arrays;
+  std::size_t size = 0;
+  std::size_t secret_begin = 0, secret_end = 0;
+  std::size_t statuses = 0;
+  std::size_t bytes = 0;
+  bool reads_in_place = false, writes_in_place = false;
+
+  std::span<const Array> all() const noexcept { return {arrays.data(), size}; }
+};
+
+Lane::~Lane() {
+  if (quarantined(device_.ordinal())) abandon();
+}
+
+std::string Lane::context(const Batch& items) const {
+  return device_.name() + ", " + operation_name(items.operation) + " of " + std::to_string(items.count) + " items: ";
+}
+
+Lane::Layout Lane::lay_out(const Batch& items, bool in_place) {
+  Layout layout;
+  std::size_t offset = 0;
+  const HostArrays arrays(items);
+  const auto place = [&](bool output, bool secret) {
+    for (const HostArray& array : arrays) {
+      if (array.output != output || array.secret != secret) continue;
+      Layout::Array& placed = layout.arrays[layout.size++];
+      static_cast<HostArray&>(placed) = array;
+      placed.offset = offset;
+      placed.bytes = items.count * array.record_bytes;
+      placed.in_place = in_place && array.packed() && is_registered(array.data, placed.bytes);
+      (output ? layout.writes_in_place : layout.reads_in_place) |= placed.in_place;
+      offset += align_up(placed.bytes);
+    }
+  };
+  place(false, false);
+  layout.secret_begin = offset;
+  place(false, true);
+  place(true, true);
+  layout.secret_end = offset;
+  place(true, false);
+  layout.statuses = offset;
+  layout.bytes = offset + align_up(items.count);
+  return layout;
+}
+
+// Grows the slot. Sizes are those of the largest chunk that may follow, so that a stream of batches settles at once.
+void Lane::reserve(const Batch& items, const KeyForms& keys) {
+  Batch largest = items;
+  largest.count = std::max(items.count, std::min(device_.limit(), std::bit_ceil(items.count)));
+  const Layout layout = lay_out(largest, false);
+  const std::size_t bytes = layout.bytes;
+  if (pinned_.size() < bytes) {
+    pinned_ = PinnedBuffer();
+    pinned_ = PinnedBuffer(bytes);
+  }
+  if (memory_.size() < bytes) {
+    memory_ = DeviceBuffer();
+    memory_ = DeviceBuffer(bytes);
+  }
+  const std::size_t workspace = kernels::workspace_bytes(device_batch(largest, layout, keys));
+  if (workspace_.size() < workspace) {
+    workspace_ = DeviceBuffer();
+    workspace_ = DeviceBuffer(workspace);
+  }
+}
+
+kernels::DeviceBatch Lane::device_batch(const Batch& items, const Layout& layout, const KeyForms& keys) const noexcept {
+  kernels::DeviceBatch batch;
+  batch.operation = static_cast<kernels::Operation>(items.operation);
+  batch.algorithm = items.algorithm;
+  batch.dk_format = static_cast<kernels::DkFormat>(items.dk_format);
+  batch.zero_failed = false;  // the engine clears them
+  batch.count = items.count;
+  for (const Layout::Array& array : layout.all()) {
+    std::uint8_t* const data = memory_.data() + array.offset;
+    switch (array.role) {
+      case Role::seeds:
+        batch.seeds = {data, array.record_bytes, nullptr};
+        break;
+      case Role::m:
+        batch.m = {data, array.record_bytes, nullptr};
+        break;
+      case Role::ek:
+        batch.ek = {data, array.record_bytes, nullptr};
+        break;
+      case Role::dk:
+        batch.dk = {data, array.record_bytes, nullptr};
+        break;
+      case Role::c:
+        batch.c = {data, array.record_bytes, nullptr};
+        break;
+      case Role::index:
+        batch.index = reinterpret_cast<const std::uint32_t*>(data);
+        break;
+      case Role::ek_out:
+        batch.ek_out = {data, array.record_bytes, nullptr};
+        break;
+      case Role::dk_out:
+        batch.dk_out = {data, array.record_bytes, nullptr};
+        break;
+      case Role::c_out:
+        batch.c_out = {data, array.record_bytes, nullptr};
+        break;
+      case Role::K_out:
+        batch.K_out = {data, array.record_bytes, nullptr};
+        break;
+    }
+  }
+  if (is_prepare(items.operation)) {
+    batch.forms = keys.forms;
+    batch.forms_stride = keys.stride;
+  } else if (items.keys != nullptr) {
+    batch.prepared = true;
+    batch.keys = {keys.forms, keys.stride, keys.count, keys.statuses, keys.kind};
+  }
+  batch.statuses = memory_.data() + layout.statuses;
+  return batch;
+}
+
+void Lane::stage(const Batch& items, const Layout& layout) {
+  const Span span("stage");
+  for (const Layout::Array& array : layout.all()) {
+    if (array.output || array.in_place) continue;
+    std::uint8_t* to = pinned_.data() + array.offset;
+    if (array.packed()) {
+      std::memcpy(to, array.data, array.bytes);
+    } else {
+      for (std::size_t i = 0; i < items.count; ++i)
+        std::memcpy(to + i * array.record_bytes, array.item(i), array.record_bytes);
+    }
+  }
+  std::memset(pinned_.data() + layout.statuses, pending, items.count);
+}
+
+void Lane::enqueue(const Batch& items, const Layout& layout, const KeyForms& keys) {
+  const Span span("enqueue");
+  cudaStream_t stream = stream_.get();
+  std::uint8_t* device = memory_.data();
+  // Staged arrays that follow each other travel in one copy.
+  const auto copy = [&](bool output) {
+    std::size_t begin = 0, end = 0;
+    const auto flush = [&] {
+      if (begin == end) return;
+      if (output) {
+        check(cudaMemcpyAsync(pinned_.data() + begin, device + begin, end - begin, cudaMemcpyDeviceToHost, stream),
+              "cudaMemcpyAsync (outputs)");
+      } else {
+        check(cudaMemcpyAsync(device + begin, pinned_.data() + begin, end - begin, cudaMemcpyHostToDevice, stream),
+              "cudaMemcpyAsync (inputs)");
+      }
+      begin = end = 0;
+    };
+    for (const Layout::Array& array : layout.all()) {
+      if (array.output != output) continue;
+      if (array.in_place) {
+        flush();
+        if (output) {
+          check(cudaMemcpyAsync(const_cast<std::uint8_t*>(array.data), device + array.offset, array.bytes,
+                                cudaMemcpyDeviceToHost, stream),
+                "cudaMemcpyAsync (outputs in place)");
+        } else {
+          check(cudaMemcpyAsync(device + array.offset, array.data, array.bytes, cudaMemcpyHostToDevice, stream),
+                "cudaMemcpyAsync (inputs in place)");
+        }
+        continue;
+      }
+      if (begin == end) begin = array.offset;
+      end = array.offset + array.bytes;
+    }
+    if (output) {
+      if (begin == end) begin = layout.statuses;
+      end = layout.statuses + items.count;
+    }
+    flush();
+  };
+
+  in_flight_ = true;
+  copy(false);
+  // No item may look done unless a kernel says so.
+  check(cudaMemsetAsync(device + layout.statuses, pending, items.count, stream), "cudaMemsetAsync (statuses)");
+  check(kernels::launch(device_batch(items, layout, keys), workspace_.data(), workspace_.size(), stream),
+        "kernel launch");
+  if (is_prepare(items.operation)) {
+    check(cudaMemcpyAsync(keys.statuses, device + layout.statuses, items.count, cudaMemcpyDeviceToDevice, stream),
+          "cudaMemcpyAsync (statuses of keys)");
+  }
+  copy(true);
+  check(cudaMemsetAsync(device + layout.secret_begin, 0, layout.secret_end - layout.secret_begin, stream),
+        "cudaMemsetAsync (wipe)");
+  check(cudaEventRecord(done_.get(), stream), "cudaEventRecord");
+}
+
+// Waits for `query` to say anything but "not ready". A small chunk is done within a few polls; for a large one the
+// thread sleeps. Throws StuckError when the device has had its time.
+template <class Query>
+cudaError_t Lane::poll(Query query, bool writes_in_place) {
+  using namespace std::chrono;
+  const auto begin = steady_clock::now();
+  while (true) {
+    const cudaError_t code = query();
+    if (code != cudaErrorNotReady) return code;
+    const auto waited = steady_clock::now() - begin;
+    if (waited < microseconds(50)) {
+      std::this_thread::yield();
+    } else if (waited < milliseconds(20)) {
+      std::this_thread::sleep_for(microseconds(20));
+    } else {
+      std::this_thread::sleep_for(microseconds(200));
+    }
+    if (waited < stuck_) continue;
+    quarantine(device_.ordinal(), "a chunk did not end in time");
+    // While the device may still write the caller's memory, the batch cannot be given back: this waits for as long as
+    // it takes.
+    if (!writes_in_place) throw StuckError();
+  }
+}
+
+void Lane::deliver(const Batch& items, const Layout& layout) {
+  const Span span("deliver");
+  const std::uint8_t* statuses = pinned_.data() + layout.statuses;
+  if (std::memchr(statuses, pending, items.count) != nullptr) {
+    throw ChunkFailure(Fate::refused, Status::backend_failed, context(items) + "the kernels left items undone");
+  }
+  for (const Layout::Array& array : layout.all()) {
+    if (!array.output || array.in_place) continue;
+    const std::uint8_t* from = pinned_.data() + array.offset;
+    if (array.packed()) {
+      std::memcpy(const_cast<std::uint8_t*>(array.data), from, array.bytes);
+    } else {
+      for (std::size_t i = 0; i < items.count; ++i) {
+        std::memcpy(const_cast<std::uint8_t*>(array.item(i)), from + i * array.record_bytes, array.record_bytes);
+      }
+    }
+  }
+}
+
+void Lane::run(const Batch& items, const KeyForms& keys, bool in_place) {
+  Layout layout;
+  try {
+    open();
+    reserve(items, keys);
+    layout = lay_out(items, in_place);
+    stage(items, layout);
+    enqueue(items, layout, keys);
+    {
+      const Span span("wait");
+      check(poll([this] { return cudaEventQuery(done_.get()); }, layout.writes_in_place), "waiting for the chunk");
+    }
+    in_flight_ = false;
+    deliver(items, layout);
+  } catch (const CudaError& error) {
+    fail(items, layout, error);
+  } catch (const std::bad_alloc& error) {
+    fail(items, layout, CudaError(cudaErrorMemoryAllocation, error.what()));
+  } catch (const StuckError&) {
+    wipe_staging(layout);
+    abandon();
+    throw ChunkFailure(Fate::lost, Status::backend_failed, context(items) + "the device is stuck");
+  } catch (const ChunkFailure&) {
+    wipe_staging(layout);
+    throw;
+  }
+  const std::uint8_t* statuses = pinned_.data() + layout.statuses;
+  std::memcpy(items.statuses, statuses, items.count);
+  wipe_staging(layout);
+}
+
+DeviceBuffer Lane::allocate(const Batch& items, std::size_t bytes) {
+  try {
+    open();
+    return DeviceBuffer(bytes);
+  } catch (const CudaError& error) {
+    fail(items, Layout(), error);
+  }
+}
+
+// Makes the device current on this thread, and what the lane needs of it beside memory.
+void Lane::open() {
+  if (done_) return;
+  check(cudaSetDevice(device_.ordinal()), "cudaSetDevice");
+  if (!stream_) stream_ = Stream::make();
+  done_ = Event::make();
+}
+
+void Lane::wipe_staging(const Layout& layout) noexcept {
+  if (pinned_.size() < layout.secret_end) return;
+  for (const Layout::Array& array : layout.all()) {
+    if (array.secret && !array.in_place) host::wipe(pinned_.data() + array.offset, array.bytes);
+  }
+}
+
+void Lane::fail(const Batch& items, const Layout& layout, const CudaError& error) {
+  bool alive = false;
+  try {
+    alive = revive(layout.writes_in_place);
+  } catch (const StuckError&) {
+  }
+  wipe_staging(layout);
+  const std::string text = context(items) + error.what();
+  if (!alive) {
+    quarantine(device_.ordinal(), text);
+    abandon();
+    throw ChunkFailure(Fate::lost, Status::backend_failed, text);
+  }
+  if (error.code() == cudaErrorMemoryAllocation) throw ChunkFailure(Fate::smaller, Status::out_of_memory, text);
+  const bool in_place = layout.reads_in_place || layout.writes_in_place;
+  throw ChunkFailure(in_place ? Fate::staged : Fate::refused, Status::backend_failed, text);
+}
+
+// After an error: waits until the device does nothing more for this lane, wipes the slot, and so finds out whether the
+// device still works. A call can fail alone, so one failure of the probe is not believed.
+bool Lane::revive(bool writes_in_place) {
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    try {
+      if (!in_flight_) {
+        // Nothing to wait for, so only an error that stays with the context counts against the device.
+        return !breaks_context(cudaStreamSynchronize(cudaStreamPerThread));
+      }
+      const auto idle = [this] { return cudaStreamQuery(stream_.get()); };
+      check(poll(idle, writes_in_place), "cudaStreamQuery");
+      check(cudaMemsetAsync(memory_.data(), 0, memory_.size(), stream_.get()), "cudaMemsetAsync (probe)");
+      check(cudaMemsetAsync(workspace_.data(), 0, workspace_.size(), stream_.get()), "cudaMemsetAsync (probe)");
+      check(poll(idle, false), "cudaStreamQuery");
+      in_flight_ = false;
+      return true;
+    } catch (const CudaError&) {
+    }
+  }
+  return false;
+}
+
+// Leaks what a lost or stuck device may still touch.
+void Lane::abandon() noexcept {
+  stream_.forget();
+  done_.forget();
+  pinned_.forget();
+  memory_.forget();
+  workspace_.forget();
+}
+
+}  // namespace warpkem::cuda

@@ -1,0 +1,96 @@
+// One lane: a thread's way of taking chunks through one device. It owns a slot (stream, event, pinned and device
+// memory), made once and grown while the batches grow; in the steady state it allocates nothing and waits for its own
+// chunk alone.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
+#include "host/backends/cuda/interface.hpp"
+#include "host/backends/cuda/module/cuda_call.hpp"
+#include "host/backends/cuda/module/device.hpp"
+#include "host/backends/cuda/module/resources.hpp"
+#include "kernels/launch.hpp"
+
+namespace warpkem::cuda {
+
+// Expanded keys in the memory of one device, and a status for each.
+struct KeyForms {
+  std::uint8_t* forms = nullptr;
+  std::size_t stride = 0;
+  std::size_t count = 0;
+  std::uint8_t* statuses = nullptr;
+  kernels::KeyKind kind = kernels::KeyKind::ek;
+};
+
+// What becomes of a chunk that did not succeed.
+enum class Fate {
+  smaller,  // memory ran out: again, with fewer items
+  staged,   // again, with no memory of the caller used in place
+  refused,  // not on this device again
+  lost,     // the same, and the device is in quarantine
+};
+
+// The chunk's statuses are still pending, and no later write of the device reaches the caller's memory.
+class ChunkFailure : public std::runtime_error {
+ public:
+  ChunkFailure(Fate fate, host::Status status, const std::string& text)
+      : std::runtime_error(text), fate_(fate), status_(status) {}
+  Fate fate() const noexcept { return fate_; }
+  host::Status status() const noexcept { return status_; }
+
+ private:
+  Fate fate_;
+  host::Status status_;
+};
+
+// Used by one thread, which calls CUDA for nothing else.
+class Lane {
+ public:
+  Lane(Device& device, std::chrono::milliseconds stuck) : device_(device), stuck_(stuck) {}
+  Lane(const Lane&) = delete;
+  Lane& operator=(const Lane&) = delete;
+  ~Lane();
+
+  // Runs `items` and sets their statuses when their outputs are in place. `keys`: the set that they use, or where
+  // prepare_* writes its items' forms. `in_place`: registered memory of the caller is used without staging. Throws
+  // ChunkFailure.
+  void run(const host::Batch& items, const KeyForms& keys, bool in_place);
+
+  // Device memory for a prepared set. Throws ChunkFailure.
+  DeviceBuffer allocate(const host::Batch& items, std::size_t bytes);
+
+ private:
+  struct Layout;
+
+  static Layout lay_out(const host::Batch& items, bool in_place);
+  void open();
+  void reserve(const host::Batch& items, const KeyForms& keys);
+  kernels::DeviceBatch device_batch(const host::Batch& items, const Layout& layout,
+                                    const KeyForms& keys) const noexcept;
+  void stage(const host::Batch& items, const Layout& layout);
+  void enqueue(const host::Batch& items, const Layout& layout, const KeyForms& keys);
+  template <class Query>
+  cudaError_t poll(Query query, bool writes_in_place);
+  void deliver(const host::Batch& items, const Layout& layout);
+  void wipe_staging(const Layout& layout) noexcept;
+  [[noreturn]] void fail(const host::Batch& items, const Layout& layout, const CudaError& error);
+  bool revive(bool writes_in_place);
+  void abandon() noexcept;
+  std::string context(const host::Batch& items) const;
+
+  Device& device_;
+  std::chrono::milliseconds stuck_;
+  bool in_flight_ = false;  // something was queued and its end has not been seen
+
+  Stream stream_;
+  Event done_;
+  PinnedBuffer pinned_;
+  DeviceBuffer memory_;
+  DeviceBuffer workspace_;
+};
+
+}  // namespace warpkem::cuda

@@ -1,0 +1,104 @@
+// The module's one exported function and the table that it hands out. Exceptions end here.
+#include <algorithm>
+#include <cstdio>
+#include <exception>
+#include <memory>
+#include <new>
+#include <string>
+
+#include "host/backends/cuda/interface.hpp"
+#include "host/backends/cuda/module/devices.hpp"
+#include "host/backends/cuda/module/pool.hpp"
+
+namespace warpkem::cuda {
+
+using host::Batch;
+using host::Completion;
+using host::Error;
+using host::Status;
+
+namespace {
+
+void set_text(Text* text, const char* what) noexcept {
+  if (text != nullptr) std::snprintf(text->data, sizeof text->data, "%s", what);
+}
+
+template <class Function>
+Status guarded(Text* why_not, Function function) noexcept {
+  try {
+    function();
+    return Status::ok;
+  } catch (const Error& error) {
+    set_text(why_not, error.what());
+    return error.status();
+  } catch (const CudaError& error) {
+    set_text(why_not, error.what());
+    return error.code() == cudaErrorMemoryAllocation ? Status::out_of_memory : Status::backend_failed;
+  } catch (const std::exception& error) {
+    set_text(why_not, error.what());
+    return Status::out_of_memory;
+  }
+}
+
+Status devices(DeviceInfo* out, std::size_t capacity, std::size_t* count, Text* why_not) noexcept {
+  return guarded(why_not, [&] {
+    *count = 0;
+    const auto visible = visible_devices();
+    std::copy_n(visible.begin(), std::min(capacity, visible.size()), out);
+    *count = visible.size();
+  });
+}
+
+Status create(const Options* options, bool verify, Pool** pool, Text* summary, Text* why_not) noexcept {
+  return guarded(why_not, [&] {
+    *pool = nullptr;
+    const auto chosen = select_devices(visible_devices(), options->devices);
+    auto made = std::make_unique<Pool>(chosen, *options);
+    if (verify) made->verify();
+    std::string names;
+    for (const DeviceInfo& device : chosen) {
+      if (!names.empty()) names += ", ";
+      names += std::to_string(device.ordinal) + ": " + device.name;
+    }
+    set_text(summary, names.c_str());
+    *pool = made.release();
+  });
+}
+
+void destroy(Pool* pool) noexcept {
+  if (pool != nullptr && !pool->forked()) delete pool;
+}
+
+void submit(Pool* pool, const Batch* batch, const Keys* keys, Completion done) noexcept {
+  pool->submit(*batch, keys, done);
+}
+
+Status prepare(Pool* pool, const Batch* batch, Keys** keys, Text* why_not) noexcept {
+  return guarded(why_not, [&] { *keys = pool->prepare(*batch); });
+}
+
+std::size_t bytes_per_key(const Keys* keys) noexcept { return keys->bytes_per_key(); }
+
+void free_keys(Keys* keys) noexcept {
+  if (keys != nullptr && !keys->pool().forked()) keys->pool().retire(keys);
+}
+
+bool is_device_pointer(const void* pointer) noexcept {
+  cudaPointerAttributes attributes{};
+  if (cudaPointerGetAttributes(&attributes, pointer) != cudaSuccess) {
+    static_cast<void>(cudaGetLastError());
+    return false;
+  }
+  return attributes.type == cudaMemoryTypeDevice;
+}
+
+constexpr Module table{interface_version, &devices,       &create,    &destroy,          &submit,
+                       &prepare,          &bytes_per_key, &free_keys, &is_device_pointer};
+
+}  // namespace
+
+extern "C" __attribute__((visibility("default"))) const Module* warpkem_cuda_module(std::uint32_t version) noexcept {
+  return version == interface_version ? &table : nullptr;
+}
+
+}  // namespace warpkem::cuda
