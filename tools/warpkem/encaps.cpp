@@ -1,0 +1,40 @@
+// warpkem encaps: ML-KEM.Encaps to each key of a file.
+#include "tools/warpkem/job.hpp"
+
+namespace warpkem::tool {
+namespace {
+
+struct EncapsOptions {
+  JobOptions job;
+  std::string ek, ciphertext, shared_secret, m;
+  std::uint64_t key_reuse = 1;
+};
+
+int encaps(const EncapsOptions& options) {
+  Job job("encaps", WARPKEM_OP_ENCAPS, options.job);
+  job.key_reuse = options.key_reuse;
+  job.keys = {&job.files.input("--ek", options.ek, job.size(WARPKEM_SIZE_EK)), &warpkem_batch::ek};
+  if (!options.m.empty()) {
+    job.flags = WARPKEM_DERAND;
+    job.items.push_back({&job.files.input("--m", options.m, job.size(WARPKEM_SIZE_M)), &warpkem_batch::m});
+  }
+  job.add_output("--shared-secret", options.shared_secret, Secrecy::secret, WARPKEM_SIZE_K, &warpkem_batch::K_out);
+  job.add_output("--ciphertext", options.ciphertext, Secrecy::open, WARPKEM_SIZE_C, &warpkem_batch::c_out);
+  return job.run();
+}
+
+}  // namespace
+
+void add_encaps(CLI::App& app, Command& chosen) {
+  const auto options = std::make_shared<EncapsOptions>();
+  CLI::App& command =
+      add_command(app, chosen, "encaps", "Encapsulate a fresh shared secret to each key", options, encaps);
+  add_job_options(command, options->job);
+  add_file(command, "--ek", options->ek, "Encapsulation keys")->required();
+  add_file(command, "--ciphertext", options->ciphertext, "Out: ciphertexts c")->required();
+  add_file(command, "--shared-secret", options->shared_secret, "Out: shared secrets K, 32 bytes each")->required();
+  add_file(command, "--m", options->m, "Messages m, 32 bytes each, in place of randomness: for tests only");
+  add_key_reuse(command, options->key_reuse);
+}
+
+}  // namespace warpkem::tool

@@ -1,0 +1,91 @@
+// warpkem info: what this build and this machine can do.
+#include <nlohmann/json.hpp>
+
+#include "tools/warpkem/commands.hpp"
+#include "tools/warpkem/engine.hpp"
+#include "tools/warpkem/io.hpp"
+
+namespace warpkem::tool {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct InfoOptions {
+  bool json = false;
+};
+
+constexpr std::pair<const char*, std::uint32_t> sizes[] = {
+    {"ek", WARPKEM_SIZE_EK}, {"dk", WARPKEM_SIZE_DK}, {"dk_seed", WARPKEM_SIZE_DK_SEED},
+    {"c", WARPKEM_SIZE_C},   {"K", WARPKEM_SIZE_K},   {"seed", WARPKEM_SIZE_SEED},
+    {"m", WARPKEM_SIZE_M}};
+
+Json algorithms() {
+  Json all = Json::array();
+  for (warpkem_algorithm id = 1; warpkem_algorithm_name(id) != nullptr; ++id) {
+    Json one = {{"name", warpkem_algorithm_name(id)}, {"id", id}, {"oid", warpkem_algorithm_oid(id)}};
+    for (const auto& [name, what] : sizes) one["sizes"][name] = warpkem_size(id, what);
+    all.push_back(std::move(one));
+  }
+  return all;
+}
+
+Json backends(const Engine& engine) {
+  Json all = Json::array();
+  for (const auto& info : engine.backends()) {
+    Json one = {{"name", info.name},
+                {"available", info.available != 0},
+                {"preferred", info.preferred != 0},
+                {"detail", info.detail != nullptr ? info.detail : ""}};
+    if (info.available != 0) {
+      const bool passed = warpkem_selftest(engine.get(), info.name) == WARPKEM_OK;
+      one["selftest"] = passed ? std::string("passed") : std::string("failed: ") + warpkem_last_error();
+    }
+    all.push_back(std::move(one));
+  }
+  return all;
+}
+
+std::string as_text(const Json& report) {
+  std::string text = fmt::format("WarpKEM {}\nCPU features: {}\n\n{:<12} {:<24}", report["version"].get<std::string>(),
+                                 report["cpu_features"].get<std::string>(), "algorithm", "OID");
+  for (const auto& [name, what] : sizes) text += fmt::format(" {:>7}", name);
+  text += "  (bytes)\n";
+  for (const auto& one : report["algorithms"]) {
+    text += fmt::format("{:<12} {:<24}", one["name"].get<std::string>(), one["oid"].get<std::string>());
+    for (const auto& [name, what] : sizes) text += fmt::format(" {:>7}", one["sizes"][name].get<std::size_t>());
+    text += "\n";
+  }
+  text += fmt::format("\n{:<12} {:<14} {:<24} {}\n", "backend", "available", "self-test", "detail");
+  for (const auto& one : report["backends"]) {
+    const bool preferred = one["preferred"].get<bool>();
+    text += fmt::format("{:<12} {:<14} {:<24} {}\n", one["name"].get<std::string>(),
+                        !one["available"].get<bool>() ? "no"
+                        : preferred                   ? "yes, preferred"
+                                                      : "yes",
+                        one.value("selftest", "-"), one["detail"].get<std::string>());
+  }
+  return text;
+}
+
+int info(const InfoOptions& options) {
+  const Engine engine;
+  const Json report = {{"version", warpkem_version()},
+                       {"algorithms", algorithms()},
+                       {"cpu_features", warpkem_cpu_features()},
+                       {"backends", backends(engine)}};
+  write_stdout(options.json ? report.dump(2) + "\n" : as_text(report));
+  for (const auto& one : report["backends"]) {
+    if (one.value("selftest", "passed") != "passed") return exit_error;
+  }
+  return exit_ok;
+}
+
+}  // namespace
+
+void add_info(CLI::App& app, Command& chosen) {
+  const auto options = std::make_shared<InfoOptions>();
+  CLI::App& command = add_command(app, chosen, "info", "Say what this build and this machine can do", options, info);
+  command.add_flag("--json", options->json, "As JSON");
+}
+
+}  // namespace warpkem::tool

@@ -1,0 +1,154 @@
+// The files of a job: raw records in, raw records out. Regular output files appear whole or not at all: they are
+// written to a temporary beside them, synced and renamed by commit(). Everything else (pipes, devices, what is
+// inherited as /dev/stdout or /dev/fd/N) is written in place and never replaced.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace warpkem::tool {
+
+// What ends the program with status 1: a wrong argument, or input or output that does not work.
+class Error : public std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// Memory for records: wiped before it is freed, and kept out of core dumps.
+class Buffer {
+ public:
+  explicit Buffer(std::size_t bytes);
+  Buffer(Buffer&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+  Buffer& operator=(Buffer&&) = delete;
+  ~Buffer();
+
+  std::uint8_t* data() const noexcept { return data_; }
+  std::size_t size() const noexcept { return bytes_; }
+
+ private:
+  std::uint8_t* data_ = nullptr;
+  std::size_t bytes_ = 0;
+};
+
+class FileDescriptor {
+ public:
+  explicit FileDescriptor(int fd = -1) noexcept : fd_(fd) {}
+  FileDescriptor(FileDescriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  FileDescriptor& operator=(FileDescriptor&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~FileDescriptor();
+  int get() const noexcept { return fd_; }
+
+ private:
+  int fd_;
+};
+
+// Which file a path leads to: an existing one by its number, one yet to be made by its folder and name.
+struct FileId {
+  dev_t device;
+  ino_t number;
+  std::string name;
+  bool operator==(const FileId&) const = default;
+};
+
+// A file of records of one size, read from front to back.
+class Input {
+ public:
+  // `argument` ("--ek") and `path` are what messages call it. "-" is standard input. A regular file whose length is not
+  // a whole number of records is refused here, before anything is written.
+  Input(std::string argument, std::string path, std::size_t record_bytes);
+
+  // Reads up to `count` records; fewer only at the end of the file.
+  std::size_t read(std::uint8_t* out, std::size_t count);
+
+  std::size_t record_bytes() const noexcept { return record_bytes_; }
+  // How many records the file has in all; known of regular files only.
+  std::optional<std::uint64_t> records() const noexcept { return records_; }
+  std::uint64_t records_read() const noexcept { return records_read_; }
+  // Where record number `record` begins.
+  std::uint64_t offset(std::uint64_t record) const noexcept { return start_ + record * record_bytes_; }
+  // "--ek keys.bin"
+  const std::string& label() const noexcept { return label_; }
+
+ private:
+  friend class Files;
+  [[noreturn]] void refuse_partial(std::uint64_t record, std::uint64_t left) const;
+
+  std::string label_;
+  std::size_t record_bytes_;
+  FileDescriptor fd_;
+  bool is_stdin_ = false;
+  std::optional<FileId> id_;  // of a regular file
+  std::uint64_t start_ = 0;   // offset of the first record
+  std::optional<std::uint64_t> records_;
+  std::uint64_t records_read_ = 0;
+};
+
+enum class Secrecy { open, secret };  // a secret file has mode 0600
+
+class Output {
+ public:
+  Output(std::string argument, const std::string& path, Secrecy secrecy);
+  ~Output();
+  Output(const Output&) = delete;
+  Output& operator=(const Output&) = delete;
+
+  void write(const std::uint8_t* data, std::size_t bytes);
+
+ private:
+  friend class Files;
+  void open();    // makes the temporary, or opens what is written in place
+  void sync();    // everything is on the disk
+  void rename();  // the temporary takes its place; signals must be held
+
+  std::string label_;
+  Secrecy secrecy_;
+  FileDescriptor fd_;
+  bool is_stdout_ = false;
+  bool in_place_ = false;
+  std::string target_;          // resolved path
+  std::optional<FileId> id_;    // of a regular file
+  FileDescriptor folder_;       // where the target lies
+  std::string temporary_;       // its name there; empty: there is none
+  std::optional<mode_t> mode_;  // of the file that is replaced
+};
+
+// All files of one job, and the rules between them.
+class Files {
+ public:
+  Input& input(std::string argument, const std::string& path, std::size_t record_bytes);
+  // Outputs are written and appear in the order in which they are added: secrets first.
+  Output& output(std::string argument, const std::string& path, Secrecy secrecy);
+
+  // Standard output will carry something else.
+  void reserve_stdout(std::string argument) { stdout_taken_by_ = std::move(argument); }
+
+  // Refuses files that stand in each other's way, then opens the outputs.
+  void open();
+  // Makes the regular outputs appear, each whole, in order.
+  void commit();
+
+ private:
+  std::vector<std::unique_ptr<Input>> inputs_;
+  std::vector<std::unique_ptr<Output>> outputs_;
+  std::string stdout_taken_by_;
+};
+
+// Before anything else of the process: standard descriptors exist, broken pipes and size limits are errors of write(),
+// and SIGINT, SIGTERM, SIGHUP and SIGQUIT end the process as ever, but not before temporaries are gone.
+void prepare_process();
+
+// Writes to standard output, or throws.
+void write_stdout(const std::string& text);
+
+}  // namespace warpkem::tool

@@ -1,0 +1,250 @@
+#include "tools/warpkem/job.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <array>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <optional>
+
+#include "tools/warpkem/engine.hpp"
+#include "tools/warpkem/progress.hpp"
+
+namespace warpkem::tool {
+namespace {
+
+constexpr std::size_t listed_failures = 10;
+
+struct Failure {
+  std::uint64_t item;
+  std::uint8_t status;
+};
+
+struct KeysRelease {
+  void operator()(warpkem_keys* keys) const noexcept { warpkem_keys_release(keys); }
+};
+
+// The loop over the batches of a job, and what it counts.
+class Runner {
+ public:
+  explicit Runner(Job& job)
+      : job_(job),
+        engine_(job.options.backend, job.options.threads),
+        keys_per_batch_(std::max<std::uint64_t>(1, job.options.batch / job.key_reuse)),
+        key_records_(job.keys.file != nullptr ? keys_per_batch_ * job.keys.file->record_bytes() : 0),
+        statuses_(job.options.batch) {
+    for (const auto& column : job.items) item_records_.emplace_back(job.options.batch * column.file->record_bytes());
+    for (const auto& column : job.outputs) output_records_.emplace_back(job.options.batch * column.record_bytes);
+    if (job.key_reuse > 1) index_.resize(job.options.batch);
+  }
+
+  const Engine& engine() const { return engine_; }
+  std::uint64_t done() const { return done_; }
+  std::uint64_t failed() const { return failed_; }
+  const std::vector<Failure>& failures() const { return failures_; }
+  const std::array<std::uint64_t, WARPKEM_MAX_BACKENDS>& items_by_backend() const { return items_by_backend_; }
+
+  void run(Output* status_file, Progress& progress) {
+    while (next_batch()) {
+      compute();
+      for (std::size_t i = 0; i < job_.outputs.size(); ++i) {
+        job_.outputs[i].file->write(output_records_[i].data(), batch_count_ * job_.outputs[i].record_bytes);
+      }
+      if (status_file != nullptr) status_file->write(statuses_.data(), batch_count_);
+      done_ += batch_count_;
+      progress.update(done_);
+    }
+    for (const auto& column : job_.items) expect_end(*column.file);
+  }
+
+ private:
+  // Reads the next keys when those at hand are used up, then what belongs to each item. False at the end.
+  bool next_batch() {
+    first_of_key_ += batch_count_;
+    new_keys_ = 0;
+    if (job_.keys.file == nullptr) {
+      batch_count_ = static_cast<std::size_t>(std::min<std::uint64_t>(job_.options.batch, job_.count - done_));
+      return batch_count_ > 0;
+    }
+    if (first_of_key_ == served_by_keys_) {
+      new_keys_ = job_.keys.file->read(key_records_.data(), keys_per_batch_);
+      if (new_keys_ == 0) return false;
+      served_by_keys_ = new_keys_ * job_.key_reuse;
+      first_of_key_ = 0;
+    }
+    batch_count_ =
+        static_cast<std::size_t>(std::min<std::uint64_t>(job_.options.batch, served_by_keys_ - first_of_key_));
+    for (std::size_t i = 0; i < job_.items.size(); ++i) {
+      Input& file = *job_.items[i].file;
+      if (file.read(item_records_[i].data(), batch_count_) != batch_count_) {
+        throw Error(fmt::format("{}: ends at byte offset {}, after {} records of {} bytes; {} needs {} for each record",
+                                file.label(), file.offset(file.records_read()), file.records_read(),
+                                file.record_bytes(), job_.keys.file->label(), job_.key_reuse));
+      }
+    }
+    return true;
+  }
+
+  void expect_end(Input& file) const {
+    const std::uint64_t records = file.records_read();
+    Buffer one(file.record_bytes());
+    if (file.read(one.data(), 1) == 0) return;
+    throw Error(fmt::format("{}: goes on at byte offset {}, after the {} records of {} bytes that {} needs",
+                            file.label(), file.offset(records), records, file.record_bytes(), job_.keys.file->label()));
+  }
+
+  void compute() {
+    warpkem_batch batch{};
+    batch.struct_size = sizeof batch;
+    batch.operation = job_.operation;
+    batch.algorithm = job_.options.param;
+    batch.dk_format = job_.dk_format;
+    batch.flags = job_.flags;
+    batch.count = batch_count_;
+    if (job_.key_reuse > 1) {
+      if (new_keys_ > 0) prepare();
+      for (std::size_t i = 0; i < batch_count_; ++i) {
+        index_[i] = static_cast<std::uint32_t>((first_of_key_ + i) / job_.key_reuse);
+      }
+      batch.dk_format = 0;
+      batch.keys = prepared_.get();
+      batch.index = index_.data();
+    } else if (job_.keys.file != nullptr) {
+      batch.*job_.keys.array = {key_records_.data(), key_records_.size(), 0, nullptr};
+    }
+    for (std::size_t i = 0; i < job_.items.size(); ++i) {
+      batch.*job_.items[i].array = {item_records_[i].data(), item_records_[i].size(), 0, nullptr};
+    }
+    for (std::size_t i = 0; i < job_.outputs.size(); ++i) {
+      batch.*job_.outputs[i].array = {output_records_[i].data(), output_records_[i].size(), 0, nullptr};
+    }
+    std::size_t failed = 0;
+    std::array<std::uint64_t, WARPKEM_MAX_BACKENDS> by_backend{};
+    batch.statuses = statuses_.data();
+    batch.failed = &failed;
+    batch.items_by_backend = by_backend.data();
+    check(warpkem_run(engine_.get(), &batch));
+
+    std::transform(by_backend.begin(), by_backend.end(), items_by_backend_.begin(), items_by_backend_.begin(),
+                   std::plus<>());
+    failed_ += failed;
+    for (std::size_t i = 0; i < batch_count_ && failed > 0 && failures_.size() < listed_failures; ++i) {
+      if (statuses_.data()[i] != WARPKEM_OK) failures_.push_back({done_ + i, statuses_.data()[i]});
+    }
+  }
+
+  // Expanding a key costs less than the second use of it would.
+  void prepare() {
+    prepared_.reset();
+    const warpkem_in records{key_records_.data(), key_records_.size(), 0};
+    warpkem_keys* keys = nullptr;
+    check(job_.operation == WARPKEM_OP_ENCAPS
+              ? warpkem_prepare_ek(engine_.get(), job_.options.param, new_keys_, records, nullptr, nullptr, &keys)
+              : warpkem_prepare_dk(engine_.get(), job_.options.param, job_.dk_format, new_keys_, records, nullptr,
+                                   nullptr, &keys));
+    prepared_.reset(keys);
+  }
+
+  Job& job_;
+  Engine engine_;
+  std::size_t keys_per_batch_;
+  Buffer key_records_;
+  std::vector<Buffer> item_records_, output_records_;
+  Buffer statuses_;
+  std::vector<std::uint32_t> index_;
+  std::unique_ptr<warpkem_keys, KeysRelease> prepared_;
+
+  std::size_t batch_count_ = 0;       // items of the current batch
+  std::size_t new_keys_ = 0;          // keys read for it; 0: those at hand go on
+  std::uint64_t served_by_keys_ = 0;  // items of the keys at hand
+  std::uint64_t first_of_key_ = 0;    // the batch's first item, counted from the first item of the keys at hand
+  std::uint64_t done_ = 0, failed_ = 0;
+  std::vector<Failure> failures_;
+  std::array<std::uint64_t, WARPKEM_MAX_BACKENDS> items_by_backend_{};
+};
+
+// How many items there will be, where all lengths are known; also finds lengths that do not fit before anything is
+// written.
+std::optional<std::uint64_t> expected_items(const Job& job) {
+  if (job.keys.file == nullptr) return job.count;
+  const auto keys = job.keys.file->records();
+  if (!keys) return std::nullopt;
+  std::uint64_t total = 0;
+  if (__builtin_mul_overflow(*keys, job.key_reuse, &total)) {
+    throw Error(fmt::format("--key-reuse: {} times the {} records of {} is too much", job.key_reuse, *keys,
+                            job.keys.file->label()));
+  }
+  for (const auto& column : job.items) {
+    const auto records = column.file->records();
+    if (!records || *records == total) continue;
+    throw Error(fmt::format(
+        "{}: {} at byte offset {}: {} records of {} bytes, where {} has {} records of {} bytes{}: {} are needed",
+        column.file->label(), *records < total ? "ends" : "goes on", column.file->offset(std::min(*records, total)),
+        *records, column.file->record_bytes(), job.keys.file->label(), *keys, job.keys.file->record_bytes(),
+        job.key_reuse > 1 ? fmt::format(", each for {} items", job.key_reuse) : "", total));
+  }
+  return total;
+}
+
+void print_summary(const Job& job, const Runner& runner, double seconds) {
+  nlohmann::ordered_json by_backend = nlohmann::ordered_json::object();
+  const auto backends = runner.engine().backends();
+  for (std::size_t i = 0; i < backends.size() && i < WARPKEM_MAX_BACKENDS; ++i) {
+    if (runner.items_by_backend()[i] > 0) by_backend[backends[i].name] = runner.items_by_backend()[i];
+  }
+  nlohmann::ordered_json failures = nlohmann::ordered_json::array();
+  for (const auto& [item, status] : runner.failures()) {
+    failures.push_back({{"item", item}, {"status", status}, {"name", warpkem_status_name(status)}});
+  }
+  const nlohmann::ordered_json summary = {
+      {"operation", job.name},
+      {"param", warpkem_algorithm_name(job.options.param)},
+      {"items", runner.done()},
+      {"failed", runner.failed()},
+      {"first_failures", failures},
+      {"items_by_backend", by_backend},
+      {"seconds", seconds},
+      {"items_per_second", seconds > 0 ? static_cast<double>(runner.done()) / seconds : 0.0},
+  };
+  write_stdout(summary.dump(2) + "\n");
+}
+
+}  // namespace
+
+Job::Job(std::string job_name, std::uint32_t job_operation, const JobOptions& job_options)
+    : name(std::move(job_name)), options(job_options), operation(job_operation) {
+  if (options.json) files.reserve_stdout("--json");
+}
+
+Output& Job::add_output(const std::string& argument, const std::string& path, Secrecy secrecy, std::uint32_t what,
+                        warpkem_target warpkem_batch::*array) {
+  Output& file = files.output(argument, path, secrecy);
+  const bool seeds = what == WARPKEM_SIZE_DK && dk_format == WARPKEM_DK_SEED;
+  outputs.push_back({&file, size(seeds ? std::uint32_t{WARPKEM_SIZE_DK_SEED} : what), array});
+  return file;
+}
+
+int Job::run() {
+  Output* const status_file =
+      options.status.empty() ? nullptr : &files.output("--status", options.status, Secrecy::open);
+  const auto total = expected_items(*this);
+  Runner runner(*this);
+  files.open();
+  Progress progress(fmt::format("{} {}", name, warpkem_algorithm_name(options.param)), total);
+  runner.run(status_file, progress);
+  files.commit();
+  const double seconds = progress.seconds();
+  progress.finish(runner.done());
+
+  for (const auto& [item, status] : runner.failures()) {
+    fmt::print(stderr, "warpkem: item {}: {}\n", item, warpkem_status_name(status));
+  }
+  if (runner.failed() > 0) {
+    fmt::print(stderr, "warpkem: {} of {} items failed\n", runner.failed(), runner.done());
+  }
+  if (options.json) print_summary(*this, runner, seconds);
+  return runner.failed() > 0 ? exit_items_failed : exit_ok;
+}
+
+}  // namespace warpkem::tool

@@ -1,0 +1,50 @@
+// A stream of items through the library: batch by batch from the input files through warpkem_run() to the output files,
+// in memory that does not depend on their length.
+#pragma once
+
+#include <warpkem/warpkem.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "tools/warpkem/commands.hpp"
+#include "tools/warpkem/io.hpp"
+
+namespace warpkem::tool {
+
+// Which member of the batch gets the records of a file.
+struct InputColumn {
+  Input* file = nullptr;
+  warpkem_source warpkem_batch::*array = nullptr;
+};
+struct OutputColumn {
+  Output* file = nullptr;
+  std::size_t record_bytes = 0;
+  warpkem_target warpkem_batch::*array = nullptr;
+};
+
+struct Job {
+  Job(std::string name, std::uint32_t operation, const JobOptions& options);
+
+  std::size_t size(std::uint32_t what) const { return warpkem_size(options.param, what); }
+  Output& add_output(const std::string& argument, const std::string& path, Secrecy secrecy, std::uint32_t what,
+                     warpkem_target warpkem_batch::*array);
+
+  // Runs until the inputs end, lets the outputs appear, and reports. Returns the exit status.
+  int run();
+
+  std::string name;
+  JobOptions options;
+  Files files;
+  std::uint32_t operation;
+  std::uint32_t dk_format = WARPKEM_DK_EXPANDED;
+  std::uint32_t flags = 0;
+  InputColumn keys;  // of this file each record serves `key_reuse` items; without it there are `count` items
+  std::uint64_t key_reuse = 1;
+  std::uint64_t count = 0;
+  std::vector<InputColumn> items;  // one record per item
+  std::vector<OutputColumn> outputs;
+};
+
+}  // namespace warpkem::tool

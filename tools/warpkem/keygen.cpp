@@ -1,0 +1,42 @@
+// warpkem keygen: ML-KEM.KeyGen, from the engine's randomness or from given seeds d || z.
+#include "tools/warpkem/job.hpp"
+
+namespace warpkem::tool {
+namespace {
+
+struct KeygenOptions {
+  JobOptions job;
+  std::uint64_t count = 0;
+  std::string seeds, ek, dk;
+  std::uint32_t dk_format = WARPKEM_DK_EXPANDED;
+};
+
+int keygen(const KeygenOptions& options) {
+  Job job("keygen", WARPKEM_OP_KEYGEN, options.job);
+  job.dk_format = options.dk_format;
+  job.count = options.count;
+  if (!options.seeds.empty()) {
+    job.flags = WARPKEM_DERAND;
+    job.keys = {&job.files.input("--seeds", options.seeds, job.size(WARPKEM_SIZE_SEED)), &warpkem_batch::seeds};
+  }
+  job.add_output("--dk", options.dk, Secrecy::secret, WARPKEM_SIZE_DK, &warpkem_batch::dk_out);
+  job.add_output("--ek", options.ek, Secrecy::open, WARPKEM_SIZE_EK, &warpkem_batch::ek_out);
+  return job.run();
+}
+
+}  // namespace
+
+void add_keygen(CLI::App& app, Command& chosen) {
+  const auto options = std::make_shared<KeygenOptions>();
+  CLI::App& command = add_command(app, chosen, "keygen", "Generate key pairs", options, keygen);
+  add_job_options(command, options->job);
+  CLI::Option_group* const source = command.add_option_group("source", "How many, or from what (one of the two)");
+  add_number(*source, "--count", options->count, 0, std::uint64_t{1} << 48, "So many fresh key pairs");
+  add_file(*source, "--seeds", options->seeds, "One key pair for each seed d || z, 64 bytes");
+  source->require_option(1);
+  add_file(command, "--ek", options->ek, "Out: encapsulation keys")->required();
+  add_file(command, "--dk", options->dk, "Out: decapsulation keys, secret")->required();
+  add_dk_format(command, options->dk_format);
+}
+
+}  // namespace warpkem::tool
