@@ -1,6 +1,12 @@
 #include "tools/warpkem/commands.hpp"
 
 namespace warpkem::tool {
+namespace {
+
+// An empty name, as from an unset variable of a shell, must not count as an option that was not given.
+std::string not_empty(const std::string& text) { return text.empty() ? "is empty; a name is needed" : ""; }
+
+}  // namespace
 
 CLI::Option* add_param(CLI::App& command, warpkem_algorithm& algorithm) {
   const auto parse = [&algorithm](const std::string& text) {
@@ -19,7 +25,8 @@ CLI::Option* add_param(CLI::App& command, warpkem_algorithm& algorithm) {
 
 CLI::Option* add_backend(CLI::App& command, std::string& backend) {
   return command.add_option("--backend", backend, "Backend, see 'warpkem info' (default: the best there is)")
-      ->type_name("B");
+      ->type_name("B")
+      ->check(not_empty, "");
 }
 
 CLI::Option* add_threads(CLI::App& command, std::uint32_t& threads) {
@@ -44,7 +51,7 @@ CLI::Option* add_dk_format(CLI::App& command, std::uint32_t& format) {
 }
 
 CLI::Option* add_file(CLI::App& command, const std::string& name, std::string& path, const std::string& description) {
-  return command.add_option(name, path, description)->type_name("FILE");
+  return command.add_option(name, path, description)->type_name("FILE")->check(not_empty, "");
 }
 
 void add_job_options(CLI::App& command, JobOptions& options) {

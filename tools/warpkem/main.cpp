@@ -29,7 +29,12 @@ int main(int argc, char** argv) {
     }
     const auto named = app.get_subcommands();
     const std::string who = named.empty() ? "warpkem" : "warpkem " + named.front()->get_name();
-    fmt::print(stderr, "{}: {}\nSee '{} --help' for what is accepted.\n", who, error.what(), who);
+    std::string text = error.what();
+    if (named.empty() && argc > 1) {
+      text = fmt::format("'{}' is no command; accepted:", argv[1]);
+      for (const auto* const command : app.get_subcommands({})) text += " " + command->get_name();
+    }
+    fmt::print(stderr, "{}: {}\nSee '{} --help' for what is accepted.\n", who, text, who);
   } catch (const std::exception& error) {
     fmt::print(stderr, "warpkem: {}\n", error.what());
   }
