@@ -20,7 +20,7 @@ LAYERS = [
     ("backend cuda", r"host/backends/cuda/", [PUBLIC, BASICS, r"host/backends/backend\.hpp", r"host/backends/cuda/.*",
                                                r"kernels/(launch|field|tables)\.hpp"]),
     ("backend", r"host/backends/(?P<own>\w+)/", [LEAF, BASICS, r"host/backends/(backend|cpu_kernels)\.hpp",
-                                                  r"host/backends/{own}/.*", r"kernels/(field|tables)\.hpp"]),
+                                                  r"host/backends/({own}|simd)/.*", r"kernels/(field|tables)\.hpp"]),
     ("what backends share", r"host/backends/[\w.]+$", [PUBLIC, r"host/[\w]+\.hpp", r"host/backends/\w+\.hpp"]),
     ("provider", r"host/provider/", [PUBLIC, r"host/provider/.*"]),
     ("engine", r"host/", [PUBLIC, r"host/[\w]+\.hpp", r"host/api/.*", r"host/backends/(backend|registry)\.hpp"]),

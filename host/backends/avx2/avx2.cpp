@@ -1,6 +1,6 @@
 // The AVX2 backend: four sponges side by side, 16 coefficients to a vector. Compiled with -m flags: nothing here but
 // kernels() has a name that the linker sees.
-#include "host/backends/avx2/mlkem.hpp"
+#include "host/backends/simd/mlkem.hpp"
 
 namespace warpkem::simd {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <immintrin.h>
 
-#include "host/backends/avx2/ntt.hpp"
+#include "host/backends/simd/ntt.hpp"
 
 namespace warpkem::simd {
 namespace {

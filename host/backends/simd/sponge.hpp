@@ -5,8 +5,8 @@
 
 #include <immintrin.h>
 
-#include "host/backends/avx2/codec.hpp"
-#include "host/backends/avx2/keccak.hpp"
+#include "host/backends/simd/codec.hpp"
+#include "host/backends/simd/keccak.hpp"
 
 namespace warpkem::simd {
 namespace {

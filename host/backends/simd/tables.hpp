@@ -1,12 +1,12 @@
 // Constants of ML-KEM in the shapes that 16-lane 16-bit arithmetic wants. All computed at compile time from zeta = 17.
 //
-// Like everything below host/backends/avx2 that avx512 shares, this is in an anonymous namespace: each of the two
+// Like everything in host/backends/simd, this is in an anonymous namespace: each of the two
 // objects has its own copy, compiled with its own flags, and the linker never has to choose between them.
 #pragma once
 
 #include <cstdint>
 
-#include "include/warpkem/params.hpp"
+#include "warpkem/params.hpp"
 
 namespace warpkem::simd {
 namespace {

@@ -12,7 +12,7 @@
 
 #include <immintrin.h>
 
-#include "host/backends/avx2/tables.hpp"
+#include "host/backends/simd/tables.hpp"
 
 namespace warpkem::simd {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <immintrin.h>
 
-#include "host/backends/avx2/codec.hpp"
+#include "host/backends/simd/codec.hpp"
 
 namespace warpkem::simd {
 namespace {

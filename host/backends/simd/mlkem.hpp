@@ -5,9 +5,9 @@
 
 #include <cstddef>
 
-#include "host/backends/avx2/sample.hpp"
-#include "host/backends/avx2/sponge.hpp"
 #include "host/backends/cpu_kernels.hpp"
+#include "host/backends/simd/sample.hpp"
+#include "host/backends/simd/sponge.hpp"
 #include "host/ct.hpp"
 
 namespace warpkem::simd {
