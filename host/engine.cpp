@@ -171,7 +171,6 @@ Engine::Engine(const EngineOptions& options, std::span<const BackendEntry> table
     for (const char* name : table_names(table)) text += std::string(" ") + name;
     throw Error(Status::unsupported, text);
   }
-  const ProbeContext context{*pool_, fork_guard_};
   for (std::size_t i = 0; i < num_slots_; ++i) {
     Slot& slot = slots_[i];
     slot.entry = &table[i];
@@ -181,7 +180,7 @@ Engine::Engine(const EngineOptions& options, std::span<const BackendEntry> table
       slot.detail = "not asked for";
       continue;
     }
-    ProbeResult probed = slot.entry->probe(context);
+    ProbeResult probed = slot.entry->probe({*pool_, fork_guard_, options_.cuda, asked_for});
     slot.backend = std::move(probed.backend);
     slot.detail = slot.backend ? slot.backend->info().detail : probed.why_not;
     if (slot.backend) {

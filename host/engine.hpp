@@ -33,6 +33,7 @@ struct EngineOptions {
   RandomFunction random = nullptr;
   void* random_context = nullptr;
   std::bitset<max_algorithms> allowed = std::bitset<max_algorithms>().set();
+  CudaOptions cuda;
 };
 
 // How a call ended, besides the statuses of its items.

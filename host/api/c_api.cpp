@@ -156,6 +156,7 @@ EngineOptions parse_options(const warpkem_options* given) {
     throw Error(Status::invalid_argument, "options.flags: unknown bits in " + std::to_string(options.flags));
   }
   constexpr uint32_t most_threads = 4096;
+  constexpr uint32_t most_cuda_streams = 64;
   if (options.threads != WARPKEM_THREADS_AUTO && options.threads > most_threads) {
     throw Error(Status::invalid_argument, "options.threads: " + std::to_string(options.threads) + " is more than " +
                                               std::to_string(most_threads));
@@ -170,6 +171,13 @@ EngineOptions parse_options(const warpkem_options* given) {
   parsed.random = options.random;
   parsed.random_context = options.random_context;
   if (options.policy != nullptr) parsed.allowed = parse_policy(options.policy);
+  if (options.cuda_devices != nullptr) parsed.cuda.devices = options.cuda_devices;
+  parsed.cuda.chunk = options.cuda_chunk;
+  parsed.cuda.streams = options.cuda_streams;
+  if (options.cuda_streams > most_cuda_streams) {
+    throw Error(Status::invalid_argument, "options.cuda_streams: " + std::to_string(options.cuda_streams) +
+                                              " is more than " + std::to_string(most_cuda_streams));
+  }
   return parsed;
 }
 

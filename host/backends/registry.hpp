@@ -1,6 +1,8 @@
 // The ordered table of backends: best first. registry.cpp alone names the concrete ones.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -11,10 +13,19 @@
 
 namespace warpkem::host {
 
+// Options of the engine that only the CUDA backend reads; see warpkem_options.
+struct CudaOptions {
+  std::string devices;
+  std::size_t chunk = 0;
+  std::uint32_t streams = 0;
+};
+
 // What a backend may be made from.
 struct ProbeContext {
   WorkerPool& pool;
   const ForkGuard& fork_guard;
+  const CudaOptions& cuda;
+  bool asked_for;  // by name: it must prove that it can be used
 };
 
 // A usable backend, or none and a sentence that says why.

@@ -108,8 +108,13 @@ typedef struct {
   void *random_context;
   const char *policy;       /* NULL: every algorithm; "CNSA-2.0": ML-KEM-1024 alone; or algorithm names with commas.
                                What it does not allow answers UNSUPPORTED. */
+  const char *cuda_devices; /* which GPUs the CUDA backend drives, with commas: indices, UUIDs ("GPU-...", or a beginning
+                               of one) or PCI ids ("0000:3b:00.0"); NULL: every usable one */
+  size_t cuda_chunk;        /* most items of one chunk, the unit that is copied and computed at a time; 0: chosen from the
+                               GPU's memory and multiprocessors */
+  uint32_t cuda_streams;    /* chunks in flight on each GPU, at most 64; 0: 4 */
 } warpkem_options;
-#define WARPKEM_OPTIONS_DEFAULT {sizeof(warpkem_options), NULL, WARPKEM_THREADS_AUTO, 0, NULL, NULL, NULL}
+#define WARPKEM_OPTIONS_DEFAULT {sizeof(warpkem_options), NULL, WARPKEM_THREADS_AUTO, 0, NULL, NULL, NULL, NULL, 0, 0}
 
 /// Makes an engine; NULL options: WARPKEM_OPTIONS_DEFAULT. Several may live in one process; they share nothing.
 /// @return OK; UNSUPPORTED if the backend or the policy is unknown or the backend cannot be used here;

@@ -61,7 +61,7 @@ DeviceInfo describe_device(int ordinal) {
   info.compute_minor = properties.minor;
   info.multiprocessors = properties.multiProcessorCount;
   info.memory_bytes = properties.totalGlobalMem;
-  std::snprintf(info.name, sizeof info.name, "%s", properties.name);
+  copy_text(properties.name, info.name, sizeof info.name);
   std::array<unsigned, 16> b{};
   std::ranges::transform(properties.uuid.bytes, b.begin(), [](char byte) { return static_cast<unsigned char>(byte); });
   std::snprintf(info.uuid, sizeof info.uuid, "GPU-%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",

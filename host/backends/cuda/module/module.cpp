@@ -92,8 +92,8 @@ bool is_device_pointer(const void* pointer) noexcept {
   return attributes.type == cudaMemoryTypeDevice;
 }
 
-constexpr Module table{interface_version, &devices,       &create,    &destroy,          &submit,
-                       &prepare,          &bytes_per_key, &free_keys, &is_device_pointer};
+constexpr Module table{interface_version, &devices,           &create, &destroy, &submit, &prepare, &bytes_per_key,
+                       &free_keys,        &is_device_pointer, nullptr, nullptr};
 
 }  // namespace
 

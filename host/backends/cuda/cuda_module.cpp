@@ -1,0 +1,87 @@
+#include "host/backends/cuda/cuda_module.hpp"
+
+#include <exception>
+#include <memory>
+
+#include "host/backends/cuda/cuda_backend.hpp"
+#include "host/backends/cuda/loader.hpp"
+#include "host/key_set.hpp"
+
+namespace warpkem::host {
+
+namespace {
+
+// Fewer items than this are done sooner on the CPU than they are hashed by single threads of a GPU, one permutation
+// after the other.
+constexpr std::size_t preferred_count = 256;
+
+class CudaKeyForm final : public KeyForm {
+ public:
+  CudaKeyForm(const cuda::Module& module, cuda::Keys* keys) : module_(module), keys_(keys) {}
+  CudaKeyForm(const CudaKeyForm&) = delete;
+  CudaKeyForm& operator=(const CudaKeyForm&) = delete;
+  ~CudaKeyForm() override { module_.free_keys(keys_); }
+  std::size_t bytes_per_key() const noexcept override { return module_.bytes_per_key(keys_); }
+  const cuda::Keys* keys() const noexcept { return keys_; }
+
+ private:
+  const cuda::Module& module_;
+  cuda::Keys* keys_;
+};
+
+}  // namespace
+
+CudaBackend::CudaBackend(const cuda::Module& module, cuda::Pool* pool, std::string detail)
+    : module_(module), pool_(pool), info_{"cuda", std::move(detail), preferred_count} {}
+
+CudaBackend::~CudaBackend() { module_.destroy(pool_); }
+
+std::unique_ptr<KeyForm> CudaBackend::prepare(const Batch& batch) {
+  cuda::Keys* keys = nullptr;
+  cuda::Text why_not;
+  const Status status = module_.prepare(pool_, &batch, &keys, &why_not);
+  if (status != Status::ok) throw Error(status, why_not.data);
+  try {
+    return std::make_unique<CudaKeyForm>(module_, keys);
+  } catch (const std::bad_alloc&) {
+    module_.free_keys(keys);
+    throw Error(Status::out_of_memory, "out of memory");
+  }
+}
+
+const cuda::Keys* CudaBackend::keys_of(const Batch& batch) {
+  return batch.keys != nullptr ? static_cast<CudaKeyForm&>(batch.keys->form(*this)).keys() : nullptr;
+}
+
+void CudaBackend::submit(const Batch& batch, Completion done) noexcept {
+  const cuda::Keys* keys = nullptr;
+  try {
+    keys = keys_of(batch);
+  } catch (const Error& error) {
+    return done.call(done.context, {error.status(), error.what()});
+  } catch (const std::exception& error) {
+    return done.call(done.context, {Status::out_of_memory, error.what()});
+  }
+  module_.submit(pool_, &batch, keys, done);
+}
+
+namespace cuda_module {
+
+ProbeResult probe(const ProbeContext& context) {
+  ProbeResult result;
+  const cuda::Module* const module = cuda::load_module(result.why_not);
+  if (module == nullptr) return result;
+  const cuda::Options options{context.cuda.devices.c_str(), context.cuda.chunk, context.cuda.streams, 0};
+  cuda::Pool* pool = nullptr;
+  cuda::Text summary, why_not;
+  if (module->create(&options, context.asked_for, &pool, &summary, &why_not) != Status::ok) {
+    result.why_not = why_not.data;
+    return result;
+  }
+  result.backend = std::make_unique<CudaBackend>(*module, pool, summary.data);
+  return result;
+}
+
+}  // namespace cuda_module
+
+}  // namespace warpkem::host
