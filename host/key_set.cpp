@@ -48,4 +48,6 @@ KeyForm& KeySet::form(Backend& backend) {
   return *forms_.emplace_back(&backend, std::move(form)).second;
 }
 
+KeyForm& form_of(KeySet& keys, Backend& backend) { return keys.form(backend); }
+
 }  // namespace warpkem::host

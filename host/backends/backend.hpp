@@ -36,6 +36,11 @@ class KeyForm {
   virtual std::size_t bytes_per_key() const noexcept = 0;
 };
 
+class Backend;
+
+// What `backend.prepare()` made of a set, which is done now if it was not yet. Throws Error.
+KeyForm& form_of(KeySet& keys, Backend& backend);
+
 // One instance per device or CPU pool. Thread-safe.
 class Backend {
  public:

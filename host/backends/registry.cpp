@@ -1,15 +1,13 @@
 #include "host/backends/registry.hpp"
 
 #include "host/backends/cpu_backend.hpp"
+#include "host/backends/cuda/cuda_module.hpp"
 #include "host/backends/portable/portable.hpp"
 #ifdef WARPKEM_HAVE_AVX2
 #include "host/backends/avx2/avx2.hpp"
 #endif
 #ifdef WARPKEM_HAVE_AVX512
 #include "host/backends/avx512/avx512.hpp"
-#endif
-#ifdef WARPKEM_HAVE_CUDA
-#include "host/backends/cuda/cuda_module.hpp"
 #endif
 
 namespace warpkem::host {
@@ -40,11 +38,12 @@ ProbeResult avx512_probe(const ProbeContext& context) {
 ProbeResult avx512_probe(const ProbeContext&) { return {nullptr, "not in this build"}; }
 #endif
 
-#ifdef WARPKEM_HAVE_CUDA
-ProbeResult cuda_probe(const ProbeContext& context) { return cuda_module::probe(context); }
-#else
-ProbeResult cuda_probe(const ProbeContext&) { return {nullptr, "not in this build"}; }
-#endif
+ProbeResult cuda_probe(const ProbeContext& context) {
+  ProbeResult result;
+  const cuda::Options options{context.cuda.devices.c_str(), context.cuda.chunk, context.cuda.streams, 0};
+  result.backend = cuda_module::make_backend(options, context.asked_for, result.why_not);
+  return result;
+}
 
 constexpr BackendEntry table[] = {{"cuda", false, &cuda_probe},
                                   {"avx512", true, &avx512_probe},

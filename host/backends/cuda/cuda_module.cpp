@@ -5,7 +5,6 @@
 
 #include "host/backends/cuda/cuda_backend.hpp"
 #include "host/backends/cuda/loader.hpp"
-#include "host/key_set.hpp"
 
 namespace warpkem::host {
 
@@ -50,7 +49,7 @@ std::unique_ptr<KeyForm> CudaBackend::prepare(const Batch& batch) {
 }
 
 const cuda::Keys* CudaBackend::keys_of(const Batch& batch) {
-  return batch.keys != nullptr ? static_cast<CudaKeyForm&>(batch.keys->form(*this)).keys() : nullptr;
+  return batch.keys != nullptr ? static_cast<CudaKeyForm&>(form_of(*batch.keys, *this)).keys() : nullptr;
 }
 
 void CudaBackend::submit(const Batch& batch, Completion done) noexcept {
@@ -67,19 +66,16 @@ void CudaBackend::submit(const Batch& batch, Completion done) noexcept {
 
 namespace cuda_module {
 
-ProbeResult probe(const ProbeContext& context) {
-  ProbeResult result;
-  const cuda::Module* const module = cuda::load_module(result.why_not);
-  if (module == nullptr) return result;
-  const cuda::Options options{context.cuda.devices.c_str(), context.cuda.chunk, context.cuda.streams, 0};
+std::unique_ptr<Backend> make_backend(const cuda::Options& options, bool verify, std::string& why_not) {
+  const cuda::Module* const module = cuda::load_module(why_not);
+  if (module == nullptr) return nullptr;
   cuda::Pool* pool = nullptr;
-  cuda::Text summary, why_not;
-  if (module->create(&options, context.asked_for, &pool, &summary, &why_not) != Status::ok) {
-    result.why_not = why_not.data;
-    return result;
+  cuda::Text summary, text;
+  if (module->create(&options, verify, &pool, &summary, &text) != Status::ok) {
+    why_not = text.data;
+    return nullptr;
   }
-  result.backend = std::make_unique<CudaBackend>(*module, pool, summary.data);
-  return result;
+  return std::make_unique<CudaBackend>(*module, pool, summary.data);
 }
 
 }  // namespace cuda_module
