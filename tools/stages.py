@@ -1,0 +1,265 @@
+#!/usr/bin/env python3
+"""Runs the stages of tools/test and ends with one line over all of them: N passed, N failed, N skipped.
+
+A stage is a function that takes a Run, below. To add one, decorate it; the order in this file is the order of the runs.
+"""
+import argparse
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as xml
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+BUILD = ROOT / "build"
+JOBS = str(len(os.sched_getaffinity(0)))
+STAGES = {}
+
+
+def stage(*, only_all=False):
+    """Registers a stage under the name of its function."""
+    def register(function):
+        STAGES[function.__name__.replace("_", "-")] = (function, only_all)
+        return function
+    return register
+
+
+class Run:
+    """Runs commands and counts the tests in what they print."""
+
+    def __init__(self):
+        self.passed, self.failures, self.skips = 0, [], []
+        self.stage = ""
+
+    def note_pass(self, number=1):
+        self.passed += number
+
+    def note_failure(self, name):
+        print(f"FAILED: {self.stage}: {name}", flush=True)
+        self.failures.append(f"{self.stage}: {name}")
+
+    def note_skip(self, name, reason):
+        self.skips.append(f"{self.stage}: {name}: {reason}")
+
+    def command(self, *words, env=None, quiet=True):
+        """Runs a command; True if it exits with 0. Its output is shown if not, or unless quiet."""
+        words = [str(word) for word in words]
+        print("+ " + shlex.join(words), flush=True)
+        done = subprocess.run(words, cwd=ROOT, env=env and {**os.environ, **env}, stdin=subprocess.DEVNULL, text=True,
+                              errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if done.returncode != 0 or not quiet:
+            print(done.stdout[-20000:], flush=True)
+        return done.returncode == 0
+
+    def test(self, name, *words, env=None):
+        """A command that is one test."""
+        if self.command(*words, env=env):
+            self.note_pass()
+        else:
+            self.note_failure(name)
+
+    def build(self, preset, *options, env=None):
+        """Configures a preset into build/PRESET and builds it; a failure counts as one failed test."""
+        if self.command("cmake", "--preset", preset, *options, env=env) and \
+                self.command("cmake", "--build", BUILD / preset, "--parallel", JOBS, env=env):
+            return BUILD / preset
+        self.note_failure(f"build of {preset}")
+        return None
+
+    def ctest(self, folder, *options, env=None):
+        """Runs the tests of a build folder and counts the cases inside each."""
+        report = folder / "ctest.xml"
+        report.unlink(missing_ok=True)
+        self.command("ctest", "--test-dir", folder, "--output-junit", report, "--parallel", JOBS, "--output-on-failure",
+                     "--test-output-size-passed", 10**7, "--test-output-size-failed", 10**7, *options, env=env)
+        if not report.is_file():
+            return self.note_failure("ctest wrote no report")
+        cases = xml.parse(report).getroot().findall("testcase")
+        if not cases:
+            self.note_failure("ctest found no tests")
+        for case in cases:
+            self.count(case)
+
+    def count(self, case):
+        """One entry of ctest: the cases that its output reports, or itself as one."""
+        name, status = case.get("name"), case.get("status")
+        text = case.findtext("system-out") or ""
+        if status in ("notrun", "disabled"):
+            reason = case.find("skipped").get("message") if case.find("skipped") is not None else "not run"
+            if status == "disabled" or reason.startswith("SKIP_"):
+                self.note_skip(name, last_line(text) or reason)
+            else:
+                self.note_failure(f"{name}: {reason}")
+            return
+        passed, failed, skipped = cases_in(text)
+        if passed + len(failed) + len(skipped) == 0:
+            passed = 1 if status == "run" else 0
+        self.note_pass(passed)
+        for one in failed:
+            self.note_failure(f"{name}: {one}")
+        for one, reason in skipped:
+            self.note_skip(f"{name}: {one}", reason)
+        if status == "fail" and not failed:
+            self.note_failure(f"{name}: ended with an error after its last case")
+
+    def finish(self):
+        for skip in self.skips:
+            print(f"skipped: {skip}")
+        for failure in self.failures:
+            print(f"failed: {failure}")
+        print(f"{self.passed} passed, {len(self.failures)} failed, {len(self.skips)} skipped", flush=True)
+        return 1 if self.failures else 0
+
+
+def last_line(text):
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
+def cases_in(text):
+    """(number passed, names failed, (name, reason) skipped) in the output of GoogleTest or of Python's unittest."""
+    passed, failed, skipped = 0, [], {}
+    reason = None  # of GoogleTest: lines since "Skipped"
+    for line in text.splitlines():
+        if line.startswith("[ RUN      ]"):
+            reason = []
+        elif reason is not None and line.endswith(": Skipped"):
+            reason.clear()
+        elif match := re.match(r"\[  SKIPPED \] (\S+?),?(?: where .*)?(?: \(\d+ ms\))?$", line):
+            skipped.setdefault(match[1], " ".join(reason or []) or "no reason given")
+            reason = None
+        elif match := re.match(r"\[  FAILED  \] (\S+?),?(?: where .*)? \(\d+ ms\)$", line):
+            failed.append(match[1])
+        elif match := re.match(r"\[  PASSED  \] (\d+) tests?\.", line):
+            passed += int(match[1])
+        elif match := re.match(r"(\S+) \(.*\.\.\. skipped ['\"](.*)['\"]$", line):
+            skipped[match[1]] = match[2]
+        elif match := re.match(r"(?:FAIL|ERROR): (\S+)", line):
+            failed.append(match[1])
+        elif match := re.match(r"Ran (\d+) tests? in", line):
+            passed += int(match[1])
+            passed -= len(set(failed)) + len(skipped)
+        elif reason is not None and line.strip():
+            reason.append(line.strip())
+    return max(passed, 0), list(dict.fromkeys(failed)), list(skipped.items())
+
+
+SANITIZERS = {
+    "ASAN_OPTIONS": "detect_stack_use_after_return=1:strict_string_checks=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1",
+    "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
+}
+
+
+@stage()
+def style(run):
+    """Layout of the sources, as clang-format says."""
+    listed = subprocess.run(["git", "ls-files", "-z", "-co", "--exclude-standard", "*.c", "*.h", "*.cpp", "*.hpp", "*.cu",
+                             "*.cuh"], cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout
+    files = [name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+    if not files:
+        return run.note_skip("clang-format", "not a git checkout")
+    run.test("clang-format", "clang-format-14", "--dry-run", "-Werror", *files)
+
+
+@stage()
+def gcc(run):
+    """Everything that a CPU can do, optimised, warnings as errors."""
+    folder = run.build("dev", "-DWARPKEM_CUDA=OFF")
+    if folder:
+        run.ctest(folder)
+
+
+@stage()
+def asan(run):
+    """The same under AddressSanitizer and UndefinedBehaviorSanitizer."""
+    folder = run.build("asan")
+    if folder:
+        run.ctest(folder, env=SANITIZERS)
+
+
+@stage()
+def tsan(run):
+    """The same under ThreadSanitizer."""
+    folder = run.build("tsan")
+    if folder:
+        run.ctest(folder, env=SANITIZERS)
+
+
+@stage()
+def emulated_gpu(run):
+    """The CUDA backend on an emulated device."""
+    nvcc = shutil.which("nvcc") or shutil.which("nvcc", path="/usr/local/cuda/bin")
+    emulator = pathlib.Path(os.environ.get("WARPKEM_PTXEMU_DIR", ROOT / ".." / "shared" / "ptxemu")).resolve()
+    if nvcc is None:
+        return run.note_skip("CUDA under the emulator", "no nvcc")
+    if not (emulator / "Makefile").is_file():
+        return run.note_skip("CUDA under the emulator", f"no emulator in {emulator} (WARPKEM_PTXEMU_DIR)")
+    env = {"CUDACXX": nvcc}
+    built = BUILD / "ptxemu"
+    if not run.command("make", "-C", emulator, f"BUILD={built}", f"-j{JOBS}", env=env):
+        return run.note_failure("build of the emulator")
+    folder = run.build("emu", f"-DWARPKEM_PTXEMU_DIR={emulator}", env=env)
+    if folder:
+        run.ctest(folder, "--label-regex", "gpu", env={"LD_LIBRARY_PATH": str(built)})
+
+
+@stage(only_all=True)
+def clang(run):
+    """The second compiler."""
+    folder = run.build("clang")
+    if folder:
+        run.ctest(folder)
+
+
+@stage(only_all=True)
+def long_tests(run):
+    """What takes minutes: ten million items through the tool."""
+    if run.build("dev", "-DWARPKEM_CUDA=OFF"):
+        run.ctest(BUILD / "dev", "--tests-regex", "^tool$", env={"WARPKEM_LONG_TESTS": "1"})
+
+
+@stage(only_all=True)
+def tidy(run):
+    """clang-tidy over the project's own C++."""
+    if not run.build("clang"):
+        return
+    sources = [str(p.relative_to(ROOT)) for folder in ("host", "tools") for p in sorted((ROOT / folder).rglob("*.cpp"))
+               if "cuda" not in p.parts]
+    for source in sources:
+        run.test(f"clang-tidy {source}", "clang-tidy-14", "--quiet", "-p", BUILD / "clang", source)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="tools/test", description="Builds WarpKEM and runs its tests.")
+    parser.add_argument("--all", action="store_true", help="also what is longer: second compiler, soaks, long fuzzing")
+    parser.add_argument("--list", action="store_true", help="list the stages and what they do")
+    parser.add_argument("stages", nargs="*", metavar="STAGE", help="only these")
+    args = parser.parse_args()
+    unknown = [name for name in args.stages if name not in STAGES]
+    if unknown:
+        parser.error(f"no stage {', '.join(unknown)}; there are: {', '.join(STAGES)}")
+    if args.list:
+        for name, (function, only_all) in STAGES.items():
+            print(f"{name:14} {function.__doc__}{' (--all)' if only_all else ''}")
+        return 0
+    run = Run()
+    chosen = args.stages or [name for name, (_, only_all) in STAGES.items() if args.all or not only_all]
+    for name in chosen:
+        print(f"\n== {name}", flush=True)
+        run.stage, start = name, time.monotonic()
+        try:
+            STAGES[name][0](run)
+        except Exception as error:  # one stage that breaks must not hide the others
+            run.note_failure(f"{type(error).__name__}: {error}")
+        print(f"== {name}: {time.monotonic() - start:.0f} s", flush=True)
+    print()
+    return run.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
