@@ -1,0 +1,210 @@
+// ByteEncode_d, ByteDecode_d (Algorithms 5, 6), Compress_d and Decompress_d (4.7, 4.8), by 16 lanes.
+//
+// A lane encodes and decodes the 16 adjacent coefficients 16 t + i: 2 d bytes. Compression is one exact FFMA. Nothing
+// divides, nothing branches, and every lane touches the same addresses whatever the values are.
+#pragma once
+
+#include "kernels/ntt.cuh"
+
+namespace warpkem::kernels::halfwarp {
+
+// 16 integers of d bits, adjacent coefficients, packed; for odd d the last half word is empty.
+template <int d>
+struct Packed {
+  static constexpr int words = (d + 1) / 2;
+  u32 w[words];
+};
+
+// This lane's 2 d bytes of a polynomial at `bytes`, which is a multiple of 4 (of 8 for d = 12). For odd d lanes start
+// at half words, in turn.
+template <int d>
+WARPKEM_FN Packed<d> load_packed(const u8* bytes) {
+  const u32 t = lane();
+  Packed<d> p;
+  if constexpr (d % 4 == 0) {
+    const uint2* source = reinterpret_cast<const uint2*>(bytes + 2 * d * t);
+#pragma unroll
+    for (int i = 0; i < d / 4; ++i) {
+      const uint2 v = source[i];
+      p.w[2 * i] = v.x, p.w[2 * i + 1] = v.y;
+    }
+  } else {
+    const u32* source = reinterpret_cast<const u32*>(bytes) + d * t / 2;
+#pragma unroll
+    for (int i = 0; i < p.words; ++i) p.w[i] = source[i];
+    if constexpr (d % 2 == 1) {
+      const u32 shift = 16 * (t % 2);
+#pragma unroll
+      for (int i = 0; i + 1 < p.words; ++i) p.w[i] = __funnelshift_r(p.w[i], p.w[i + 1], shift);
+      p.w[p.words - 1] >>= shift;
+    }
+  }
+  return p;
+}
+
+// The words that this lane owns of a packed polynomial in memory: word i of the lane is word d t / 2 (rounded up) + i.
+// For odd d odd lanes give their first half word to the lane before and own one word less.
+template <int d>
+WARPKEM_FN Packed<d> owned_words(Packed<d> p) {
+  if constexpr (d % 2 == 1) {
+    const u32 odd = lane() % 2;
+    const u32 next = __shfl_down_sync(0xFFFFFFFF, p.w[0], 1, 16);
+#pragma unroll
+    for (int i = 0; i + 1 < p.words; ++i) p.w[i] = __funnelshift_r(p.w[i], p.w[i + 1], 16 * odd);
+    p.w[p.words - 1] = (p.w[p.words - 1] & 0xFFFF) | (next << 16);
+  }
+  return p;
+}
+template <int d>
+WARPKEM_FN u32 first_word() {
+  return (d * lane() + 1) / 2;
+}
+template <int d>
+WARPKEM_FN bool owns_word(int i) {
+  return d % 2 == 0 || i + 1 < Packed<d>::words || lane() % 2 == 0;
+}
+
+// Field i of d bits, xor-ed with `flip`, as the float 2^23 + field.
+template <int d, u32 flip = 0>
+WARPKEM_FN float field(const Packed<d>& p, int i) {
+  const int bit = d * i, word = bit / 32, offset = bit % 32;
+  u32 x = p.w[word];
+  if (offset + d > 32) {
+    x = __funnelshift_r(x, p.w[word + 1], offset);
+  } else if (offset != 0) {
+    x >>= offset;
+  }
+  return __uint_as_float((x & ((1u << d) - 1)) ^ (integer_base_bits | flip));
+}
+
+// ByteDecode_12, minus `shift`. Coefficients not below q stay so: 0 <= f_i + shift <= 4095.
+template <int shift>
+WARPKEM_FN NttPoly ByteDecode12(const u8* bytes) {
+  const Packed<12> p = load_packed<12>(bytes);
+  NttPoly f;
+#pragma unroll
+  for (int i = 0; i < 16; ++i) f.c[i] = __fadd_rn(field<12>(p, i), -(integer_base + shift));
+  return f;
+}
+
+// Decompress_d(ByteDecode_d(bytes)), centered: |f_i| <= 1664, in the order 16 t + i. Fields are read as signed, which
+// adds a multiple of q; the only tie, at -2^(d-1), then rounds to the even -1664 = 1665 - q, as the standard wants.
+template <int d>
+WARPKEM_FN NttPoly Decompress(const u8* bytes) {
+  const Packed<d> p = load_packed<d>(bytes);
+  constexpr u32 sign = 1u << (d - 1);
+  NttPoly f;
+#pragma unroll
+  for (int i = 0; i < 16; ++i) {
+    const float y = __fadd_rn(field<d, sign>(p, i), -(integer_base + sign));
+    f.c[i] = __fadd_rn(__fmaf_rn(y, float(q) / (1 << d), rounder), -rounder);
+  }
+  return f;
+}
+
+// Compress_d(f_i) in the low d bits of the result's bits, for |f| <= 4000. No tie exists, and the nearest one is 1.5e-4
+// away, more than the error of f * 2^d / q.
+template <int d>
+WARPKEM_FN u32 Compress(float f) {
+  return __float_as_uint(__fmaf_rn(f, static_cast<float>((1 << d) / static_cast<double>(q)), rounder));
+}
+
+// Compress_d of a polynomial, packed: through shared memory to the lanes of adjacent coefficients.
+template <int d>
+WARPKEM_FN Packed<d> compress_and_pack(const Poly& f, float* exchange) {
+  const u32 t = lane();
+  u16* halves = reinterpret_cast<u16*>(exchange);
+  __syncwarp();
+#pragma unroll
+  for (int i = 0; i < 16; ++i) halves[16 * i + t] = static_cast<u16>(Compress<d>(f.c[i]));
+  __syncwarp();
+  const uint4 v0 = reinterpret_cast<const uint4*>(exchange)[2 * t],
+              v1 = reinterpret_cast<const uint4*>(exchange)[2 * t + 1];
+  const u32 pairs[8] = {v0.x, v0.y, v0.z, v0.w, v1.x, v1.y, v1.z, v1.w};
+  Packed<d> p;
+#pragma unroll
+  for (int i = 0; i < p.words; ++i) p.w[i] = 0;
+#pragma unroll
+  for (int i = 0; i < 8; ++i) {
+    constexpr u32 mask = (1u << d) - 1;
+    const u32 both = pairs[i] & (mask | mask << 16);
+    const u32 joined = both - (both >> 16) * (65536 - (1u << d));
+    const int bit = 2 * d * i, word = bit / 32, offset = bit % 32;
+    p.w[word] |= joined << offset;
+    if (offset + 2 * d > 32) p.w[word + 1] |= joined >> (32 - offset);
+  }
+  return p;
+}
+
+// ByteEncode_12 of 0 <= f_i < q, which are this lane's 24 bytes of the polynomial at `bytes`. The words are sums of
+// products, so that the multiplier packs them; the bits of 2^23 that come along are taken off at the end.
+WARPKEM_FN Packed<12> ByteEncode12(const NttPoly& f) {
+  u32 x[16];
+#pragma unroll
+  for (int i = 0; i < 16; ++i) x[i] = __float_as_uint(__fadd_rn(f.c[i], integer_base));
+  constexpr u32 base = integer_base_bits;
+  Packed<12> p;
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    const u32* y = x + 8 * i;
+    p.w[3 * i] = y[0] + (y[1] << 12) + (y[2] << 24) - (base + (base << 12) + (base << 24));
+    p.w[3 * i + 1] = (y[2] >> 8) + (y[3] << 4) + (y[4] << 16) + (y[5] << 28) -
+                     ((base >> 8) + (base << 4) + (base << 16) + (base << 28));
+    p.w[3 * i + 2] = (y[5] >> 4) + (y[6] << 8) + (y[7] << 20) - ((base >> 4) + (base << 8) + (base << 20));
+  }
+  return p;
+}
+
+WARPKEM_FN void store_packed(const Packed<12>& p, u8* bytes) {
+  uint2* to = reinterpret_cast<uint2*>(bytes + 24 * lane());
+#pragma unroll
+  for (int i = 0; i < 3; ++i) to[i] = make_uint2(p.w[2 * i], p.w[2 * i + 1]);
+}
+
+// An entry of A: 16 * coefficient as u16. The result is 16 * (coefficient - 1664).
+WARPKEM_FN NttPoly load_entry(const u8* entry) {
+  const uint4* source = reinterpret_cast<const uint4*>(entry) + 2 * lane();
+  const uint4 v0 = source[0], v1 = source[1];
+  const u32 pairs[8] = {v0.x, v0.y, v0.z, v0.w, v1.x, v1.y, v1.z, v1.w};
+  NttPoly a;
+#pragma unroll
+  for (int i = 0; i < 8; ++i) {
+    constexpr float shift = integer_base + 16 * 1664;
+    a.c[2 * i] = __fadd_rn(__uint_as_float(__byte_perm(pairs[i], integer_base_bits, 0x7610)), -shift);
+    a.c[2 * i + 1] = __fadd_rn(__uint_as_float(__byte_perm(pairs[i], integer_base_bits, 0x7632)), -shift);
+  }
+  return a;
+}
+
+// Decompress_1(ByteDecode_1(m)), 0 or 1665, in the order t + 16 i.
+WARPKEM_FN Poly Decompress1(const u8* m) {
+  const uint4 v0 = reinterpret_cast<const uint4*>(m)[0], v1 = reinterpret_cast<const uint4*>(m)[1];
+  const u32 words[8] = {v0.x, v0.y, v0.z, v0.w, v1.x, v1.y, v1.z, v1.w};
+  const u32 t = lane();
+  const u32 mask = 1u << t;
+  const float scale = 1665.0f * __uint_as_float((127 - t) << 23);
+  const float offset = -integer_base * scale;
+  Poly f;
+#pragma unroll
+  for (int i = 0; i < 16; ++i) {
+    const u32 half = i % 2 == 0 ? words[i / 2] : words[i / 2] >> 16;
+    f.c[i] = __fmaf_rn(__uint_as_float((half & mask) | integer_base_bits), scale, offset);
+  }
+  return f;
+}
+
+// ByteEncode_1(Compress_1(f)): lane t < 8 gets word t. |f_i| <= 4000.
+WARPKEM_FN u32 compress_to_message(const Poly& f) {
+  const u32 shift = threadIdx.x & 16;  // which half of the warp
+  u32 word = 0;
+#pragma unroll
+  for (int i = 0; i < 8; ++i) {
+    const u32 low = __ballot_sync(0xFFFFFFFF, (Compress<1>(f.c[2 * i]) & 1) != 0);
+    const u32 high = __ballot_sync(0xFFFFFFFF, (Compress<1>(f.c[2 * i + 1]) & 1) != 0);
+    const u32 joined = ((low >> shift) & 0xFFFF) | ((high >> shift) << 16);
+    word = lane() == i ? joined : word;
+  }
+  return word;
+}
+
+}  // namespace warpkem::kernels::halfwarp

@@ -1,0 +1,78 @@
+// K-PKE.Decrypt, and the re-encryption with its comparison and selection: half a warp per item.
+#include "kernels/halfwarp_item.cuh"
+#include "kernels/kpke.cuh"
+
+namespace warpkem::kernels {
+namespace {
+
+template <class P>
+__global__ void __launch_bounds__(policy::arithmetic_threads) decrypt_kernel(KeyRows key, Rows c, Rows m, u32 items) {
+  __shared__ ArithmeticShared shared;
+  const HalfwarpItem item = halfwarp_item(shared, items);
+  const u32 word = kpke::Decrypt<P>(key.s[item.index], c[item.index], item.exchange);
+  if (item.store && halfwarp::lane() < 8) reinterpret_cast<u32*>(m[item.index])[halfwarp::lane()] = word;
+  wipe(item);
+}
+
+struct ReencryptArgs {
+  KeyRows key;
+  Noise noise;
+  Rows m, c, K_prime, K_bar, K;
+};
+
+template <class P>
+__global__ void __launch_bounds__(policy::arithmetic_threads) reencrypt_kernel(ReencryptArgs args, u32 items) {
+  __shared__ ArithmeticShared shared;
+  const HalfwarpItem item = halfwarp_item(shared, items);
+  const u32 i = item.index;
+  const u8* const c = args.c[i];
+  u32 difference = 0;
+  kpke::Encrypt<P>(args.key.A[i], args.key.ek[i], args.noise.eta1 + u64{i} * (P::k * 64 * P::eta1),
+                   args.noise.eta2 + u64{i} * ((P::k + 1) * 64 * P::eta2), args.m[i], item.exchange,
+                   [&]<int d>(const halfwarp::Packed<d>& p, u32 offset) {
+                     const u32* words = reinterpret_cast<const u32*>(c + offset) + halfwarp::first_word<d>();
+#pragma unroll
+                     for (int n = 0; n < p.words; ++n) {
+                       if (halfwarp::owns_word<d>(n)) difference |= p.w[n] ^ words[n];
+                     }
+                   });
+#pragma unroll
+  for (int step = 8; step > 0; step /= 2) difference |= __shfl_xor_sync(0xFFFFFFFF, difference, step, 16);
+  // All ones where c' differs from c. No branch: nobody may learn which of the two keys was taken.
+  const u32 reject = static_cast<u32>(static_cast<int>(difference | (0 - difference)) >> 31);
+  if (halfwarp::lane() < 8) {
+    const u32 n = halfwarp::lane();
+    const u32 good = reinterpret_cast<const u32*>(args.K_prime[i])[n];
+    const u32 bar = reinterpret_cast<const u32*>(args.K_bar[i])[n];
+    if (item.store) reinterpret_cast<u32*>(args.K[i])[n] = (bar & reject) | (good & ~reject);
+  }
+  wipe(item);
+}
+
+}  // namespace
+
+template <class P>
+cudaError_t decrypt(const KeyRows& key, Rows c, Rows m, u32 items, cudaStream_t stream) noexcept {
+  decrypt_kernel<P><<<arithmetic_blocks(items), policy::arithmetic_threads, 0, stream>>>(key, c, m, items);
+  return cudaGetLastError();
+}
+
+template <class P>
+cudaError_t reencrypt(const KeyRows& key, Noise noise, Rows m, Rows c, Rows K_prime, Rows K_bar, Rows K, u32 items,
+                      cudaStream_t stream) noexcept {
+  const ReencryptArgs args{key, noise, m, c, K_prime, K_bar, K};
+  reencrypt_kernel<P><<<arithmetic_blocks(items), policy::arithmetic_threads, 0, stream>>>(args, items);
+  return cudaGetLastError();
+}
+
+template cudaError_t decrypt<MlKem512>(const KeyRows&, Rows, Rows, u32, cudaStream_t) noexcept;
+template cudaError_t decrypt<MlKem768>(const KeyRows&, Rows, Rows, u32, cudaStream_t) noexcept;
+template cudaError_t decrypt<MlKem1024>(const KeyRows&, Rows, Rows, u32, cudaStream_t) noexcept;
+template cudaError_t reencrypt<MlKem512>(const KeyRows&, Noise, Rows, Rows, Rows, Rows, Rows, u32,
+                                         cudaStream_t) noexcept;
+template cudaError_t reencrypt<MlKem768>(const KeyRows&, Noise, Rows, Rows, Rows, Rows, Rows, u32,
+                                         cudaStream_t) noexcept;
+template cudaError_t reencrypt<MlKem1024>(const KeyRows&, Noise, Rows, Rows, Rows, Rows, Rows, u32,
+                                          cudaStream_t) noexcept;
+
+}  // namespace warpkem::kernels

@@ -1,0 +1,42 @@
+// Where a half-warp finds its item and its shared memory.
+#pragma once
+
+#include "kernels/ntt.cuh"
+#include "kernels/policy.hpp"
+
+namespace warpkem::kernels {
+
+struct ArithmeticShared {
+  float exchange[policy::arithmetic_threads / 16][halfwarp::exchange_floats];
+};
+
+// Both halves of a warp always run: a half without an item repeats the last one and stores nothing.
+struct HalfwarpItem {
+  u32 index;
+  bool store;
+  float* exchange;
+};
+
+WARPKEM_FN HalfwarpItem halfwarp_item(ArithmeticShared& shared, u32 items) {
+  const u32 index = (blockIdx.x * blockDim.x + threadIdx.x) / 16;
+  return {min(index, items - 1), index < items, shared.exchange[threadIdx.x / 16]};
+}
+
+// Zeroes what this warp's exchanges held.
+WARPKEM_FN void wipe(const HalfwarpItem& item) {
+  __syncwarp();
+#pragma unroll
+  for (int i = 0; i < halfwarp::exchange_floats / 64; ++i) {
+    reinterpret_cast<float4*>(item.exchange)[16 * i + halfwarp::lane()] = make_float4(0, 0, 0, 0);
+  }
+  if (halfwarp::lane() < 4) {
+    reinterpret_cast<float4*>(item.exchange)[80 + halfwarp::lane()] = make_float4(0, 0, 0, 0);
+  }
+}
+
+inline dim3 arithmetic_blocks(u32 items) {
+  constexpr u32 per_block = policy::arithmetic_threads / 16;
+  return dim3((items + per_block - 1) / per_block);
+}
+
+}  // namespace warpkem::kernels

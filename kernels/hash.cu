@@ -1,0 +1,256 @@
+// The hashing kernels: one thread, one Keccak state. Each holds one copy of the permutation and loops around it. Warps
+// move data between memory and states through shared memory, so that global accesses are coalesced.
+#include "kernels/policy.hpp"
+#include "kernels/sample.cuh"
+#include "kernels/steps.hpp"
+
+namespace warpkem::kernels {
+namespace {
+
+using thread::KeccakF1600;
+using thread::KeccakState;
+
+constexpr u32 all_lanes = 0xFFFFFFFF;
+
+WARPKEM_FN KeccakState zero_state() {
+  KeccakState s;
+#pragma unroll
+  for (int i = 0; i < 25; ++i) s.lo[i] = s.hi[i] = 0;
+  return s;
+}
+
+// The address that lane `source` holds.
+template <class T>
+WARPKEM_FN T* shuffle_pointer(T* pointer, u32 source) {
+  const u64 bits = reinterpret_cast<u64>(pointer);
+  const u32 lo = __shfl_sync(all_lanes, static_cast<u32>(bits), static_cast<int>(source));
+  const u32 hi = __shfl_sync(all_lanes, static_cast<u32>(bits >> 32), static_cast<int>(source));
+  return reinterpret_cast<T*>(u64{hi} << 32 | lo);
+}
+
+constexpr int sponge_pitch = 17;  // in 8 bytes: odd, so that the lanes' own rows meet every bank
+
+__global__ void __launch_bounds__(policy::sponge_threads) sponge_kernel(Sponge job, u8* statuses, u32 items) {
+  __shared__ uint2 tiles[policy::sponge_threads / 32][32 * sponge_pitch];
+  const u32 lane = threadIdx.x % 32;
+  const u32 thread = blockIdx.x * blockDim.x + threadIdx.x;
+  if (thread - lane >= items) return;
+  const bool active = thread < items;
+  const u32 item = active ? thread : items - 1;
+  uint2* tile = tiles[threadIdx.x / 32];
+  const uint2* body = reinterpret_cast<const uint2*>(job.body[item]);
+  const uint2* prefix = job.prefix.data != nullptr ? reinterpret_cast<const uint2*>(job.prefix[item]) : nullptr;
+  uint2* copy = job.body_copy.data != nullptr ? reinterpret_cast<uint2*>(job.body_copy[item]) : nullptr;
+  const u32 prefix_words = prefix != nullptr ? 4 : 0;
+  const u32 total = prefix_words + job.body_words;
+  const u32 blocks = total / job.rate_words + 1;
+
+  KeccakState state = zero_state();
+#pragma unroll 1
+  for (u32 block = 0; block < blocks; ++block) {
+    // Word `column` of this block's part of the message of the item in `row`, whose addresses are given.
+    const auto stage = [&](u32 row, u32 column, const uint2* prefix_row, const uint2* body_row, uint2* copy_row) {
+      const u32 word = block * job.rate_words + column;
+      uint2 value = make_uint2(0, 0);
+      if (word < prefix_words) {
+        value = prefix_row[word];
+      } else if (word < total) {
+        value = body_row[word - prefix_words];
+        if (copy_row != nullptr) copy_row[word - prefix_words] = value;
+      } else if (word == total) {
+        value = make_uint2(static_cast<u32>(job.pad), static_cast<u32>(job.pad >> 32));
+      }
+      if (block + 1 == blocks && column + 1 == job.rate_words) value.y ^= 0x80000000;
+      tile[row * sponge_pitch + column] = value;
+    };
+    __syncwarp();
+    // Eight lanes an item, then the last column by each item's own lane.
+#pragma unroll 1
+    for (u32 row = lane / 8; row < 32; row += 4) {
+      const uint2* prefix_row = shuffle_pointer(prefix, row);
+      const uint2* body_row = shuffle_pointer(body, row);
+      uint2* copy_row = shuffle_pointer(copy, row);
+      stage(row, lane % 8, prefix_row, body_row, copy_row);
+      if (job.rate_words > 9) stage(row, lane % 8 + 8, prefix_row, body_row, copy_row);
+    }
+    stage(lane, job.rate_words - 1, prefix, body, copy);
+    __syncwarp();
+    // The words above a rate of 9 are never staged: they stay as they are.
+#pragma unroll
+    for (int i = 0; i < 17; ++i) {
+      if (i < 9 || job.rate_words > 9) {
+        const uint2 value = tile[lane * sponge_pitch + i];
+        state.lo[i] ^= value.x;
+        state.hi[i] ^= value.y;
+      }
+    }
+    KeccakF1600(state);
+  }
+
+  if (job.expected.data != nullptr) {
+    const uint4* expected = reinterpret_cast<const uint4*>(job.expected[item]);
+    u32 difference = 0;
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const uint4 v = expected[i];
+      difference |=
+          (v.x ^ state.lo[2 * i]) | (v.y ^ state.hi[2 * i]) | (v.z ^ state.lo[2 * i + 1]) | (v.w ^ state.hi[2 * i + 1]);
+    }
+    // The verdict of the hash check is public (FIPS 203, 7.3).
+    if (active && difference != 0 && statuses[item] == 0) statuses[item] = job.failure;
+  }
+  if (active) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      if (job.out[half].data != nullptr) {
+        uint4* out = reinterpret_cast<uint4*>(job.out[half][item]);
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          const int word = 4 * half + 2 * i;
+          out[i] = make_uint4(state.lo[word], state.hi[word], state.lo[word + 1], state.hi[word + 1]);
+        }
+      }
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < 17; ++i) {
+    if (i < 9 || job.rate_words > 9) tile[lane * sponge_pitch + i] = make_uint2(0, 0);
+  }
+}
+
+constexpr int prf_pitch = 35;
+
+// PRF_eta(seed, N) = SHAKE256(seed || N, 64 eta bytes). One or two blocks.
+__global__ void __launch_bounds__(policy::prf_threads) prf_kernel(PrfArgs args, u32 polynomials) {
+  __shared__ u32 tiles[policy::prf_threads / 32][32 * prf_pitch];
+  const u32 lane = threadIdx.x % 32;
+  const u32 thread = blockIdx.x * blockDim.x + threadIdx.x;
+  if (thread - lane >= polynomials) return;
+  const u32 polynomial = min(thread, polynomials - 1);
+  const u32 item = polynomial / args.polynomials;
+  u32* tile = tiles[threadIdx.x / 32];
+
+  KeccakState state = zero_state();
+  {
+    const uint4* seed = reinterpret_cast<const uint4*>(args.seed[item]);
+    const uint4 v0 = seed[0], v1 = seed[1];
+    state.lo[0] = v0.x, state.hi[0] = v0.y, state.lo[1] = v0.z, state.hi[1] = v0.w;
+    state.lo[2] = v1.x, state.hi[2] = v1.y, state.lo[3] = v1.z, state.hi[3] = v1.w;
+    state.lo[4] = 0x1F00 | (args.first + polynomial - item * args.polynomials);
+    state.hi[16] = 0x80000000;
+  }
+  u32 done = 0;
+#pragma unroll 1
+  while (done < args.words) {
+    KeccakF1600(state);
+    __syncwarp();
+#pragma unroll
+    for (int i = 0; i < 17; ++i) {
+      tile[lane * prf_pitch + 2 * i] = state.lo[i];
+      tile[lane * prf_pitch + 2 * i + 1] = state.hi[i];
+    }
+    __syncwarp();
+    // Each polynomial's words of this block lie together: lanes take the words, the loop the polynomials.
+    const u32 words = min(args.words - done, 34u);
+    u32* out = reinterpret_cast<u32*>(args.out) + static_cast<u64>(thread - lane) * args.words + done;
+    const u32 rows = min(polynomials - (thread - lane), 32u);
+#pragma unroll 4
+    for (u32 row = 0; row < rows; ++row) {
+      if (lane < words) out[row * args.words + lane] = tile[row * prf_pitch + lane];
+    }
+    if (words > 32) {
+      for (u32 row = lane / 2; row < rows; row += 16) {
+        out[row * args.words + 32 + lane % 2] = tile[row * prf_pitch + 32 + lane % 2];
+      }
+    }
+    done += words;
+  }
+  __syncwarp();
+#pragma unroll
+  for (int i = 0; i < 34; ++i) tile[lane * prf_pitch + i] = 0;
+}
+
+// A column of 256 entries of u16 and room for the three that may follow, in words: odd, so that aligned lanes meet
+// every bank.
+constexpr u32 column_words = 131;
+
+// The entries of A with numbers 0 to `entries` - 1, or those in the queue. Public data: time may vary with it.
+__global__ void __launch_bounds__(policy::matrix_threads) matrix_kernel(MatrixArgs args, u32 entries, bool from_queue) {
+  __shared__ u32 columns[policy::matrix_threads / 32][32 * column_words];
+  const u32 lane = threadIdx.x % 32;
+  u32* tile = columns[threadIdx.x / 32];
+  const u32 count = from_queue ? *args.queued : entries;
+  const u32 max_blocks = from_queue ? ~0u : 3;
+#pragma unroll 1
+  for (u32 base = blockIdx.x * blockDim.x + (threadIdx.x - lane); base < count; base += gridDim.x * blockDim.x) {
+    const u32 place = min(base + lane, count - 1);
+    const u32 entry = from_queue ? args.queue[place] : place;
+    const u32 item = entry / (args.k * args.k), within = entry - item * args.k * args.k;
+    const u32 i = within / args.k, j = within - i * args.k;
+
+    KeccakState state = zero_state();
+    const uint4* rho = reinterpret_cast<const uint4*>(args.rho[item]);
+    const uint4 v0 = rho[0], v1 = rho[1];
+    state.lo[0] = v0.x, state.hi[0] = v0.y, state.lo[1] = v0.z, state.hi[1] = v0.w;
+    state.lo[2] = v1.x, state.hi[2] = v1.y, state.lo[3] = v1.z, state.hi[3] = v1.w;
+    state.lo[4] = 0x1F0000 | i << 8 | j;
+    state.hi[20] = 0x80000000;
+
+    thread::Column column;
+    column.next = static_cast<u32>(__cvta_generic_to_shared(tile + lane * column_words));
+    column.end = column.next + 512;
+    u32 block = 0;
+#pragma unroll 1
+    do {
+      KeccakF1600(state);
+      thread::append_candidates(state, column);
+    } while (++block < max_blocks && __any_sync(all_lanes, !column.full()));
+
+    if (!column.full()) {
+      if (base + lane < count) args.queue[atomicAdd(args.queued, 1)] = entry;
+      for (u32 slot = 256 - (column.end - column.next) / 2; slot < 256; ++slot) {
+        reinterpret_cast<u16*>(tile + lane * column_words)[slot] = 0;
+      }
+    }
+    __syncwarp();
+    u32* const own = reinterpret_cast<u32*>(args.A[item] + 512 * within);
+    const u32 rows = min(count - base, 32u);
+#pragma unroll 4
+    for (u32 row = 0; row < rows; ++row) {
+      u32* const to = shuffle_pointer(own, row) + lane;
+#pragma unroll
+      for (u32 word = 0; word < 128; word += 32) to[word] = tile[row * column_words + word + lane] & 0xFFF0FFF0;
+    }
+    __syncwarp();
+  }
+}
+
+u32 blocks_for(u32 threads, int block) { return (threads + static_cast<u32>(block) - 1) / static_cast<u32>(block); }
+
+}  // namespace
+
+cudaError_t sponge(const Sponge& job, u8* statuses, u32 items, cudaStream_t stream) noexcept {
+  sponge_kernel<<<blocks_for(items, policy::sponge_threads), policy::sponge_threads, 0, stream>>>(job, statuses, items);
+  return cudaGetLastError();
+}
+
+cudaError_t prf(const PrfArgs& args, u32 items, cudaStream_t stream) noexcept {
+  const u32 polynomials = items * args.polynomials;
+  prf_kernel<<<blocks_for(polynomials, policy::prf_threads), policy::prf_threads, 0, stream>>>(args, polynomials);
+  return cudaGetLastError();
+}
+
+cudaError_t sample_matrix(const MatrixArgs& args, u32 items, cudaStream_t stream) noexcept {
+  const u32 entries = items * args.k * args.k;
+  if (const cudaError_t error = cudaMemsetAsync(args.queued, 0, sizeof(u32), stream); error != cudaSuccess)
+    return error;
+  matrix_kernel<<<blocks_for(entries, policy::matrix_threads), policy::matrix_threads, 0, stream>>>(args, entries,
+                                                                                                    false);
+  if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) return error;
+  const u32 queue_threads = entries / policy::queue_share + 1;
+  matrix_kernel<<<blocks_for(queue_threads, policy::matrix_threads), policy::matrix_threads, 0, stream>>>(args, entries,
+                                                                                                          true);
+  return cudaGetLastError();
+}
+
+}  // namespace warpkem::kernels

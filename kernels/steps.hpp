@@ -1,0 +1,132 @@
+// The steps that launch.cpp composes into operations: each enqueues one kernel. Internal to kernels/.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include "kernels/field.hpp"
+
+namespace warpkem::kernels {
+
+// Records on the device, one per item, at multiples of 16 bytes: item i's is at data + i * stride, or, with `index`, at
+// data + index[i] * stride.
+struct Rows {
+  u8* data = nullptr;
+  u64 stride = 0;
+  const u32* index = nullptr;
+
+#ifdef __CUDACC__
+  WARPKEM_FN u8* operator[](u32 item) const { return data + stride * (index != nullptr ? index[item] : item); }
+#endif
+  bool present() const noexcept { return data != nullptr; }
+  Rows offset(std::size_t bytes) const noexcept {
+    Rows rows = *this;
+    if (rows.data != nullptr) rows.data += bytes;
+    return rows;
+  }
+};
+
+// Records of any alignment.
+struct AnyRows {
+  u8* data = nullptr;
+  u64 stride = 0;
+  u8* const* table = nullptr;
+
+#ifdef __CUDACC__
+  WARPKEM_FN u8* operator[](u32 item) const { return table != nullptr ? table[item] : data + item * stride; }
+#endif
+  bool present() const noexcept { return data != nullptr || table != nullptr; }
+};
+
+// A message of an optional 32-byte prefix and a body, hashed by one thread per item with SHA3-256 or SHAKE256 (rate 17
+// words) or SHA3-512 (rate 9 words). `pad` follows the message: domain bits, and the byte k of G(d || k).
+struct Sponge {
+  Rows prefix, body;
+  u32 body_words = 0;  // of 8 bytes
+  u32 rate_words = 17;
+  u64 pad = 0x06;
+  Rows out[2];    // 32 bytes each; a second half only of SHA3-512
+  Rows expected;  // if present, nothing is written, but the item fails as `failure` where the digest differs
+  u8 failure = 0;
+  Rows body_copy;  // if present, receives the body
+};
+
+// The parts of a key that Encrypt and Decrypt read.
+struct KeyRows {
+  Rows A;   // k * k polynomials of 256 u16: 16 * coefficient, A[i][j] at i * k + j
+  Rows ek;  // ByteEncode_12(t_hat) || rho
+  Rows h;   // H(ek)
+  Rows s;   // dk_PKE = ByteEncode_12(s_hat)
+  Rows z;   // 32 bytes
+};
+
+// Noise as PRF gave it: item i's polynomial j at data + (i * polynomials + j) * 64 * eta.
+struct Noise {
+  const u8* eta1 = nullptr;
+  const u8* eta2 = nullptr;
+};
+
+struct PrfArgs {
+  Rows seed;  // sigma or r, 32 bytes
+  u8* out = nullptr;
+  u32 polynomials = 0;  // per item
+  u32 first = 0;        // N of the first polynomial
+  u32 words = 0;        // 4-byte words per polynomial, 32 or 48
+};
+
+// SampleNTT of every entry of every item's matrix. Entries that three blocks of SHAKE128 do not fill go to `queue`.
+struct MatrixArgs {
+  Rows rho;
+  Rows A;
+  u32 k = 0;
+  u32* queue = nullptr;  // room for items * k * k
+  u32* queued = nullptr;
+};
+
+cudaError_t sponge(const Sponge& job, u8* statuses, u32 items, cudaStream_t stream) noexcept;
+cudaError_t prf(const PrfArgs& args, u32 items, cudaStream_t stream) noexcept;
+cudaError_t sample_matrix(const MatrixArgs& args, u32 items, cudaStream_t stream) noexcept;
+
+// K-PKE.KeyGen from line 8 on: dk_PKE (absent: not wanted) and the ByteEncode_12(t_hat) part of ek. Noise: 2k of eta1.
+template <class P>
+cudaError_t keygen(Rows A, Noise noise, Rows ek, Rows dk_pke, u32 items, cudaStream_t stream) noexcept;
+
+// K-PKE.Encrypt from line 9 on. Noise: k of eta1, k + 1 of eta2.
+template <class P>
+cudaError_t encrypt(const KeyRows& key, Noise noise, Rows m, Rows c, u32 items, cudaStream_t stream) noexcept;
+
+// K-PKE.Decrypt.
+template <class P>
+cudaError_t decrypt(const KeyRows& key, Rows c, Rows m, u32 items, cudaStream_t stream) noexcept;
+
+// ML-KEM.Decaps_internal lines 8-11: re-encrypts, compares with c and selects K out of K_prime and K_bar.
+template <class P>
+cudaError_t reencrypt(const KeyRows& key, Noise noise, Rows m, Rows c, Rows K_prime, Rows K_bar, Rows K, u32 items,
+                      cudaStream_t stream) noexcept;
+
+// Section 7.2: a coefficient of ByteDecode_12(ek) not below q fails the item.
+cudaError_t check_modulus(Rows ek, u32 k, u8* statuses, u32 items, cudaStream_t stream) noexcept;
+
+// Statuses of a batch with prepared keys; `safe` gets the index, or 0 where it is bad.
+cudaError_t resolve_keys(const u32* index, u64 num_keys, const u8* key_statuses, u32* safe, u8* statuses, u32 items,
+                         cudaStream_t stream) noexcept;
+
+cudaError_t copy_records(AnyRows from, AnyRows to, u32 bytes, u32 items, cudaStream_t stream) noexcept;
+
+// Counts the failed items into *failed (added to), and zeroes their records of up to three outputs.
+struct Output {
+  AnyRows rows;
+  u32 bytes = 0;
+};
+struct FinishArgs {
+  const u8* statuses = nullptr;
+  u64* failed = nullptr;  // or null
+  Output outputs[3];
+  u32* list = nullptr;  // room for items
+  u64* listed = nullptr;
+  void* scratch = nullptr;  // finish_scratch_bytes(items)
+  std::size_t scratch_bytes = 0;
+};
+std::size_t finish_scratch_bytes(u32 items) noexcept;
+cudaError_t finish(const FinishArgs& args, u32 items, cudaStream_t stream) noexcept;
+
+}  // namespace warpkem::kernels
