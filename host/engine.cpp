@@ -98,7 +98,7 @@ class Waiter {
   void finish(const Outcome& outcome) noexcept {
     const std::scoped_lock lock(mutex_);
     status_ = outcome.status;
-    snprintf(text_, sizeof text_, "%s", outcome.text);
+    if (status_ != Status::ok) snprintf(text_, sizeof text_, "%s", outcome.text);
     finished_ = true;
     done_.notify_one();
   }
@@ -107,7 +107,7 @@ class Waiter {
   std::condition_variable done_;
   bool finished_ = false;
   Status status_ = Status::ok;
-  char text_[512];
+  char text_[512] = "";
 };
 
 // Secret bytes for one slice: on the stack while they are few, so that a batch of one allocates nothing.
