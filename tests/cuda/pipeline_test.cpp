@@ -3,7 +3,10 @@
 #include <cuda_runtime_api.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <cstring>
 #include <thread>
+#include <vector>
 
 #include "tests/cuda/workload.hpp"
 
@@ -24,9 +27,9 @@ warpkem_options shape(std::size_t chunk, std::uint32_t streams) {
   const Engine name = Engine::strict("cuda", __VA_ARGS__); \
   if (name.get() == nullptr) GTEST_SKIP() << name.why_not()
 
-void expect_all_right(warpkem_engine* engine, const Inputs& inputs) {
+void expect_all_right(warpkem_engine* engine, const Inputs& inputs, Memory memory = Memory::pageable) {
   for (std::size_t operation = 0; operation < num_operations; ++operation) {
-    const Answer answer = ask(engine, inputs, operation);
+    const Answer answer = ask(engine, inputs, operation, memory);
     EXPECT_TRUE(answer.agrees(expected_answer(inputs, operation), false))
         << operation_names[operation] << " of " << warpkem_algorithm_name(inputs.algorithm) << ", " << inputs.count
         << " items: " << warpkem_status_name(answer.status) << " " << answer.text;
@@ -45,6 +48,32 @@ TEST(CudaPipeline, ChunksOfAnySizeOnAnyNumberOfLanesGiveTheSameBytes) {
     ENGINE_OR_SKIP(engine, shape(chunk, streams));
     expect_all_right(engine.get(), Inputs(WARPKEM_ML_KEM_768, 43, 7));
   }
+}
+
+TEST(CudaPipeline, RegisteredStridedAndScatteredMemoryGiveTheSameBytes) {
+  ENGINE_OR_SKIP(engine, shape(7, 3));
+  for (const Memory memory : {Memory::registered, Memory::strided, Memory::tables}) {
+    expect_all_right(engine.get(), Inputs(WARPKEM_ML_KEM_1024, 20, 3), memory);
+  }
+}
+
+// A registration that covers an array's ends and not its middle cannot be copied from in place.
+TEST(CudaPipeline, MemoryThatIsRegisteredInPiecesIsStaged) {
+  ENGINE_OR_SKIP(engine, shape(0, 0));
+  constexpr std::size_t page = 4096, count = 200;
+  const std::size_t ek_bytes = warpkem_size(WARPKEM_ML_KEM_768, WARPKEM_SIZE_EK);
+  const Inputs inputs(WARPKEM_ML_KEM_768, count, 5);
+  std::uint8_t* const ek = static_cast<std::uint8_t*>(aligned_alloc(page, (count * ek_bytes + page - 1) / page * page));
+  std::memcpy(ek, inputs.good_ek.data(), count * ek_bytes);
+  std::uint8_t* const last_page = ek + (count * ek_bytes - 1) / page * page;
+  ASSERT_EQ(cudaHostRegister(ek, page, cudaHostRegisterDefault), cudaSuccess);
+  ASSERT_EQ(cudaHostRegister(last_page, page, cudaHostRegisterDefault), cudaSuccess);
+  EXPECT_EQ(warpkem_check_ek(engine.get(), WARPKEM_ML_KEM_768, count, {ek, count * ek_bytes, 0}, nullptr, nullptr),
+            WARPKEM_OK)
+      << warpkem_last_error();
+  cudaHostUnregister(ek);
+  cudaHostUnregister(last_page);
+  free(ek);
 }
 
 TEST(CudaPipeline, ManyCallersAndEnginesAtOnce) {

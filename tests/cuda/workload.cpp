@@ -1,5 +1,7 @@
 #include "tests/cuda/workload.hpp"
 
+#include <cuda_runtime_api.h>
+
 #include <algorithm>
 #include <cstring>
 #include <map>
@@ -88,65 +90,126 @@ bool Answer::agrees(const Answer& expected, bool error_allowed) const {
   return error_allowed && error && !text.empty() && zero(first) && zero(second);
 }
 
-Answer ask(warpkem_engine* engine, const Inputs& x, std::size_t operation) {
+namespace {
+
+// One array of a call, laid out as asked.
+class Placed {
+ public:
+  Placed(const Bytes& content, std::size_t record, Memory memory) : record_(record), count_(content.size() / record) {
+    if (content.empty()) return;
+    const bool packed = memory == Memory::pageable || memory == Memory::registered;
+    stride_ = packed ? record : record + 13;
+    offset_ = packed ? 0 : 3;
+    backwards_ = memory == Memory::tables;
+    storage_.assign(offset_ + stride_ * count_, gap);
+    for (std::size_t i = 0; i < count_; ++i) std::memcpy(at(i), content.data() + i * record, record);
+    registered_ = memory == Memory::registered &&
+                  cudaHostRegister(storage_.data(), storage_.size(), cudaHostRegisterDefault) == cudaSuccess;
+    if (memory != Memory::tables) return;
+    for (std::size_t i = 0; i < count_; ++i) table_.push_back(at(i));
+  }
+  Placed(const Placed&) = delete;
+  Placed& operator=(const Placed&) = delete;
+  ~Placed() {
+    if (registered_) cudaHostUnregister(storage_.data());
+  }
+
+  warpkem_source source() const {
+    if (!table_.empty()) return {nullptr, 0, 0, table_.data()};
+    return {count_ ? storage_.data() + offset_ : nullptr, count_ ? storage_.size() - offset_ : 0, count_ ? stride_ : 0,
+            nullptr};
+  }
+  warpkem_target target() {
+    if (!table_.empty()) return {nullptr, 0, 0, table_.data()};
+    return {count_ ? storage_.data() + offset_ : nullptr, count_ ? storage_.size() - offset_ : 0, count_ ? stride_ : 0,
+            nullptr};
+  }
+
+  // The records; throws if a byte between them was written.
+  Bytes packed() {
+    Bytes bytes(record_ * count_);
+    for (std::size_t i = 0; i < count_; ++i) {
+      std::memcpy(bytes.data() + i * record_, at(i), record_);
+      std::memset(at(i), gap, record_);
+    }
+    if (!std::ranges::all_of(storage_, [](std::uint8_t b) { return b == gap; }))
+      throw std::runtime_error("a gap was written");
+    return bytes;
+  }
+
+ private:
+  static constexpr std::uint8_t gap = 0xa5;
+  // A table's records are not in the order that memory has them in.
+  std::uint8_t* at(std::size_t i) { return storage_.data() + offset_ + (backwards_ ? count_ - 1 - i : i) * stride_; }
+
+  std::size_t record_, count_, stride_ = 0, offset_ = 0;
+  Bytes storage_;
+  std::vector<std::uint8_t*> table_;
+  bool registered_ = false;
+  bool backwards_ = false;
+};
+
+bool has(const std::string& name, const char* word) { return name.find(word) != std::string::npos; }
+
+}  // namespace
+
+Answer ask(warpkem_engine* engine, const Inputs& x, std::size_t operation, Memory memory) {
+  const std::string name = operation_names[operation];
+  const bool keygen = has(name, "keygen"), encaps = has(name, "encaps"), decaps = has(name, "decaps");
+  const bool prepared = has(name, "prepared"), seed_dk = has(name, "seed");
+  const std::uint32_t dk_format = seed_dk ? WARPKEM_DK_SEED : WARPKEM_DK_EXPANDED;
+  const Bytes& dk = seed_dk ? x.dk_seed : x.dk;
+  const std::size_t dk_record = seed_dk ? 64 : x.dk_bytes;
+
   Answer answer;
   answer.statuses.assign(x.count, 0xee);
-  const std::string name = operation_names[operation];
-  const bool is_decaps = name.starts_with("decaps");
-  if (name.starts_with("keygen")) {
-    answer.first.assign(x.ek_bytes * x.count, 0xee);
-    answer.second.assign((name == "keygen" ? x.dk_bytes : 64) * x.count, 0xee);
-  } else if (name.starts_with("encaps")) {
-    answer.first.assign(x.c_bytes * x.count, 0xee);
-    answer.second.assign(32 * x.count, 0xee);
-  } else if (is_decaps) {
-    answer.first.assign(32 * x.count, 0xee);
-  }
-  std::uint8_t* const statuses = answer.statuses.data();
-  std::size_t* const failed = &answer.failed;
-  if (name == "keygen" || name == "keygen seed") {
-    const std::uint32_t format = name == "keygen" ? WARPKEM_DK_EXPANDED : WARPKEM_DK_SEED;
-    answer.status = warpkem_keygen_derand(engine, x.algorithm, format, x.count, in(x.seeds), out(answer.first),
-                                          out(answer.second), statuses, failed);
-  } else if (name == "encaps") {
-    answer.status = warpkem_encaps_derand(engine, x.algorithm, x.count, in(x.ek), in(x.m), out(answer.first),
-                                          out(answer.second), statuses, failed);
-  } else if (name == "decaps") {
-    answer.status = warpkem_decaps(engine, x.algorithm, WARPKEM_DK_EXPANDED, x.count, in(x.dk), in(x.c),
-                                   out(answer.first), statuses, failed);
-  } else if (name == "decaps seed") {
-    answer.status = warpkem_decaps(engine, x.algorithm, WARPKEM_DK_SEED, x.count, in(x.dk_seed), in(x.c),
-                                   out(answer.first), statuses, failed);
-  } else if (name == "check_ek") {
-    answer.status = warpkem_check_ek(engine, x.algorithm, x.count, in(x.ek), statuses, failed);
-  } else if (name == "check_dk") {
-    answer.status = warpkem_check_dk(engine, x.algorithm, x.count, in(x.dk), statuses, failed);
-  } else {
-    warpkem_keys* keys = nullptr;
-    const bool seed = name == "decaps prepared seed";
-    const Bytes& encoded = is_decaps ? (seed ? x.dk_seed : x.dk) : x.ek;
+  const Bytes none;
+  const auto fresh = [&](bool wanted, std::size_t record) { return Bytes(wanted ? record * x.count : 0, 0xee); };
+  Placed seeds(keygen ? x.seeds : none, 64, memory), m(encaps ? x.m : none, 32, memory),
+      c(decaps ? x.c : none, x.c_bytes, memory),
+      ek((encaps && !prepared) || name == "check_ek" ? x.ek : none, x.ek_bytes, memory),
+      dk_in((decaps && !prepared) || name == "check_dk" ? dk : none, dk_record, memory),
+      ek_out(fresh(keygen, x.ek_bytes), x.ek_bytes, memory), dk_out(fresh(keygen, dk_record), dk_record, memory),
+      c_out(fresh(encaps, x.c_bytes), x.c_bytes, memory), K_out(fresh(encaps || decaps, 32), 32, memory);
+
+  warpkem_keys* keys = nullptr;
+  if (prepared) {
+    const Bytes& encoded = decaps ? dk : x.ek;
     const warpkem_in records{encoded.data(), encoded.size(), 0};
-    const warpkem_status prepared =
-        is_decaps ? warpkem_prepare_dk(engine, x.algorithm, seed ? WARPKEM_DK_SEED : WARPKEM_DK_EXPANDED, x.num_keys,
-                                       records, nullptr, nullptr, &keys)
-                  : warpkem_prepare_ek(engine, x.algorithm, x.num_keys, records, nullptr, nullptr, &keys);
+    const warpkem_status status =
+        decaps ? warpkem_prepare_dk(engine, x.algorithm, dk_format, x.num_keys, records, nullptr, nullptr, &keys)
+               : warpkem_prepare_ek(engine, x.algorithm, x.num_keys, records, nullptr, nullptr, &keys);
     if (keys == nullptr) {
-      answer.status = prepared;
+      answer.status = status;
       answer.text = warpkem_last_error();
-      answer.first.assign(answer.first.size(), 0);
-      answer.second.assign(answer.second.size(), 0);
       return answer;
     }
-    const std::uint32_t* const index = name == "encaps prepared key 0" ? nullptr : x.index.data();
-    answer.status =
-        is_decaps ? warpkem_decaps_prepared(engine, keys, index, x.count, in(x.c), out(answer.first), statuses, failed)
-                  : warpkem_encaps_prepared_derand(engine, keys, index, x.count, in(x.m), out(answer.first),
-                                                   out(answer.second), statuses, failed);
-    if (answer.status != WARPKEM_OK) answer.text = warpkem_last_error();
-    warpkem_keys_release(keys);
-    return answer;
   }
+
+  warpkem_batch batch{};
+  batch.struct_size = sizeof batch;
+  batch.operation = keygen               ? WARPKEM_OP_KEYGEN
+                    : encaps             ? WARPKEM_OP_ENCAPS
+                    : decaps             ? WARPKEM_OP_DECAPS
+                    : name == "check_ek" ? WARPKEM_OP_CHECK_EK
+                                         : WARPKEM_OP_CHECK_DK;
+  batch.algorithm = x.algorithm;
+  batch.dk_format = keygen || (decaps && !prepared) ? dk_format : 0;
+  batch.flags = keygen || encaps ? WARPKEM_DERAND : 0;
+  batch.count = x.count;
+  batch.seeds = seeds.source(), batch.m = m.source(), batch.ek = ek.source(), batch.dk = dk_in.source();
+  batch.c = c.source();
+  batch.ek_out = ek_out.target(), batch.dk_out = dk_out.target(), batch.c_out = c_out.target();
+  batch.K_out = K_out.target();
+  batch.keys = keys;
+  batch.index = prepared && !has(name, "key 0") ? x.index.data() : nullptr;
+  batch.statuses = answer.statuses.data();
+  batch.failed = &answer.failed;
+  answer.status = warpkem_run(engine, &batch);
   if (answer.status != WARPKEM_OK) answer.text = warpkem_last_error();
+  warpkem_keys_release(keys);
+  answer.first = keygen ? ek_out.packed() : encaps ? c_out.packed() : decaps ? K_out.packed() : Bytes();
+  answer.second = keygen ? dk_out.packed() : encaps ? K_out.packed() : Bytes();
   return answer;
 }
 

@@ -63,7 +63,15 @@ inline constexpr const char* operation_names[] = {"keygen",          "keygen see
                                                   "decaps prepared", "decaps prepared seed"};
 inline constexpr std::size_t num_operations = sizeof operation_names / sizeof *operation_names;
 
-Answer ask(warpkem_engine* engine, const Inputs& inputs, std::size_t operation);
+// How the caller's arrays lie in memory.
+enum class Memory {
+  pageable,    // packed
+  registered,  // packed, and page-locked: copied without staging
+  strided,     // gaps between the records, odd addresses
+  tables,      // records at random places
+};
+
+Answer ask(warpkem_engine* engine, const Inputs& inputs, std::size_t operation, Memory memory = Memory::pageable);
 
 // By the portable backend, computed once per arguments.
 const Answer& expected_answer(const Inputs& inputs, std::size_t operation);

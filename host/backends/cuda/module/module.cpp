@@ -54,7 +54,7 @@ Status create(const Options* options, bool verify, Pool** pool, Text* summary, T
     *pool = nullptr;
     const auto chosen = select_devices(visible_devices(), options->devices);
     auto made = std::make_unique<Pool>(chosen, *options);
-    if (verify) made->verify();
+    if (verify) made->verify(options->devices != nullptr && options->devices[0] != '\0');
     std::string names;
     for (const DeviceInfo& device : chosen) {
       if (!names.empty()) names += ", ";

@@ -72,7 +72,8 @@ class Pool {
   void submit(const host::Batch& batch, const Keys* keys, host::Completion done) noexcept;
   Keys* prepare(const host::Batch& batch);  // blocks; throws host::Error
   void retire(Keys* keys) noexcept;         // wipes and frees it on the devices, in its own time
-  void verify();                            // one item on every device; blocks; throws host::Error
+  // Runs one item on every device; blocks. Throws host::Error if all fail, or if one does and each was asked for.
+  void verify(bool every_device);
 
   const std::vector<std::unique_ptr<Device>>& devices() const noexcept { return devices_; }
   bool forked() const noexcept;

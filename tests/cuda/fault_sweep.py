@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+"""Every call of the CUDA runtime, and every launch, fails in turn: the run gives right bytes, or an error and nothing else.
+
+usage: fault_sweep.py [--all] RUNNER FAULT_RUN
+
+RUNNER is the emulator's ptxemu-run, FAULT_RUN the program that makes one run. Without --all, each function's calls are
+sampled: the first ones, the last ones and some between.
+"""
+import os
+import re
+import subprocess
+import sys
+
+
+def run(command, fault, extra=None):
+    environment = dict(os.environ, **(extra or {}))
+    environment.pop("PTXEMU_FAIL", None)
+    if fault:
+        environment["PTXEMU_FAIL"] = fault
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=120)
+    calls = {name: int(count) for name, count in re.findall(r"^calls (\w+) (\d+)$", done.stdout, re.M)}
+    return done.returncode, done.stdout, calls
+
+
+def sample(count, most):
+    if count <= most:
+        return list(range(1, count + 1))
+    return sorted({1 + round(i * (count - 1) / (most - 1)) for i in range(most)})
+
+
+def main():
+    arguments = sys.argv[1:]
+    most = 10**9 if "--all" in arguments else 6
+    runner, program = [a for a in arguments if not a.startswith("--")]
+    cases = failures = outcomes_right = outcomes_error = 0
+
+    def case(command, fault, extra=None, expect=None):
+        nonlocal cases, failures, outcomes_right, outcomes_error
+        cases += 1
+        try:
+            code, output, _ = run(command, fault, extra)
+        except subprocess.TimeoutExpired:
+            code, output = -1, "hangs"
+        outcomes_right += output.count(": right")
+        outcomes_error += output.count(": error")
+        if code != 0 or (expect and not re.search(expect, output)):
+            failures += 1
+            print(f"FAILED {' '.join(command[2:])} with {fault} {extra or ''}: exit {code}")
+            print("\n".join(line for line in output.splitlines() if not line.startswith("calls") and ": right" not in line))
+
+    for shape in (["4", "2", "9", "pageable"], ["64", "1", "5", "pinned"]):
+        base = [runner, program, "strict"] + shape
+        code, output, calls = run(base, None)
+        if code != 0 or ": error" in output:
+            print(f"the run without faults is not right:\n{output}")
+            return 1
+        calls["launch"] = calls["cudaLaunchKernel"]
+        calls["device_lost"] = calls["cudaLaunchKernel"] + calls["cudaMemcpyAsync"] + calls["cudaMemsetAsync"]
+        for name, count in calls.items():
+            # Polls differ from run to run: the first ones of each chunk are what there is to fail.
+            polls = name in ("cudaEventQuery", "cudaStreamQuery")
+            for k in sample(min(count, 40) if polls else count, most):
+                for mode in ("strict", "fail-over"):
+                    case([runner, program, mode] + shape, f"{name}:{k}")
+            if count:  # from some call on, every one fails
+                for k in {1, count // 2 + 1}:
+                    case(base, f"{name}:{k}+")
+                    case([runner, program, "fail-over"] + shape, f"{name}:{k}+")
+        # One of three devices is lost in the middle: the others do its work.
+        three = {"PTXEMU_DEVICES": "3"}
+        for k in sample(calls["device_lost"] // 3, most):
+            case(base, f"device_lost@1:{max(k, 6)}", three, r"decaps: right")
+            case(base, f"launch@2:{max(k // 3, 2)}", three, r"decaps: right")
+    print(f"{cases} faults: {outcomes_right} operations right, {outcomes_error} answered with an error, {failures} failed")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
