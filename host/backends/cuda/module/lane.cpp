@@ -219,7 +219,7 @@ void Lane::stage(const Batch& items, const Layout& layout) {
         std::memcpy(to + i * array.record_bytes, array.item(i), array.record_bytes);
     }
   }
-  std::memset(pinned_.data() + layout.statuses, pending, items.count);
+  std::memset(pinned_.data() + layout.statuses, pending, items.count);  // until the copy-out says otherwise
 }
 
 void Lane::enqueue(const Batch& items, const Layout& layout, const KeyForms& keys) {
@@ -266,8 +266,6 @@ void Lane::enqueue(const Batch& items, const Layout& layout, const KeyForms& key
 
   in_flight_ = true;
   copy(false);
-  // No item may look done unless a kernel says so.
-  check(cudaMemsetAsync(device + layout.statuses, pending, items.count, stream), "cudaMemsetAsync (statuses)");
   check(kernels::launch(device_batch(items, layout, keys), workspace_.data(), workspace_.size(), stream),
         "kernel launch");
   if (is_prepare(items.operation)) {
