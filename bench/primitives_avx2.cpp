@@ -1,0 +1,12 @@
+#include "bench/primitives_list.hpp"
+#include "host/backends/avx2/lanes.hpp"
+
+namespace warpkem::bench {
+
+Primitives avx2_primitives() {
+  return list_with<3>({{"Keccak-f1600_x1", 1, permute<Avx2, 1>},
+                       {"Keccak-f1600_x4", 4, permute<Avx2, 4>},
+                       {"SHAKE128_SampleNTT_x4", 4, sample_from_seeds<Avx2>}});
+}
+
+}  // namespace warpkem::bench
