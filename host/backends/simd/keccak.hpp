@@ -35,37 +35,46 @@ static_assert(kKeccak.round[23] == 0x8000000080008008 && kKeccak.rotation[24] ==
 // Row Y of rho, pi and chi. Position X of it comes from word x + 5X with 2x + 3X = Y (mod 5).
 constexpr int keccak_source(int X, int Y) { return (Y + 2 * X) * 3 % 5 + 5 * X; }
 
-template <class V, int X, int Y, class T>
-[[gnu::always_inline]] inline T keccak_moved(const T (&a)[25], const T (&d)[5]) {
+// D of theta. Word i of the state is a[i * step], here and below.
+template <class V, int step>
+[[gnu::always_inline]] inline void keccak_theta(const typename V::Word* a, typename V::Word (&d)[5]) {
+  typename V::Word c[5];
+#pragma GCC unroll 5
+  for (int x = 0; x < 5; ++x)
+    c[x] = V::xor5(a[x * step], a[(x + 5) * step], a[(x + 10) * step], a[(x + 15) * step], a[(x + 20) * step]);
+#pragma GCC unroll 5
+  for (int x = 0; x < 5; ++x) d[x] = V::xor2(c[(x + 4) % 5], V::template rotl<1>(c[(x + 1) % 5]));
+}
+
+template <class V, int step, int X, int Y>
+[[gnu::always_inline]] inline typename V::Word keccak_moved(const typename V::Word* a, const typename V::Word (&d)[5]) {
   constexpr int source = keccak_source(X, Y);
-  return V::template rotl<kKeccak.rotation[source]>(V::xor2(a[source], d[source % 5]));
+  return V::template rotl<kKeccak.rotation[source]>(V::xor2(a[source * step], d[source % 5]));
 }
 
-template <class V, int Y, class T>
-[[gnu::always_inline]] inline void keccak_row(const T (&a)[25], const T (&d)[5], T (&b)[25], u64 constant) {
-  const T e0 = keccak_moved<V, 0, Y>(a, d), e1 = keccak_moved<V, 1, Y>(a, d), e2 = keccak_moved<V, 2, Y>(a, d),
-          e3 = keccak_moved<V, 3, Y>(a, d), e4 = keccak_moved<V, 4, Y>(a, d);
-  const T first = V::chi(e0, e1, e2);
-  b[5 * Y] = Y == 0 ? V::xor_constant(first, constant) : first;
-  b[5 * Y + 1] = V::chi(e1, e2, e3);
-  b[5 * Y + 2] = V::chi(e2, e3, e4);
-  b[5 * Y + 3] = V::chi(e3, e4, e0);
-  b[5 * Y + 4] = V::chi(e4, e0, e1);
+template <class V, int step, int Y>
+[[gnu::always_inline]] inline void keccak_row(const typename V::Word* a, const typename V::Word (&d)[5],
+                                              typename V::Word* b, u64 constant) {
+  const auto e0 = keccak_moved<V, step, 0, Y>(a, d), e1 = keccak_moved<V, step, 1, Y>(a, d),
+             e2 = keccak_moved<V, step, 2, Y>(a, d), e3 = keccak_moved<V, step, 3, Y>(a, d),
+             e4 = keccak_moved<V, step, 4, Y>(a, d);
+  const auto first = V::chi(e0, e1, e2);
+  b[(5 * Y) * step] = Y == 0 ? V::xor_constant(first, constant) : first;
+  b[(5 * Y + 1) * step] = V::chi(e1, e2, e3);
+  b[(5 * Y + 2) * step] = V::chi(e2, e3, e4);
+  b[(5 * Y + 3) * step] = V::chi(e3, e4, e0);
+  b[(5 * Y + 4) * step] = V::chi(e4, e0, e1);
 }
 
-template <class V, class T>
-[[gnu::always_inline]] inline void keccak_round(const T (&a)[25], T (&b)[25], u64 constant) {
-  const T c0 = V::xor5(a[0], a[5], a[10], a[15], a[20]), c1 = V::xor5(a[1], a[6], a[11], a[16], a[21]),
-          c2 = V::xor5(a[2], a[7], a[12], a[17], a[22]), c3 = V::xor5(a[3], a[8], a[13], a[18], a[23]),
-          c4 = V::xor5(a[4], a[9], a[14], a[19], a[24]);
-  const T d[5] = {V::xor2(c4, V::template rotl<1>(c1)), V::xor2(c0, V::template rotl<1>(c2)),
-                  V::xor2(c1, V::template rotl<1>(c3)), V::xor2(c2, V::template rotl<1>(c4)),
-                  V::xor2(c3, V::template rotl<1>(c0))};
-  keccak_row<V, 0>(a, d, b, constant);
-  keccak_row<V, 1>(a, d, b, constant);
-  keccak_row<V, 2>(a, d, b, constant);
-  keccak_row<V, 3>(a, d, b, constant);
-  keccak_row<V, 4>(a, d, b, constant);
+template <class V>
+[[gnu::always_inline]] inline void keccak_round(const typename V::Word* a, typename V::Word* b, u64 constant) {
+  typename V::Word d[5];
+  keccak_theta<V, 1>(a, d);
+  keccak_row<V, 1, 0>(a, d, b, constant);
+  keccak_row<V, 1, 1>(a, d, b, constant);
+  keccak_row<V, 1, 2>(a, d, b, constant);
+  keccak_row<V, 1, 3>(a, d, b, constant);
+  keccak_row<V, 1, 4>(a, d, b, constant);
 }
 
 // `state`: 25 words, word w of the first state at state + w * stride; the word type says how many states there are.
@@ -81,6 +90,38 @@ template <class V, int stride>
   }
 #pragma GCC unroll 25
   for (int w = 0; w < 25; ++w) V::store(state + w * stride, a[w]);
+}
+
+// One round of two independent vectors of states, whose words alternate in memory. While one waits for its parities,
+// which need all of the round before, the rows of the other keep the vector units busy; where registers are few, the
+// words would be in memory anyway. The barriers keep compilers from putting the rows in another order.
+template <class V>
+[[gnu::always_inline]] inline void keccak_round_of_two(const typename V::Word* a, typename V::Word* b, u64 constant) {
+  typename V::Word d0[5], d1[5];
+  keccak_theta<V, 2>(a, d0);
+  keccak_theta<V, 2>(a + 1, d1);
+  const auto rows = [&]<int Y>() __attribute__((always_inline)) {
+    keccak_row<V, 2, Y>(a, d0, b, constant);
+    asm volatile("" : : : "memory");
+    keccak_row<V, 2, Y>(a + 1, d1, b + 1, constant);
+    asm volatile("" : : : "memory");
+  };
+  rows.template operator()<0>();
+  rows.template operator()<1>();
+  rows.template operator()<2>();
+  rows.template operator()<3>();
+  rows.template operator()<4>();
+}
+
+template <class V>
+[[gnu::always_inline]] inline void keccak_f1600_of_two(u64* state) {
+  auto* words = reinterpret_cast<typename V::Word*>(state);
+  typename V::Word other[50];
+#pragma GCC unroll 1
+  for (int round = 0; round < 24; round += 2) {
+    keccak_round_of_two<V>(words, other, kKeccak.round[round]);
+    keccak_round_of_two<V>(other, words, kKeccak.round[round + 1]);
+  }
 }
 
 struct Word1 {
