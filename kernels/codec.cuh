@@ -15,53 +15,68 @@ struct Packed {
   u32 w[words];
 };
 
-// This lane's 2 d bytes of a polynomial at `bytes`, which is a multiple of 4 (of 8 for d = 12). For odd d lanes start
-// at half words, in turn.
+// Words of a polynomial of d-bit coefficients, and words that one of 16 lanes moves when lane t takes t, t + 16, ...
 template <int d>
-WARPKEM_FN Packed<d> load_packed(const u8* bytes) {
+inline constexpr int poly_words = 8 * d;
+template <int d>
+inline constexpr int moved_words = (poly_words<d> + 15) / 16;
+template <int d>
+WARPKEM_FN bool moves(int i) {
+  return 16 * (i + 1) <= poly_words<d> || 16 * i + lane() < poly_words<d>;
+}
+
+// This lane's 2 d bytes of the polynomial at `bytes`, a multiple of 4: by way of shared memory, for whole sectors. For
+// odd d lanes start at half words, in turn. Leaves `exchange` in use: the next user synchronises first.
+template <int d>
+WARPKEM_FN Packed<d> load_packed(const u8* bytes, float* exchange) {
   const u32 t = lane();
+  u32* words = reinterpret_cast<u32*>(exchange);
+  __syncwarp();
+#pragma unroll
+  for (int i = 0; i < moved_words<d>; ++i) {
+    if (moves<d>(i)) words[16 * i + t] = reinterpret_cast<const u32*>(bytes)[16 * i + t];
+  }
+  __syncwarp();
   Packed<d> p;
-  if constexpr (d % 4 == 0) {
-    const uint2* source = reinterpret_cast<const uint2*>(bytes + 2 * d * t);
 #pragma unroll
-    for (int i = 0; i < d / 4; ++i) {
-      const uint2 v = source[i];
-      p.w[2 * i] = v.x, p.w[2 * i + 1] = v.y;
-    }
-  } else {
-    const u32* source = reinterpret_cast<const u32*>(bytes) + d * t / 2;
+  for (int i = 0; i < p.words; ++i) p.w[i] = words[d * t / 2 + i];
+  if constexpr (d % 2 == 1) {
+    const u32 shift = 16 * (t % 2);
 #pragma unroll
-    for (int i = 0; i < p.words; ++i) p.w[i] = source[i];
-    if constexpr (d % 2 == 1) {
-      const u32 shift = 16 * (t % 2);
-#pragma unroll
-      for (int i = 0; i + 1 < p.words; ++i) p.w[i] = __funnelshift_r(p.w[i], p.w[i + 1], shift);
-      p.w[p.words - 1] >>= shift;
-    }
+    for (int i = 0; i + 1 < p.words; ++i) p.w[i] = __funnelshift_r(p.w[i], p.w[i + 1], shift);
+    p.w[p.words - 1] >>= shift;
   }
   return p;
 }
 
-// The words that this lane owns of a packed polynomial in memory: word i of the lane is word d t / 2 (rounded up) + i.
-// For odd d odd lanes give their first half word to the lane before and own one word less.
+// The way back: word(i) is what this lane moves to word 16 i + t of the polynomial, where moves<d>(i).
 template <int d>
-WARPKEM_FN Packed<d> owned_words(Packed<d> p) {
-  if constexpr (d % 2 == 1) {
-    const u32 odd = lane() % 2;
+struct Moved {
+  u32 w[moved_words<d>];
+};
+template <int d>
+WARPKEM_FN Moved<d> spread(Packed<d> p, float* exchange) {
+  const u32 t = lane();
+  u32* words = reinterpret_cast<u32*>(exchange);
+  __syncwarp();
+  if constexpr (d % 2 == 0) {
+#pragma unroll
+    for (int i = 0; i < p.words; ++i) words[d * t / 2 + i] = p.w[i];
+  } else {
+    // Odd lanes give their first half word to the lane before, and have one word less.
+    const u32 odd = t % 2;
     const u32 next = __shfl_down_sync(0xFFFFFFFF, p.w[0], 1, 16);
 #pragma unroll
-    for (int i = 0; i + 1 < p.words; ++i) p.w[i] = __funnelshift_r(p.w[i], p.w[i + 1], 16 * odd);
-    p.w[p.words - 1] = (p.w[p.words - 1] & 0xFFFF) | (next << 16);
+    for (int i = 0; i + 1 < p.words; ++i) {
+      words[(d * t + 1) / 2 + i] = __funnelshift_r(p.w[i], p.w[i + 1], 16 * odd);
+    }
+    if (odd == 0) words[d * t / 2 + p.words - 1] = (p.w[p.words - 1] & 0xFFFF) | (next << 16);
   }
-  return p;
-}
-template <int d>
-WARPKEM_FN u32 first_word() {
-  return (d * lane() + 1) / 2;
-}
-template <int d>
-WARPKEM_FN bool owns_word(int i) {
-  return d % 2 == 0 || i + 1 < Packed<d>::words || lane() % 2 == 0;
+  __syncwarp();
+  Moved<d> moved;
+#pragma unroll
+  for (int i = 0; i < moved_words<d>; ++i) moved.w[i] = moves<d>(i) ? words[16 * i + t] : 0;
+  return moved;
 }
 
 // Field i of d bits, xor-ed with `flip`, as the float 2^23 + field.
@@ -79,8 +94,8 @@ WARPKEM_FN float field(const Packed<d>& p, int i) {
 
 // ByteDecode_12, minus `shift`. Coefficients not below q stay so: 0 <= f_i + shift <= 4095.
 template <int shift>
-WARPKEM_FN NttPoly ByteDecode12(const u8* bytes) {
-  const Packed<12> p = load_packed<12>(bytes);
+WARPKEM_FN NttPoly ByteDecode12(const u8* bytes, float* exchange) {
+  const Packed<12> p = load_packed<12>(bytes, exchange);
   NttPoly f;
 #pragma unroll
   for (int i = 0; i < 16; ++i) f.c[i] = __fadd_rn(field<12>(p, i), -(integer_base + shift));
@@ -90,8 +105,8 @@ WARPKEM_FN NttPoly ByteDecode12(const u8* bytes) {
 // Decompress_d(ByteDecode_d(bytes)), centered: |f_i| <= 1664, in the order 16 t + i. Fields are read as signed, which
 // adds a multiple of q; the only tie, at -2^(d-1), then rounds to the even -1664 = 1665 - q, as the standard wants.
 template <int d>
-WARPKEM_FN NttPoly Decompress(const u8* bytes) {
-  const Packed<d> p = load_packed<d>(bytes);
+WARPKEM_FN NttPoly Decompress(const u8* bytes, float* exchange) {
+  const Packed<d> p = load_packed<d>(bytes, exchange);
   constexpr u32 sign = 1u << (d - 1);
   NttPoly f;
 #pragma unroll
@@ -155,16 +170,19 @@ WARPKEM_FN Packed<12> ByteEncode12(const NttPoly& f) {
   return p;
 }
 
-WARPKEM_FN void store_packed(const Packed<12>& p, u8* bytes) {
-  uint2* to = reinterpret_cast<uint2*>(bytes + 24 * lane());
+WARPKEM_FN void store_packed(const Packed<12>& p, u8* bytes, bool store, float* exchange) {
+  const Moved<12> moved = spread(p, exchange);
 #pragma unroll
-  for (int i = 0; i < 3; ++i) to[i] = make_uint2(p.w[2 * i], p.w[2 * i + 1]);
+  for (int i = 0; i < moved_words<12>; ++i) {
+    if (store) reinterpret_cast<u32*>(bytes)[16 * i + lane()] = moved.w[i];
+  }
 }
 
-// An entry of A: 16 * coefficient as u16. The result is 16 * (coefficient - 1664).
+// An entry of A: 16 * coefficient as u16; the first halves of all lanes' 16 coefficients come first, so that each load
+// of 16 bytes a lane is contiguous. The result is 16 * (coefficient - 1664).
 WARPKEM_FN NttPoly load_entry(const u8* entry) {
-  const uint4* source = reinterpret_cast<const uint4*>(entry) + 2 * lane();
-  const uint4 v0 = source[0], v1 = source[1];
+  const uint4* source = reinterpret_cast<const uint4*>(entry) + lane();
+  const uint4 v0 = source[0], v1 = source[16];
   const u32 pairs[8] = {v0.x, v0.y, v0.z, v0.w, v1.x, v1.y, v1.z, v1.w};
   NttPoly a;
 #pragma unroll

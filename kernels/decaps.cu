@@ -29,11 +29,11 @@ __global__ void __launch_bounds__(policy::arithmetic_threads) reencrypt_kernel(R
   u32 difference = 0;
   kpke::Encrypt<P>(args.key.A[i], args.key.ek[i], args.noise.eta1 + u64{i} * (P::k * 64 * P::eta1),
                    args.noise.eta2 + u64{i} * ((P::k + 1) * 64 * P::eta2), args.m[i], item.exchange,
-                   [&]<int d>(const halfwarp::Packed<d>& p, u32 offset) {
-                     const u32* words = reinterpret_cast<const u32*>(c + offset) + halfwarp::first_word<d>();
+                   [&]<int d>(const halfwarp::Moved<d>& moved, u32 offset) {
+                     const u32* words = reinterpret_cast<const u32*>(c + offset) + halfwarp::lane();
 #pragma unroll
-                     for (int n = 0; n < p.words; ++n) {
-                       if (halfwarp::owns_word<d>(n)) difference |= p.w[n] ^ words[n];
+                     for (int n = 0; n < halfwarp::moved_words<d>; ++n) {
+                       if (halfwarp::moves<d>(n)) difference |= moved.w[n] ^ words[16 * n];
                      }
                    });
 #pragma unroll

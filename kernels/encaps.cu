@@ -1,4 +1,4 @@
-// K-PKE.Encrypt from the matrix and the noise on: half a warp per item. And the modulus check of ek.
+// K-PKE.Encrypt from the matrix and the noise on, with the modulus check of ek: half a warp per item.
 #include "kernels/halfwarp_item.cuh"
 #include "kernels/kpke.cuh"
 
@@ -7,55 +7,57 @@ namespace {
 
 template <class P>
 __global__ void __launch_bounds__(policy::arithmetic_threads)
-    encrypt_kernel(KeyRows key, Noise noise, Rows m, Rows c, u32 items) {
+    encrypt_kernel(KeyRows key, Noise noise, Rows m, Rows c, u8* statuses, u32 items) {
   __shared__ ArithmeticShared shared;
   const HalfwarpItem item = halfwarp_item(shared, items);
   u8* const to = c[item.index];
-  kpke::Encrypt<P>(key.A[item.index], key.ek[item.index], noise.eta1 + u64{item.index} * (P::k * 64 * P::eta1),
-                   noise.eta2 + u64{item.index} * ((P::k + 1) * 64 * P::eta2), m[item.index], item.exchange,
-                   [&]<int d>(const halfwarp::Packed<d>& p, u32 offset) {
-                     u32* words = reinterpret_cast<u32*>(to + offset) + halfwarp::first_word<d>();
+  const bool too_large =
+      kpke::Encrypt<P>(key.A[item.index], key.ek[item.index], noise.eta1 + u64{item.index} * (P::k * 64 * P::eta1),
+                       noise.eta2 + u64{item.index} * ((P::k + 1) * 64 * P::eta2), m[item.index], item.exchange,
+                       [&]<int d>(const halfwarp::Moved<d>& moved, u32 offset) {
 #pragma unroll
-                     for (int i = 0; i < p.words; ++i) {
-                       if (item.store && halfwarp::owns_word<d>(i)) words[i] = p.w[i];
-                     }
-                   });
+                         for (int i = 0; i < halfwarp::moved_words<d>; ++i) {
+                           if (item.store && halfwarp::moves<d>(i)) {
+                             reinterpret_cast<u32*>(to + offset)[16 * i + halfwarp::lane()] = moved.w[i];
+                           }
+                         }
+                       });
+  // The modulus check, FIPS 203, 7.2: ek is public. Both halves of the warp write the same value at most once each.
+  if (statuses != nullptr && too_large) statuses[item.index] = 3;
   wipe(item);
 }
 
-// FIPS 203, 7.2: one warp per item; ek is public.
-__global__ void __launch_bounds__(policy::record_threads)
+// FIPS 203, 7.2, by itself: half a warp per item; ek is public.
+__global__ void __launch_bounds__(policy::arithmetic_threads)
     check_modulus_kernel(Rows ek, u32 k, u8* statuses, u32 items) {
-  const u32 item = (blockIdx.x * blockDim.x + threadIdx.x) / 32, lane = threadIdx.x % 32;
-  if (item >= items) return;
-  const u32* words = reinterpret_cast<const u32*>(ek[item]);
-  bool bad = false;
-  for (u32 group = lane; group < 32 * k; group += 32) {  // 8 coefficients
-    halfwarp::Packed<12> p{};
+  __shared__ ArithmeticShared shared;
+  const HalfwarpItem item = halfwarp_item(shared, items);
+  bool too_large = false;
+#pragma unroll 1
+  for (u32 i = 0; i < k; ++i) {
+    const halfwarp::NttPoly t = halfwarp::ByteDecode12<0>(ek[item.index] + 384 * i, item.exchange);
 #pragma unroll
-    for (int i = 0; i < 3; ++i) p.w[i] = words[3 * group + i];
-#pragma unroll
-    for (int i = 0; i < 8; ++i) bad |= halfwarp::field<12>(p, i) >= integer_base + q;
+    for (int n = 0; n < 16; ++n) too_large |= t.c[n] > q - 1;
   }
-  if (__any_sync(0xFFFFFFFF, bad) && lane == 0 && statuses[item] == 0) statuses[item] = 3;
+  if (too_large) statuses[item.index] = 3;
 }
 
 }  // namespace
 
 template <class P>
-cudaError_t encrypt(const KeyRows& key, Noise noise, Rows m, Rows c, u32 items, cudaStream_t stream) noexcept {
-  encrypt_kernel<P><<<arithmetic_blocks(items), policy::arithmetic_threads, 0, stream>>>(key, noise, m, c, items);
+cudaError_t encrypt(const KeyRows& key, Noise noise, Rows m, Rows c, u8* statuses, u32 items,
+                    cudaStream_t stream) noexcept {
+  encrypt_kernel<P>
+      <<<arithmetic_blocks(items), policy::arithmetic_threads, 0, stream>>>(key, noise, m, c, statuses, items);
   return cudaGetLastError();
 }
 
-template cudaError_t encrypt<MlKem512>(const KeyRows&, Noise, Rows, Rows, u32, cudaStream_t) noexcept;
-template cudaError_t encrypt<MlKem768>(const KeyRows&, Noise, Rows, Rows, u32, cudaStream_t) noexcept;
-template cudaError_t encrypt<MlKem1024>(const KeyRows&, Noise, Rows, Rows, u32, cudaStream_t) noexcept;
+template cudaError_t encrypt<MlKem512>(const KeyRows&, Noise, Rows, Rows, u8*, u32, cudaStream_t) noexcept;
+template cudaError_t encrypt<MlKem768>(const KeyRows&, Noise, Rows, Rows, u8*, u32, cudaStream_t) noexcept;
+template cudaError_t encrypt<MlKem1024>(const KeyRows&, Noise, Rows, Rows, u8*, u32, cudaStream_t) noexcept;
 
 cudaError_t check_modulus(Rows ek, u32 k, u8* statuses, u32 items, cudaStream_t stream) noexcept {
-  constexpr u32 per_block = policy::record_threads / 32;
-  check_modulus_kernel<<<(items + per_block - 1) / per_block, policy::record_threads, 0, stream>>>(ek, k, statuses,
-                                                                                                   items);
+  check_modulus_kernel<<<arithmetic_blocks(items), policy::arithmetic_threads, 0, stream>>>(ek, k, statuses, items);
   return cudaGetLastError();
 }
 

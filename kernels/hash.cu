@@ -48,32 +48,53 @@ __global__ void __launch_bounds__(policy::sponge_threads) sponge_kernel(Sponge j
   KeccakState state = zero_state();
 #pragma unroll 1
   for (u32 block = 0; block < blocks; ++block) {
-    // Word `column` of this block's part of the message of the item in `row`, whose addresses are given.
-    const auto stage = [&](u32 row, u32 column, const uint2* prefix_row, const uint2* body_row, uint2* copy_row) {
-      const u32 word = block * job.rate_words + column;
-      uint2 value = make_uint2(0, 0);
-      if (word < prefix_words) {
-        value = prefix_row[word];
-      } else if (word < total) {
-        value = body_row[word - prefix_words];
-        if (copy_row != nullptr) copy_row[word - prefix_words] = value;
-      } else if (word == total) {
-        value = make_uint2(static_cast<u32>(job.pad), static_cast<u32>(job.pad >> 32));
-      }
-      if (block + 1 == blocks && column + 1 == job.rate_words) value.y ^= 0x80000000;
-      tile[row * sponge_pitch + column] = value;
-    };
+    // Eight lanes an item take columns 0 to 7 and 8 to 15, then each item's own lane the last. The multiple of four
+    // that is added to lane / 8 is a constant of the code, and so are all offsets in shared memory.
+    const u32 first = block * job.rate_words - prefix_words;  // of the body; negative in the first block after a prefix
+    const bool inside = block * job.rate_words >= prefix_words && (block + 1) * job.rate_words <= total;
+    uint2* const to = tile + lane / 8 * sponge_pitch + lane % 8;
     __syncwarp();
-    // Eight lanes an item, then the last column by each item's own lane.
+    if (inside && job.rate_words == 17) {
+#pragma unroll
+      for (int row = 0; row < 32; row += 4) {
+        const uint2* from = shuffle_pointer(body, row + lane / 8) + first + lane % 8;
+        const uint2 low = from[0], high = from[8];
+        to[row * sponge_pitch] = low;
+        to[row * sponge_pitch + 8] = high;
+        if (copy != nullptr) {
+          uint2* copy_to = shuffle_pointer(copy, row + lane / 8) + first + lane % 8;
+          copy_to[0] = low;
+          copy_to[8] = high;
+        }
+      }
+      const uint2 last = body[first + 16];
+      tile[lane * sponge_pitch + 16] = last;
+      if (copy != nullptr) copy[first + 16] = last;
+    } else {
+      const auto stage = [&](u32 row, u32 column, const uint2* prefix_row, const uint2* body_row, uint2* copy_row) {
+        const u32 word = block * job.rate_words + column;
+        uint2 value = make_uint2(0, 0);
+        if (word < prefix_words) {
+          value = prefix_row[word];
+        } else if (word < total) {
+          value = body_row[word - prefix_words];
+          if (copy_row != nullptr) copy_row[word - prefix_words] = value;
+        } else if (word == total) {
+          value = make_uint2(static_cast<u32>(job.pad), static_cast<u32>(job.pad >> 32));
+        }
+        if (block + 1 == blocks && column + 1 == job.rate_words) value.y ^= 0x80000000;
+        tile[row * sponge_pitch + column] = value;
+      };
 #pragma unroll 1
-    for (u32 row = lane / 8; row < 32; row += 4) {
-      const uint2* prefix_row = shuffle_pointer(prefix, row);
-      const uint2* body_row = shuffle_pointer(body, row);
-      uint2* copy_row = shuffle_pointer(copy, row);
-      stage(row, lane % 8, prefix_row, body_row, copy_row);
-      if (job.rate_words > 9) stage(row, lane % 8 + 8, prefix_row, body_row, copy_row);
+      for (u32 row = lane / 8; row < 32; row += 4) {
+        const uint2* prefix_row = shuffle_pointer(prefix, row);
+        const uint2* body_row = shuffle_pointer(body, row);
+        uint2* copy_row = shuffle_pointer(copy, row);
+        stage(row, lane % 8, prefix_row, body_row, copy_row);
+        if (job.rate_words > 9) stage(row, lane % 8 + 8, prefix_row, body_row, copy_row);
+      }
+      stage(lane, job.rate_words - 1, prefix, body, copy);
     }
-    stage(lane, job.rate_words - 1, prefix, body, copy);
     __syncwarp();
     // The words above a rate of 9 are never staged: they stay as they are.
 #pragma unroll
@@ -87,6 +108,12 @@ __global__ void __launch_bounds__(policy::sponge_threads) sponge_kernel(Sponge j
     KeccakF1600(state);
   }
 
+  if (job.also_to.data != nullptr && active) {
+    const uint4* from = reinterpret_cast<const uint4*>(job.also_from[item]);
+    uint4* to = reinterpret_cast<uint4*>(job.also_to[item]);
+    to[0] = from[0];
+    to[1] = from[1];
+  }
   if (job.expected.data != nullptr) {
     const uint4* expected = reinterpret_cast<const uint4*>(job.expected[item]);
     u32 difference = 0;
@@ -154,9 +181,14 @@ __global__ void __launch_bounds__(policy::prf_threads) prf_kernel(PrfArgs args, 
     const u32 words = min(args.words - done, 34u);
     u32* out = reinterpret_cast<u32*>(args.out) + static_cast<u64>(thread - lane) * args.words + done;
     const u32 rows = min(polynomials - (thread - lane), 32u);
+    if (args.words == 32 && rows == 32) {
+#pragma unroll
+      for (int row = 0; row < 32; ++row) out[32 * row + lane] = tile[row * prf_pitch + lane];
+    } else {
 #pragma unroll 4
-    for (u32 row = 0; row < rows; ++row) {
-      if (lane < words) out[row * args.words + lane] = tile[row * prf_pitch + lane];
+      for (u32 row = 0; row < rows; ++row) {
+        if (lane < words) out[row * args.words + lane] = tile[row * prf_pitch + lane];
+      }
     }
     if (words > 32) {
       for (u32 row = lane / 2; row < rows; row += 16) {
@@ -170,9 +202,9 @@ __global__ void __launch_bounds__(policy::prf_threads) prf_kernel(PrfArgs args, 
   for (int i = 0; i < 34; ++i) tile[lane * prf_pitch + i] = 0;
 }
 
-// A column of 256 entries of u16 and room for the three that may follow, in words: odd, so that aligned lanes meet
+// A column of 256 entries of u16 and room for the eight that may follow, in words: odd, so that aligned lanes meet
 // every bank.
-constexpr u32 column_words = 131;
+constexpr u32 column_words = 133;
 
 // The entries of A with numbers 0 to `entries` - 1, or those in the queue. Public data: time may vary with it.
 __global__ void __launch_bounds__(policy::matrix_threads) matrix_kernel(MatrixArgs args, u32 entries, bool from_queue) {
@@ -199,6 +231,7 @@ __global__ void __launch_bounds__(policy::matrix_threads) matrix_kernel(MatrixAr
     thread::Column column;
     column.next = static_cast<u32>(__cvta_generic_to_shared(tile + lane * column_words));
     column.end = column.next + 512;
+    column.one = args.one;
     u32 block = 0;
 #pragma unroll 1
     do {
@@ -215,11 +248,15 @@ __global__ void __launch_bounds__(policy::matrix_threads) matrix_kernel(MatrixAr
     __syncwarp();
     u32* const own = reinterpret_cast<u32*>(args.A[item] + 512 * within);
     const u32 rows = min(count - base, 32u);
+    // Quads of four words change places, as load_entry() expects.
+    const u32* const from = tile + 8 * (lane / 4) + lane % 4;
 #pragma unroll 4
     for (u32 row = 0; row < rows; ++row) {
       u32* const to = shuffle_pointer(own, row) + lane;
 #pragma unroll
-      for (u32 word = 0; word < 128; word += 32) to[word] = tile[row * column_words + word + lane] & 0xFFF0FFF0;
+      for (u32 word = 0; word < 128; word += 32) {
+        to[word] = from[row * column_words + 2 * (word % 64) + word / 64 * 4] & 0xFFF0FFF0;
+      }
     }
     __syncwarp();
   }

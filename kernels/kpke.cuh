@@ -63,9 +63,10 @@ WARPKEM_FN NttPoly inner_product_of_entries(const Operand<k>& x, Entry&& entry) 
   return sum;
 }
 
-// sum_j ByteDecode_12(bytes + 384 j) * b_j, |result| < 2^24.
+// sum_j ByteDecode_12(bytes + 384 j) * b_j, |result| < 2^24. Says whether one of this lane's coefficients is not below
+// q.
 template <int k>
-WARPKEM_FN NttPoly inner_product_of_decoded(const Operand<k>& x, const u8* bytes) {
+WARPKEM_FN NttPoly inner_product_of_decoded(const Operand<k>& x, const u8* bytes, bool& too_large, float* exchange) {
   NttPoly sum = x.correction;
 #pragma unroll
   for (int j = 0; j < k; ++j) {
@@ -73,7 +74,10 @@ WARPKEM_FN NttPoly inner_product_of_decoded(const Operand<k>& x, const u8* bytes
 #pragma unroll
       for (int i = 0; i < 16; ++i) sum.c[i] = reduce(sum.c[i]);
     }
-    MultiplyNTTs(ByteDecode12<1664>(bytes + 384 * j), x.b[j], sum);
+    const NttPoly a = ByteDecode12<1664>(bytes + 384 * j, exchange);
+#pragma unroll
+    for (int i = 0; i < 16; ++i) too_large |= a.c[i] > q - 1 - 1664;
+    MultiplyNTTs(a, x.b[j], sum);
   }
   return sum;
 }
@@ -98,7 +102,7 @@ WARPKEM_FN void KeyGen(const u8* A, const u8* noise, u8* ek, u8* dk_pke, bool st
       NttPoly s;
 #pragma unroll
       for (int n = 0; n < 16; ++n) s.c[n] = canonical(f.c[n]);
-      if (store) store_packed(ByteEncode12(s), dk_pke + 384 * i);
+      store_packed(ByteEncode12(s), dk_pke + 384 * i, store, exchange);
     }
   }
   s_hat.complete();
@@ -109,13 +113,14 @@ WARPKEM_FN void KeyGen(const u8* A, const u8* noise, u8* ek, u8* dk_pke, bool st
     NttPoly t_hat = inner_product_of_entries<P::k>(s_hat, [&](int j) { return A + 512 * (P::k * i + j); });
 #pragma unroll
     for (int n = 0; n < 16; ++n) t_hat.c[n] = canonical(__fadd_rn(reduce_scaled<16>(t_hat.c[n]), e_hat.c[n]));
-    if (store) store_packed(ByteEncode12(t_hat), ek + 384 * i);
+    store_packed(ByteEncode12(t_hat), ek + 384 * i, store, exchange);
   }
 }
 
-// FIPS 203 Algorithm 14, lines 9 to 23, for one item. Hands the words of c to emit(packed, offset of the polynomial).
+// FIPS 203 Algorithm 14, lines 9 to 23, for one item. Hands the words of c to emit(moved words, offset of the
+// polynomial). Returns whether one of this lane's coefficients of t_hat is not below q (7.2).
 template <class P, class Emit>
-WARPKEM_FN void Encrypt(const u8* A, const u8* t_hat, const u8* noise1, const u8* noise2, const u8* m, float* exchange,
+WARPKEM_FN bool Encrypt(const u8* A, const u8* t_hat, const u8* noise1, const u8* noise2, const u8* m, float* exchange,
                         Emit&& emit) {
   Operand<P::k> y_hat;
   {
@@ -127,6 +132,7 @@ WARPKEM_FN void Encrypt(const u8* A, const u8* t_hat, const u8* noise1, const u8
     }
     y_hat.complete();
   }
+  bool too_large = false;
   const Factors factors = load_factors(inverse_factors);
 #pragma unroll 1
   for (int i = 0; i <= P::k; ++i) {
@@ -137,7 +143,7 @@ WARPKEM_FN void Encrypt(const u8* A, const u8* t_hat, const u8* noise1, const u8
 #pragma unroll
       for (int n = 0; n < 16; ++n) sum.c[n] = reduce_scaled<16>(sum.c[n]);
     } else {
-      sum = inner_product_of_decoded<P::k>(y_hat, t_hat);
+      sum = inner_product_of_decoded<P::k>(y_hat, t_hat, too_large, exchange);
 #pragma unroll
       for (int n = 0; n < 16; ++n) sum.c[n] = reduce(sum.c[n]);
     }
@@ -146,14 +152,15 @@ WARPKEM_FN void Encrypt(const u8* A, const u8* t_hat, const u8* noise1, const u8
 #pragma unroll
     for (int n = 0; n < 16; ++n) f.c[n] = __fadd_rn(f.c[n], e.c[n]);
     if (is_u) {
-      emit(owned_words<P::du>(compress_and_pack<P::du>(f, exchange)), 32 * P::du * i);
+      emit(spread(compress_and_pack<P::du>(f, exchange), exchange), 32 * P::du * i);
     } else {
       const Poly mu = Decompress1(m);
 #pragma unroll
       for (int n = 0; n < 16; ++n) f.c[n] = __fadd_rn(f.c[n], mu.c[n]);
-      emit(owned_words<P::dv>(compress_and_pack<P::dv>(f, exchange)), 32 * P::du * P::k);
+      emit(spread(compress_and_pack<P::dv>(f, exchange), exchange), 32 * P::du * P::k);
     }
   }
+  return too_large;
 }
 
 // FIPS 203 Algorithm 15 for one item: lane t < 8 gets word t of m.
@@ -165,12 +172,12 @@ WARPKEM_FN u32 Decrypt(const u8* dk_pke, const u8* c, float* exchange) {
 #pragma unroll 1
     for (int i = 0; i < P::k; ++i) {
       Poly u;
-      to_strided(Decompress<P::du>(c + 32 * P::du * i).c, u.c, exchange);
+      to_strided(Decompress<P::du>(c + 32 * P::du * i, exchange).c, u.c, exchange);
       const Multiplicand u_hat = multiplicand(NTT<1664>(u, exchange, factors), factors);
       add_to_correction(u_hat, correction);
 #pragma unroll
       for (int n = 0; n < 16; ++n) products.c[n] = reduce(products.c[n]);
-      MultiplyNTTs(ByteDecode12<1664>(dk_pke + 384 * i), u_hat, products);
+      MultiplyNTTs(ByteDecode12<1664>(dk_pke + 384 * i, exchange), u_hat, products);
     }
   }
   correction = finish_correction<P::k>(correction);
@@ -178,7 +185,7 @@ WARPKEM_FN u32 Decrypt(const u8* dk_pke, const u8* c, float* exchange) {
   for (int n = 0; n < 16; ++n) products.c[n] = reduce(__fadd_rn(products.c[n], correction.c[n]));
   const Poly su = InverseNTT(products, exchange, load_factors(inverse_factors));
   Poly w;
-  to_strided(Decompress<P::dv>(c + 32 * P::du * P::k).c, w.c, exchange);
+  to_strided(Decompress<P::dv>(c + 32 * P::du * P::k, exchange).c, w.c, exchange);
 #pragma unroll
   for (int n = 0; n < 16; ++n) w.c[n] = __fadd_rn(w.c[n], -su.c[n]);
   return compress_to_message(w);

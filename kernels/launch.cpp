@@ -161,8 +161,10 @@ class Pass {
     job.out[1] = second_half;
     hash(job);
   }
-  void H(Rows ek, Rows h, Rows copy) noexcept {
+  void H(Rows ek, Rows h, Rows copy, Rows also_from = {}, Rows also_to = {}) noexcept {
     Sponge job;
+    job.also_from = also_from;
+    job.also_to = also_to;
     job.body = ek;
     job.body_words = P::ek_bytes / 8;
     job.out[0] = h;
@@ -241,8 +243,7 @@ class Pass {
     } else {
       const Rows dk = output(batch_.dk_out, P::dk_bytes, Secrecy::secret);
       keygen_pke(seeds, matrix_room(), ek, dk);
-      H(ek, dk.offset(P::dk_h_offset), dk.offset(P::dk_ek_offset));
-      copy(seeds.offset(32), dk.offset(P::dk_z_offset), 32);
+      H(ek, dk.offset(P::dk_h_offset), dk.offset(P::dk_ek_offset), seeds.offset(32), dk.offset(P::dk_z_offset));
     }
   }
 
@@ -300,12 +301,12 @@ class Pass {
       key.ek = input(batch_.ek, P::ek_bytes, Secrecy::open);
       key.h = room(32, Secrecy::open);
       key.A = matrix_room();
-      check_modulus(key.ek);
       H(key.ek, key.h, {});
       sample(key.ek.offset(P::dk_pke_bytes), key.A);
     }
     const Noise bytes = derive(m, key.h, K);
-    enqueue([&] { return encrypt<P>(key, bytes, m, c, items_, stream_); });
+    u8* const checked = batch_.prepared ? nullptr : statuses_;
+    enqueue([&] { return encrypt<P>(key, bytes, m, c, checked, items_, stream_); });
   }
 
   // ML-KEM.Decaps (Algorithms 21 and 18).
@@ -351,8 +352,7 @@ class Pass {
     if (batch_.dk_format == DkFormat::seed) {
       const Rows seeds = input(batch_.dk, P::seed_bytes, Secrecy::secret);
       keygen_pke(seeds, key.A, key.ek, key.s);
-      H(key.ek, key.h, {});
-      copy(seeds.offset(32), key.z, 32);
+      H(key.ek, key.h, {}, seeds.offset(32), key.z);
     } else {
       const AnyRows dk = from_item(any(batch_.dk), first_);
       enqueue([&] { return copy_records(dk, any(key.s), P::dk_bytes, items_, stream_); });

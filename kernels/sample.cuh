@@ -1,19 +1,20 @@
 // SampleNTT (Algorithm 7) and SamplePolyCBD (Algorithm 8).
 #pragma once
 
+#include "kernels/codec.cuh"
 #include "kernels/keccak.cuh"
-#include "kernels/ntt.cuh"
 
 namespace warpkem::kernels {
 
 namespace thread {
 
 // Appends the 112 candidates of one SHAKE128 block to a column of u16 in shared memory. `next` is the shared address of
-// the next free slot, `end` that behind the last wanted one; up to three slots behind `end` are overwritten. A slot
+// the next free slot, `end` that behind the last wanted one; up to eight slots behind `end` are overwritten. A slot
 // gets 16 * coefficient + 4 bits of garbage, which costs one instruction less per candidate than the coefficient.
-// Variable time: A is public.
+// `next` advances in the multiplier, for the logic unit is Keccak's; `one`, a 1 that the compiler does not know, keeps
+// it from undoing that. Variable time: A is public.
 struct Column {
-  u32 next, end;
+  u32 next, end, one;
 
   // `x` is 16 * candidate + garbage.
   WARPKEM_FN void offer(u32 x) {
@@ -21,25 +22,30 @@ struct Column {
         "{\n\t.reg .pred accepted;\n\t"
         "st.shared.u16 [%0], %1;\n\t"
         "setp.lt.u32 accepted, %2, %3;\n\t"
-        "@accepted add.u32 %0, %0, 2;\n\t}"
+        "@accepted mad.lo.u32 %0, %4, 2, %0;\n\t}"
         : "+r"(next)
-        : "h"(static_cast<u16>(x)), "r"(x), "n"(16 * q)
+        : "h"(static_cast<u16>(x)), "r"(x), "n"(16 * q), "r"(one)
         : "memory");
   }
   WARPKEM_FN void clamp() { next = min(next, end); }
   WARPKEM_FN bool full() const { return next >= end; }
 };
 
+WARPKEM_FN u32 times16(u32 x) {
+  u32 y;
+  asm("mul.lo.u32 %0, %1, 16;" : "=r"(y) : "r"(x));
+  return y;
+}
+
 WARPKEM_FN void append_candidates(const KeccakState& s, Column& column) {
   const auto word = [&s](int i) { return i % 2 == 0 ? s.lo[i / 2] : s.hi[i / 2]; };
 #pragma unroll
   for (int i = 0; i < 42; i += 3) {
     const u32 w0 = word(i), w1 = word(i + 1), w2 = word(i + 2);
-    column.offer((w0 << 4) & 0xFFF0);
+    column.offer(times16(w0) & 0xFFF0);
     column.offer(__byte_perm(w0, 0, 0x4421));
     column.offer(__funnelshift_r(w0, w1, 20) & 0xFFF0);
     column.offer(w1 & 0xFFFF);
-    column.clamp();
     column.offer((w1 >> 12) & 0xFFF0);
     column.offer(__funnelshift_r(w1, w2, 24) & 0xFFFF);
     column.offer((w2 >> 4) & 0xFFF0);
@@ -79,8 +85,9 @@ WARPKEM_FN Poly SamplePolyCBD(const u8* bytes, float* exchange) {
     }
   } else {
     static_assert(eta == 3);
-    const u32* source = reinterpret_cast<const u32*>(bytes) + 3 * t;
-    const u32 w0 = source[0], w1 = source[1], w2 = source[2];
+    const Packed<6> p = load_packed<6>(bytes, exchange);
+    const u32 w0 = p.w[0], w1 = p.w[1], w2 = p.w[2];
+    __syncwarp();
     const auto fields = [](u32 x) {  // 24 bits: four coefficients
       const u32 sums = (x & 0x249249) + ((x >> 1) & 0x249249) + ((x >> 2) & 0x249249);
       return (sums & 0x1C71C7) + 0x104104 - ((sums >> 3) & 0x1C71C7);

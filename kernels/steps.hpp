@@ -47,7 +47,8 @@ struct Sponge {
   Rows out[2];    // 32 bytes each; a second half only of SHA3-512
   Rows expected;  // if present, nothing is written, but the item fails as `failure` where the digest differs
   u8 failure = 0;
-  Rows body_copy;  // if present, receives the body
+  Rows body_copy;           // if present, receives the body
+  Rows also_from, also_to;  // if present, 32 bytes that are copied on the way
 };
 
 // The parts of a key that Encrypt and Decrypt read.
@@ -80,6 +81,7 @@ struct MatrixArgs {
   u32 k = 0;
   u32* queue = nullptr;  // room for items * k * k
   u32* queued = nullptr;
+  u32 one = 1;  // see thread::Column
 };
 
 cudaError_t sponge(const Sponge& job, u8* statuses, u32 items, cudaStream_t stream) noexcept;
@@ -90,9 +92,10 @@ cudaError_t sample_matrix(const MatrixArgs& args, u32 items, cudaStream_t stream
 template <class P>
 cudaError_t keygen(Rows A, Noise noise, Rows ek, Rows dk_pke, u32 items, cudaStream_t stream) noexcept;
 
-// K-PKE.Encrypt from line 9 on. Noise: k of eta1, k + 1 of eta2.
+// K-PKE.Encrypt from line 9 on. Noise: k of eta1, k + 1 of eta2. With `statuses`, also check_modulus().
 template <class P>
-cudaError_t encrypt(const KeyRows& key, Noise noise, Rows m, Rows c, u32 items, cudaStream_t stream) noexcept;
+cudaError_t encrypt(const KeyRows& key, Noise noise, Rows m, Rows c, u8* statuses, u32 items,
+                    cudaStream_t stream) noexcept;
 
 // K-PKE.Decrypt.
 template <class P>
