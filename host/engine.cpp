@@ -290,17 +290,21 @@ CallResult Engine::prepare(const Batch& batch, KeySet*& keys) noexcept {
                                                                         : a.dk_bytes;
     auto set = std::make_unique<KeySet>(shared_from_this(), batch, record);
     std::string texts;
+    bool only_memory = true;
     for (Slot* slot : order_) {
       try {
         if (batch.count != 0) set->form(*slot->backend);
         texts.clear();
         break;
-      } catch (const Error& error) {
-        texts += (texts.empty() ? "" : "; ") + std::string(slot->entry->name) + ": " + error.what();
+      } catch (const std::exception& exception) {
+        const auto* const error = dynamic_cast<const Error*>(&exception);  // else it is std::bad_alloc
+        only_memory = only_memory && (error == nullptr || error->status() == Status::out_of_memory);
+        texts += (texts.empty() ? "" : "; ") + std::string(slot->entry->name) + ": " +
+                 (error != nullptr ? error->what() : "out of memory");
         if (!options_.fail_over) break;
       }
     }
-    if (!texts.empty()) throw Error(Status::backend_failed, texts);
+    if (!texts.empty()) throw Error(only_memory ? Status::out_of_memory : Status::backend_failed, texts);
     Failures failures;
     for (std::size_t i = 0; i < batch.count; ++i) {
       if (batch.statuses != nullptr) batch.statuses[i] = set->statuses()[i];
@@ -310,7 +314,9 @@ CallResult Engine::prepare(const Batch& batch, KeySet*& keys) noexcept {
     keys = set.release();
     return result;
   } catch (const std::exception& exception) {
-    return whole_call_failed(exception, batch.count);
+    CallResult result = whole_call_failed(exception, batch.count);
+    if (batch.statuses != nullptr) memset(batch.statuses, static_cast<int>(result.status), batch.count);
+    return result;
   }
 }
 

@@ -26,6 +26,7 @@ KeySet::~KeySet() {
 }
 
 std::size_t KeySet::bytes_per_key() const noexcept {
+  if (engine_->forked()) return record_bytes_;  // a thread of the parent may hold the lock for ever
   const std::scoped_lock lock(mutex_);
   std::size_t bytes = record_bytes_;
   for (const auto& [backend, form] : forms_) bytes += form->bytes_per_key();

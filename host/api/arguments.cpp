@@ -99,6 +99,11 @@ class Extents {
   bool any_table_ = false;
 };
 
+void add_plain(Extents& extents, const char* name, const void* data, std::size_t bytes, bool is_output) {
+  if (data == nullptr) return;
+  extents.add({name, reinterpret_cast<std::uintptr_t>(data), bytes, bytes, 1, is_output, nullptr});
+}
+
 // Checks one array of a batch and translates it.
 template <class To, class From>
 To checked_array(const char* name, const From& from, std::size_t record, std::size_t count, Extents& extents) {
@@ -107,6 +112,7 @@ To checked_array(const char* name, const From& from, std::size_t record, std::si
     if (from.data != nullptr || from.bytes != 0 || from.stride != 0) {
       refuse(std::string(name) + ": either a table of pointers or data, bytes and stride, not both");
     }
+    if (count > PTRDIFF_MAX / sizeof *from.table) refuse(std::string(name) + ": a table of that many items overflows");
     for (std::size_t i = 0; i < count; ++i) {
       if (from.table[i] == nullptr) refuse(std::string(name) + " of item " + std::to_string(i) + " is NULL");
       if (reinterpret_cast<std::uintptr_t>(from.table[i]) > UINTPTR_MAX - record) {
@@ -114,6 +120,7 @@ To checked_array(const char* name, const From& from, std::size_t record, std::si
       }
     }
     extents.add({name, 0, record, 0, count, is_output, from.table});
+    add_plain(extents, "a table of pointers", from.table, count * sizeof *from.table, false);
     return {nullptr, 0, from.table};
   }
   if (from.data == nullptr) refuse(std::string(name) + " is NULL");
@@ -135,11 +142,6 @@ To checked_array(const char* name, const From& from, std::size_t record, std::si
   }
   extents.add({name, begin, record, stride, count, is_output, nullptr});
   return {from.data, stride, nullptr};
-}
-
-void add_plain(Extents& extents, const char* name, const void* data, std::size_t bytes, bool is_output) {
-  if (data == nullptr) return;
-  extents.add({name, reinterpret_cast<std::uintptr_t>(data), bytes, bytes, 1, is_output, nullptr});
 }
 
 template <class Array>
@@ -236,6 +238,11 @@ void copy_struct(void* known, std::size_t known_bytes, const void* given, const 
   memcpy(&given_bytes, given, sizeof given_bytes);
   if (given_bytes < sizeof given_bytes) {
     refuse(std::string(name) + ".struct_size of " + std::to_string(given_bytes) + " is too small");
+  }
+  // No version's struct ends in the middle of a pointer, and none is longer than a page: such a size is no size at all.
+  constexpr std::size_t most = 4096;
+  if ((given_bytes < known_bytes && given_bytes % alignof(void*) != 0) || given_bytes > most) {
+    refuse(std::string(name) + ".struct_size of " + std::to_string(given_bytes) + " is no version's");
   }
   const auto* const bytes = static_cast<const std::uint8_t*>(given);
   for (std::size_t i = known_bytes; i < given_bytes; ++i) {

@@ -1,0 +1,163 @@
+// How much of its caller's stack each public call takes: at most 16 KiB, for some callers run on fibres. The stack of a
+// thread is painted; what the call painted over it used. Everything is measured at its first use, too, when threads,
+// randomness and lazily bound functions come in.
+#include <gtest/gtest.h>
+#include <pthread.h>
+#include <sys/mman.h>
+#include <warpkem/warpkem.h>
+
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <string>
+#include <vector>
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+
+namespace {
+
+constexpr std::size_t stack_bytes = 1 << 20, limit = 16 * 1024;
+constexpr std::uint8_t paint = 0xb7;
+
+struct Measured {
+  const std::function<void()>* body;
+  std::uint8_t* frame;
+};
+
+[[gnu::noinline]] void* start(void* argument) {
+  auto& measured = *static_cast<Measured*>(argument);
+  measured.frame = static_cast<std::uint8_t*>(__builtin_frame_address(0));
+  (*measured.body)();
+  return nullptr;
+}
+
+// Bytes of stack that `body` takes below its caller's frame.
+std::size_t stack_of(const std::function<void()>& body) {
+  auto* const stack = static_cast<std::uint8_t*>(
+      mmap(nullptr, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0));
+  memset(stack, paint, stack_bytes);
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setstack(&attributes, stack, stack_bytes);
+  Measured measured{&body, nullptr};
+  pthread_t thread;
+  EXPECT_EQ(pthread_create(&thread, &attributes, start, &measured), 0);
+  pthread_join(thread, nullptr);
+  std::uint8_t* lowest = stack;
+  while (*lowest == paint) ++lowest;
+  const auto used = static_cast<std::size_t>(measured.frame - lowest);
+  munmap(stack, stack_bytes);
+  pthread_attr_destroy(&attributes);
+  return used;
+}
+
+std::vector<std::string> backends() {
+  warpkem_engine* engine = nullptr;
+  EXPECT_EQ(warpkem_engine_new(nullptr, &engine), WARPKEM_OK);
+  std::vector<std::string> names;
+  warpkem_backend_info info{};
+  info.struct_size = sizeof info;
+  for (std::size_t i = 0; warpkem_engine_backend(engine, i, &info) == WARPKEM_OK; ++i) {
+    if (info.available) names.emplace_back(info.name);
+  }
+  warpkem_engine_free(engine);
+  return names;
+}
+
+TEST(Stack, OfThisMeasurementIsSmall) {
+#ifdef SANITIZED
+  GTEST_SKIP() << "sanitizers use the stack as they like";
+#endif
+  EXPECT_LT(stack_of([] {}), 1024u);
+  EXPECT_GT(stack_of([] {
+              volatile char array[20000];
+              for (volatile char& c : array) c = 1;
+            }),
+            20000u);
+}
+
+TEST(Stack, OfEveryCallIsWithinTheLimit) {
+#ifdef SANITIZED
+  GTEST_SKIP() << "sanitizers use the stack as they like";
+#endif
+  using Bytes = std::vector<std::uint8_t>;
+  std::size_t most = 0;
+  const auto expect_within = [&](const std::string& what, const std::function<warpkem_status()>& call) {
+    warpkem_status status = WARPKEM_OK;
+    const std::size_t used = stack_of([&] { status = call(); });
+    EXPECT_EQ(status, WARPKEM_OK) << what << ": " << warpkem_status_name(status);
+    EXPECT_LE(used, limit) << what;
+    if (used > most) {
+      most = used;
+      std::printf("%-60s %6zu bytes\n", what.c_str(), used);
+    }
+  };
+  const std::vector<std::string> names = backends();
+  for (const std::string& name : names) {
+    for (const warpkem_algorithm set : {WARPKEM_ML_KEM_1024, WARPKEM_ML_KEM_768, WARPKEM_ML_KEM_512}) {
+      for (const std::uint32_t threads : {0u, 2u}) {
+        for (const std::size_t n : {std::size_t{1}, std::size_t{3}, std::size_t{70}}) {
+          const std::string where = name + ", " + warpkem_algorithm_name(set) + ", " + std::to_string(n) + " items, ";
+          const std::size_t ek_bytes = warpkem_size(set, WARPKEM_SIZE_EK),
+                            dk_bytes = warpkem_size(set, WARPKEM_SIZE_DK), c_bytes = warpkem_size(set, WARPKEM_SIZE_C);
+          Bytes seeds(n * 64, 3), m(n * 32, 4), ek(n * ek_bytes), dk(n * dk_bytes), c(n * c_bytes), K(n * 32);
+          const auto in = [](const Bytes& b) { return warpkem_in{b.data(), b.size(), 0}; };
+          const auto out = [](Bytes& b) { return warpkem_out{b.data(), b.size(), 0}; };
+          warpkem_engine* e = nullptr;
+          warpkem_keys *ek_set = nullptr, *dk_set = nullptr;
+          expect_within(where + "engine_new", [&] {
+            warpkem_options options = WARPKEM_OPTIONS_DEFAULT;
+            options.backend = name.c_str();
+            options.threads = threads;
+            return warpkem_engine_new(&options, &e);
+          });
+          ASSERT_NE(e, nullptr);
+          for (int use = 0; use < 2; ++use) {  // the first, and the next
+            expect_within(where + "keygen",
+                          [&] { return warpkem_keygen(e, set, 0, n, out(ek), out(dk), nullptr, nullptr); });
+            expect_within(where + "keygen_derand", [&] {
+              return warpkem_keygen_derand(e, set, 0, n, in(seeds), out(ek), out(dk), nullptr, nullptr);
+            });
+            expect_within(where + "encaps",
+                          [&] { return warpkem_encaps(e, set, n, in(ek), out(c), out(K), nullptr, nullptr); });
+            expect_within(where + "encaps_derand", [&] {
+              return warpkem_encaps_derand(e, set, n, in(ek), in(m), out(c), out(K), nullptr, nullptr);
+            });
+            expect_within(where + "decaps",
+                          [&] { return warpkem_decaps(e, set, 0, n, in(dk), in(c), out(K), nullptr, nullptr); });
+            expect_within(where + "decaps of seeds", [&] {
+              return warpkem_decaps(e, set, WARPKEM_DK_SEED, n, in(seeds), in(c), out(K), nullptr, nullptr);
+            });
+            expect_within(where + "check_ek", [&] { return warpkem_check_ek(e, set, n, in(ek), nullptr, nullptr); });
+            expect_within(where + "check_dk", [&] { return warpkem_check_dk(e, set, n, in(dk), nullptr, nullptr); });
+            expect_within(where + "prepare_ek",
+                          [&] { return warpkem_prepare_ek(e, set, n, in(ek), nullptr, nullptr, &ek_set); });
+            expect_within(where + "prepare_dk", [&] {
+              return warpkem_prepare_dk(e, set, WARPKEM_DK_SEED, n, in(seeds), nullptr, nullptr, &dk_set);
+            });
+            expect_within(where + "encaps_prepared", [&] {
+              return warpkem_encaps_prepared(e, ek_set, nullptr, n, out(c), out(K), nullptr, nullptr);
+            });
+            expect_within(where + "decaps_prepared", [&] {
+              return warpkem_decaps_prepared(e, dk_set, nullptr, n, in(c), out(K), nullptr, nullptr);
+            });
+            expect_within(where + "keys_release",
+                          [&] { return warpkem_keys_release(ek_set), warpkem_keys_release(dk_set), WARPKEM_OK; });
+          }
+          if (n == 1 && threads == 0)
+            expect_within(where + "selftest", [&] { return warpkem_selftest(e, name.c_str()); });
+          expect_within(where + "engine_free", [&] { return warpkem_engine_free(e), WARPKEM_OK; });
+        }
+      }
+    }
+  }
+  std::printf("the most that any call took: %zu bytes\n", most);
+}
+
+}  // namespace
