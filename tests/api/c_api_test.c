@@ -1383,7 +1383,8 @@ static void NothingIsReturnedWithoutRandomness(void) {
 
 static void* fail_on_a_thread(void* text) {
   warpkem_engine* made = NULL;
-  const warpkem_options options = {sizeof(warpkem_options), "from another thread", 0, 0, NULL, NULL, NULL};
+  warpkem_options options = WARPKEM_OPTIONS_DEFAULT;
+  options.backend = "from another thread";
   EXPECT(strcmp(warpkem_last_error(), "") == 0, "a thread without failures has a text");
   EXPECT_STATUS(WARPKEM_UNSUPPORTED, warpkem_engine_new(&options, &made));
   strncpy(text, warpkem_last_error(), 199);

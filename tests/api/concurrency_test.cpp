@@ -28,7 +28,7 @@ void work(const Engine& engine, const Keys<P>& ek_set, const Keys<P>& dk_set, un
     const std::size_t n = random() % 24;
     const auto pairs = engine.keygen<P>(n).value();
     const auto e = engine.encaps<P>(pairs.ek).value();
-    wrong += !same(engine.decaps(pairs.dk, e.c).value(), e.K);
+    wrong += !same(engine.decaps<P>(pairs.dk, e.c).value(), e.K);
 
     std::vector<std::uint32_t> index(n);
     for (std::uint32_t& i : index) i = static_cast<std::uint32_t>(random() % ek_set.size());
@@ -91,7 +91,7 @@ TEST(Concurrency, EnginesComeAndGoAtOnce) {
         const Engine engine({.threads = 2});
         const auto pairs = engine.keygen<MlKem768>(20).value();
         const auto e = engine.encaps<MlKem768>(pairs.ek).value();
-        wrong += !engine.decaps(pairs.dk, e.c).all_ok();
+        wrong += !engine.decaps<MlKem768>(pairs.dk, e.c).all_ok();
       }
     });
   }

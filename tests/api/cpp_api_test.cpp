@@ -33,11 +33,11 @@ TYPED_TEST(CppApi, SecretsAgreeOnAllPaths) {
   ASSERT_EQ(pairs.ek.size(), 7u);
   EXPECT_EQ(pairs.dk[3].size(), P::dk_bytes);
   const auto encapsulated = engine.template encaps<P>(pairs.ek).value();
-  EXPECT_EQ(copy(engine.decaps(pairs.dk, encapsulated.c).value()), copy(encapsulated.K));
+  EXPECT_EQ(copy(engine.template decaps<P>(pairs.dk, encapsulated.c).value()), copy(encapsulated.K));
 
   const auto seeds = engine.template keygen<P, DkFormat::seed>(3).value();
   const auto to_seeds = engine.template encaps<P>(seeds.ek).value();
-  EXPECT_EQ(copy(engine.decaps(seeds.dk, to_seeds.c).value()), copy(to_seeds.K));
+  EXPECT_EQ(copy(engine.template decaps<P>(seeds.dk, to_seeds.c).value()), copy(to_seeds.K));
   const auto again = engine.template keygen_derand<P>(seeds.dk.bytes()).value();
   EXPECT_EQ(copy(again.ek), copy(seeds.ek));
 

@@ -224,8 +224,12 @@ TEST(Fork, NothingHangsWhileTheParentsThreadsAreBusy) {
       EXPECT_EQ(calls.keygen(i.engine), WARPKEM_OK);
       while (!stop) {
         warpkem_keys* made[2] = {};
-        if (t == 0) EXPECT_EQ(calls.keygen(i.engine, 8), WARPKEM_OK);
-        if (t == 1) EXPECT_EQ(calls.encaps(i.engine), WARPKEM_OK);
+        if (t == 0) {
+          EXPECT_EQ(calls.keygen(i.engine, 8), WARPKEM_OK);
+        }
+        if (t == 1) {
+          EXPECT_EQ(calls.encaps(i.engine), WARPKEM_OK);
+        }
         if (t == 2) {
           EXPECT_EQ(warpkem_prepare_ek(i.engine, set, 4, Calls::in(calls.ek), nullptr, nullptr, made), WARPKEM_OK);
           warpkem_keys_release(made[0]);

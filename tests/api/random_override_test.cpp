@@ -1,5 +1,6 @@
 // A program that brings its own RAND_bytes, and a RAND method, as some do for tests or by accident: the library's
 // randomness is its own affair.
+#define OPENSSL_SUPPRESS_DEPRECATED  // RAND methods are old, and still in use
 #include <gtest/gtest.h>
 #include <openssl/rand.h>
 
