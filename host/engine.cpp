@@ -199,6 +199,22 @@ Engine::~Engine() {
   static_cast<void>(pool_.release());
 }
 
+bool Engine::is_device_pointer(const void* pointer) const noexcept {
+  return pointer != nullptr &&
+         std::ranges::any_of(order_, [&](const Slot* slot) { return slot->backend->is_device_pointer(pointer); });
+}
+
+DeviceResident& Engine::device_resident() const {
+  std::string why_not;
+  for (const Slot& slot : slots()) {
+    if (slot.entry->on_cpu) continue;
+    DeviceResident* const resident = slot.backend ? slot.backend->device_resident() : nullptr;
+    if (resident != nullptr) return *resident;
+    why_not += std::string("; ") + slot.entry->name + ": " + slot.detail;
+  }
+  throw Error(Status::unsupported, "the engine has no backend for device memory" + why_not);
+}
+
 void Engine::dispatch(const Batch& batch, std::uint64_t* items_by_backend, std::span<Slot* const> order) {
   std::string texts;
   bool only_memory = true;

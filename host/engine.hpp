@@ -69,6 +69,9 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::span<const Slot> slots() const noexcept { return {slots_.get(), num_slots_}; }
   const Slot* preferred() const noexcept { return order_.front(); }
   Random& random() noexcept { return random_; }
+  bool is_device_pointer(const void* pointer) const noexcept;
+  // The backend that takes batches in device memory. Throws Error(unsupported).
+  DeviceResident& device_resident() const;
 
   // Blocks until the batch is done; its arguments are already checked. Null statuses are allowed here; absent seeds or
   // m are drawn. Adds to items_by_backend[slot], if given. Never throws: whatever goes wrong is in the result, and the

@@ -106,13 +106,15 @@ void add_plain(Extents& extents, const char* name, const void* data, std::size_t
 
 // Checks one array of a batch and translates it.
 template <class To, class From>
-To checked_array(const char* name, const From& from, std::size_t record, std::size_t count, Extents& extents) {
+To checked_array(const char* name, const From& from, std::size_t record, std::size_t count, Memory memory,
+                 Extents& extents) {
   constexpr bool is_output = std::is_same_v<To, Out>;
   if (from.table != nullptr) {
     if (from.data != nullptr || from.bytes != 0 || from.stride != 0) {
       refuse(std::string(name) + ": either a table of pointers or data, bytes and stride, not both");
     }
     if (count > PTRDIFF_MAX / sizeof *from.table) refuse(std::string(name) + ": a table of that many items overflows");
+    if (memory == Memory::device) return {nullptr, 0, from.table};
     for (std::size_t i = 0; i < count; ++i) {
       if (from.table[i] == nullptr) refuse(std::string(name) + " of item " + std::to_string(i) + " is NULL");
       if (reinterpret_cast<std::uintptr_t>(from.table[i]) > UINTPTR_MAX - record) {
@@ -144,6 +146,14 @@ To checked_array(const char* name, const From& from, std::size_t record, std::si
   return {from.data, stride, nullptr};
 }
 
+// A courtesy: following such a pointer would end the process.
+template <class From>
+void refuse_device_memory(const Engine& engine, const char* name, const From& from) {
+  if (engine.is_device_pointer(from.data) || engine.is_device_pointer(from.table)) {
+    refuse(std::string(name) + " is device memory; batches there are for warpkem_cuda_run()");
+  }
+}
+
 template <class Array>
 void refuse_unless(bool wanted, const char* name, const Array& a) {
   const bool given = a.data != nullptr || a.table != nullptr || a.bytes != 0 || a.stride != 0;
@@ -152,7 +162,7 @@ void refuse_unless(bool wanted, const char* name, const Array& a) {
 
 }  // namespace
 
-Batch checked_batch(const Engine& engine, const warpkem_batch& arguments, Operation operation) {
+Batch checked_batch(const Engine& engine, const warpkem_batch& arguments, Operation operation, Memory memory) {
   const Algorithm* const algorithm = find_algorithm(arguments.algorithm);
   if (algorithm == nullptr) {
     throw Error(Status::unsupported, "algorithm " + std::to_string(arguments.algorithm) + " is unknown");
@@ -207,10 +217,12 @@ Batch checked_batch(const Engine& engine, const warpkem_batch& arguments, Operat
 
   Extents extents;
   const auto in = [&](const char* name, const warpkem_source& from, std::size_t record) {
-    return checked_array<In>(name, from, record, batch.count, extents);
+    if (memory == Memory::host) refuse_device_memory(engine, name, from);
+    return checked_array<In>(name, from, record, batch.count, memory, extents);
   };
   const auto out = [&](const char* name, const warpkem_target& to, std::size_t record) {
-    return checked_array<Out>(name, to, record, batch.count, extents);
+    if (memory == Memory::host) refuse_device_memory(engine, name, to);
+    return checked_array<Out>(name, to, record, batch.count, memory, extents);
   };
   const std::size_t dk_bytes = batch.dk_format == DkFormat::seed ? algorithm->dk_seed_bytes : algorithm->dk_bytes;
   if (keygen && derand) batch.seeds = in("seeds", arguments.seeds, algorithm->seed_bytes);

@@ -12,6 +12,7 @@
 #include "host/api/arguments.hpp"
 #include "host/engine.hpp"
 #include "host/key_set.hpp"
+#include "warpkem/cuda.h"
 #include "warpkem/warpkem.h"
 
 struct warpkem_engine {
@@ -121,6 +122,35 @@ warpkem_batch describe_prepared(uint32_t operation, warpkem_keys* keys, const ui
   batch.index = keys != nullptr ? index : nullptr;
   return batch;
 }
+
+// What warpkem_run() and the device calls are given, as far as this version knows it.
+warpkem_batch known_batch(const warpkem_batch* given) {
+  if (given == nullptr) throw Error(Status::invalid_argument, "batch is NULL");
+  warpkem_batch batch{};
+  copy_struct(&batch, sizeof batch, given, "batch");
+  if (batch.operation < WARPKEM_OP_KEYGEN || batch.operation > WARPKEM_OP_CHECK_DK) {
+    throw Error(Status::unsupported, "operation " + std::to_string(batch.operation) + " is unknown");
+  }
+  return batch;
+}
+
+// The checked arguments of a device-resident call.
+struct DeviceArguments {
+  DeviceArguments(Engine& engine, const warpkem_batch* given) {
+    const warpkem_batch known = known_batch(given);
+    if (known.items_by_backend != nullptr) {
+      throw Error(Status::invalid_argument, "items_by_backend is not for device-resident batches");
+    }
+    batch = checked_batch(engine, known, static_cast<Operation>(known.operation), Memory::device);
+    failed = known.failed;
+    const bool takes_randomness = batch.operation == Operation::keygen || batch.operation == Operation::encaps;
+    draw_randomness = takes_randomness && (known.flags & WARPKEM_DERAND) == 0 && batch.count != 0;
+  }
+
+  Batch batch;
+  size_t* failed;
+  bool draw_randomness;
+};
 
 warpkem_status run_prepared(warpkem_engine* engine, const warpkem_batch& batch) noexcept {
   if (batch.keys != nullptr) return run(engine, batch);
@@ -322,14 +352,36 @@ warpkem_status warpkem_decaps_prepared(warpkem_engine* engine, warpkem_keys* key
 }
 
 warpkem_status warpkem_run(warpkem_engine* engine, const warpkem_batch* given) {
+  return guarded([&] { return run(engine, known_batch(given)); });
+}
+
+warpkem_status warpkem_cuda_workspace_bytes(warpkem_engine* engine, const warpkem_batch* given, size_t* bytes) {
   return guarded([&] {
-    if (given == nullptr) throw Error(Status::invalid_argument, "batch is NULL");
-    warpkem_batch batch{};
-    copy_struct(&batch, sizeof batch, given, "batch");
-    if (batch.operation < WARPKEM_OP_KEYGEN || batch.operation > WARPKEM_OP_CHECK_DK) {
-      throw Error(Status::unsupported, "operation " + std::to_string(batch.operation) + " is unknown");
-    }
-    return run(engine, batch);
+    Engine& e = usable(engine);
+    if (bytes == nullptr) throw Error(Status::invalid_argument, "bytes is NULL");
+    *bytes = 0;
+    const DeviceArguments arguments(e, given);
+    *bytes = e.device_resident().workspace_bytes(arguments.batch, arguments.failed, arguments.draw_randomness);
+    return WARPKEM_OK;
+  });
+}
+
+warpkem_status warpkem_cuda_run(warpkem_engine* engine, const warpkem_batch* given, void* workspace,
+                                size_t workspace_bytes, struct CUstream_st* stream) {
+  return guarded([&] {
+    Engine& e = usable(engine);
+    const DeviceArguments arguments(e, given);
+    const auto fill = [](void* random, uint8_t* out, size_t count) noexcept {
+      try {
+        static_cast<Random*>(random)->fill(out, count);
+        return true;
+      } catch (const std::exception&) {
+        return false;
+      }
+    };
+    e.device_resident().enqueue(arguments.batch, arguments.failed, arguments.draw_randomness, {fill, &e.random()},
+                                workspace, workspace_bytes, stream);
+    return WARPKEM_OK;
   });
 }
 

@@ -41,6 +41,24 @@ class Backend;
 // What `backend.prepare()` made of a set, which is done now if it was not yet. Throws Error.
 KeyForm& form_of(KeySet& keys, Backend& backend);
 
+// The engine's randomness for a backend that must put it somewhere itself. `fill` answers false if there is none.
+struct RandomSource {
+  bool (*fill)(void* context, std::uint8_t* out, std::size_t bytes) noexcept = nullptr;
+  void* context = nullptr;
+};
+
+// What a backend does besides, if its memory is a device's: batches whose arrays are there already, on a stream of the
+// caller's. See warpkem/cuda.h. Both throw Error.
+class DeviceResident {
+ public:
+  virtual std::size_t workspace_bytes(const Batch& batch, std::size_t* failed, bool draw_randomness) = 0;
+  virtual void enqueue(const Batch& batch, std::size_t* failed, bool draw_randomness, RandomSource random,
+                       void* workspace, std::size_t workspace_bytes, void* stream) = 0;
+
+ protected:
+  ~DeviceResident() = default;
+};
+
 // One instance per device or CPU pool. Thread-safe.
 class Backend {
  public:
@@ -53,6 +71,10 @@ class Backend {
   // Takes the batch and calls `done` exactly once, from any thread, after the last write: also before submit returns.
   // An error means that items still `pending` were not done: try the next backend.
   virtual void submit(const Batch& batch, Completion done) noexcept = 0;
+
+  virtual DeviceResident* device_resident() noexcept { return nullptr; }
+  // Whether host code must not follow this pointer.
+  virtual bool is_device_pointer(const void*) const noexcept { return false; }
 };
 
 }  // namespace warpkem::host

@@ -9,7 +9,7 @@
 
 namespace warpkem::host {
 
-class CudaBackend final : public Backend {
+class CudaBackend final : public Backend, private DeviceResident {
  public:
   CudaBackend(const cuda::Module& module, cuda::Pool* pool, std::string detail);  // owns the pool
   CudaBackend(const CudaBackend&) = delete;
@@ -20,11 +20,17 @@ class CudaBackend final : public Backend {
   std::unique_ptr<KeyForm> prepare(const Batch& batch) override;
   void submit(const Batch& batch, Completion done) noexcept override;
 
-  const cuda::Module& module() const noexcept { return module_; }
-  cuda::Pool* pool() const noexcept { return pool_; }
-  const cuda::Keys* keys_of(const Batch& batch);  // makes the form if there is none yet; throws Error
+  DeviceResident* device_resident() noexcept override { return this; }
+  bool is_device_pointer(const void* pointer) const noexcept override {
+    return module_.is_device_pointer(pool_, pointer);
+  }
 
  private:
+  std::size_t workspace_bytes(const Batch& batch, std::size_t* failed, bool draw_randomness) override;
+  void enqueue(const Batch& batch, std::size_t* failed, bool draw_randomness, RandomSource random, void* workspace,
+               std::size_t workspace_bytes, void* stream) override;
+  const cuda::Keys* keys_of(const Batch& batch);  // makes the form if there is none yet; throws Error
+
   const cuda::Module& module_;
   cuda::Pool* pool_;
   BackendInfo info_;

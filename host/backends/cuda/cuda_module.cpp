@@ -64,6 +64,24 @@ void CudaBackend::submit(const Batch& batch, Completion done) noexcept {
   module_.submit(pool_, &batch, keys, done);
 }
 
+std::size_t CudaBackend::workspace_bytes(const Batch& batch, std::size_t* failed, bool draw_randomness) {
+  const cuda::ResidentBatch resident{batch, keys_of(batch), failed, draw_randomness};
+  std::size_t bytes = 0;
+  cuda::Text why_not;
+  const Status status = module_.resident_workspace(pool_, &resident, &bytes, &why_not);
+  if (status != Status::ok) throw Error(status, why_not.data);
+  return bytes;
+}
+
+void CudaBackend::enqueue(const Batch& batch, std::size_t* failed, bool draw_randomness, RandomSource random,
+                          void* workspace, std::size_t workspace_bytes, void* stream) {
+  const cuda::ResidentBatch resident{batch, keys_of(batch), failed, draw_randomness};
+  cuda::Text why_not;
+  const Status status = module_.resident_run(pool_, &resident, random, workspace, workspace_bytes,
+                                             static_cast<CUstream_st*>(stream), &why_not);
+  if (status != Status::ok) throw Error(status, why_not.data);
+}
+
 namespace cuda_module {
 
 std::unique_ptr<Backend> make_backend(const cuda::Options& options, bool verify, std::string& why_not) {

@@ -44,18 +44,12 @@ struct Options {
 class Pool;  // the devices that one backend drives
 class Keys;  // a prepared set on them
 
-// A batch whose arrays are in device memory. What is null is absent. `failed` and `statuses` are device memory too.
+// A device-resident batch with its keys in this module's form.
 struct ResidentBatch {
-  host::Batch batch;  // key indices unchecked; statuses may be null
+  host::Batch batch;  // device memory throughout; statuses may be null, key indices are unchecked
   const Keys* keys;
-  std::size_t* failed;
-  bool draw_randomness;  // seeds or m are absent: from `random` below
-};
-
-// Draws for a resident batch that brings no seeds or m. Returns false on failure.
-struct RandomSource {
-  bool (*fill)(void* context, std::uint8_t* out, std::size_t bytes) noexcept = nullptr;
-  void* context = nullptr;
+  std::size_t* failed;   // device memory, or null
+  bool draw_randomness;  // seeds or m are absent and come from the RandomSource
 };
 
 // Every function is thread-safe and catches everything.
@@ -77,14 +71,14 @@ struct Module {
   std::size_t (*bytes_per_key)(const Keys* keys) noexcept;
   void (*free_keys)(Keys* keys) noexcept;  // wipes; in a forked child it does nothing
 
-  // Whether host code must not follow this pointer.
-  bool (*is_device_pointer)(const void* pointer) noexcept;
+  // Whether host code must not follow this pointer, as far as can be told without making a context.
+  bool (*is_device_pointer)(Pool* pool, const void* pointer) noexcept;
 
   // Device-resident batches, on the current device. The first also makes that device's ring of host randomness large
   // enough where `draw_randomness` is set, so the second allocates nothing.
   host::Status (*resident_workspace)(Pool* pool, const ResidentBatch* batch, std::size_t* bytes,
                                      Text* why_not) noexcept;
-  host::Status (*resident_run)(Pool* pool, const ResidentBatch* batch, RandomSource random, void* workspace,
+  host::Status (*resident_run)(Pool* pool, const ResidentBatch* batch, host::RandomSource random, void* workspace,
                                std::size_t workspace_bytes, CUstream_st* stream, Text* why_not) noexcept;
 };
 

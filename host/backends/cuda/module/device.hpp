@@ -7,6 +7,7 @@
 #include <string>
 
 #include "host/backends/cuda/interface.hpp"
+#include "host/backends/cuda/module/resident.hpp"
 
 namespace warpkem::cuda {
 
@@ -32,12 +33,15 @@ class Device {
     limit_.store(std::min(chunk_, limit() * 2), std::memory_order_relaxed);
   }
 
+  RandomRing& random() noexcept { return random_; }  // of resident batches
+
  private:
   DeviceInfo info_;
   std::size_t number_;
   std::size_t chunk_;
   std::atomic<std::size_t> limit_;
   std::atomic<std::size_t> successes_{0};
+  RandomRing random_;
 };
 
 }  // namespace warpkem::cuda

@@ -83,7 +83,8 @@ void free_keys(Keys* keys) noexcept {
   if (keys != nullptr && !keys->pool().forked()) keys->pool().retire(keys);
 }
 
-bool is_device_pointer(const void* pointer) noexcept {
+bool is_device_pointer(Pool* pool, const void* pointer) noexcept {
+  if (!pool->started()) return false;  // the question itself would make a context
   cudaPointerAttributes attributes{};
   if (cudaPointerGetAttributes(&attributes, pointer) != cudaSuccess) {
     static_cast<void>(cudaGetLastError());
@@ -92,8 +93,26 @@ bool is_device_pointer(const void* pointer) noexcept {
   return attributes.type == cudaMemoryTypeDevice;
 }
 
-constexpr Module table{interface_version, &devices,           &create, &destroy, &submit, &prepare, &bytes_per_key,
-                       &free_keys,        &is_device_pointer, nullptr, nullptr};
+Status workspace_for(Pool* pool, const ResidentBatch* batch, std::size_t* bytes, Text* why_not) noexcept {
+  return guarded(why_not, [&] { *bytes = resident_workspace(*pool, *batch); });
+}
+
+Status run_resident(Pool* pool, const ResidentBatch* batch, host::RandomSource random, void* workspace,
+                    std::size_t workspace_bytes, CUstream_st* stream, Text* why_not) noexcept {
+  return guarded(why_not, [&] { resident_run(*pool, *batch, random, workspace, workspace_bytes, stream); });
+}
+
+constexpr Module table{.version = interface_version,
+                       .devices = &devices,
+                       .create = &create,
+                       .destroy = &destroy,
+                       .submit = &submit,
+                       .prepare = &prepare,
+                       .bytes_per_key = &bytes_per_key,
+                       .free_keys = &free_keys,
+                       .is_device_pointer = &is_device_pointer,
+                       .resident_workspace = &workspace_for,
+                       .resident_run = &run_resident};
 
 }  // namespace
 

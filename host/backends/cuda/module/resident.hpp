@@ -1,0 +1,52 @@
+// Batches in device memory, on the caller's stream: nothing here allocates, waits or takes a lane.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "host/backends/cuda/interface.hpp"
+#include "host/backends/cuda/module/resources.hpp"
+
+namespace warpkem::cuda {
+
+// Page-locked memory through which a device gets the host's randomness: pieces that are filled, copied from on the
+// caller's stream, and wiped and given back by a host function behind the copy.
+class RandomRing {
+ public:
+  class Piece {
+   public:
+    std::uint8_t* data = nullptr;
+    std::size_t bytes = 0;
+    std::atomic<bool> busy{false};
+
+    void wipe_and_release() noexcept;
+  };
+
+  // Makes room for several pieces of `bytes` at a time. Throws CudaError.
+  void reserve(std::size_t bytes);
+
+  // A free piece of at least `bytes`, which is then busy; null if there is none. Allocates nothing.
+  Piece* acquire(std::size_t bytes) noexcept;
+
+  ~RandomRing();
+
+ private:
+  struct Segment {
+    PinnedBuffer memory;
+    std::vector<Piece> pieces;
+  };
+
+  std::mutex mutex_;                                // guards the list
+  std::vector<std::unique_ptr<Segment>> segments_;  // pieces of each are larger than those before
+};
+
+// The two calls of the module's table. They throw host::Error or CudaError.
+std::size_t resident_workspace(Pool& pool, const ResidentBatch& batch);
+void resident_run(Pool& pool, const ResidentBatch& batch, host::RandomSource random, void* workspace,
+                  std::size_t workspace_bytes, cudaStream_t stream);
+
+}  // namespace warpkem::cuda
