@@ -214,7 +214,7 @@ TEST_P(BackendSuite, BatchesOfEverySizeAgreeWithPortable) {
 
 TEST_P(BackendSuite, LayoutsDoNotMatterAndBytesBetweenRecordsStay) {
   for (const Layout layout : layouts) {
-    for (const std::size_t count : {1, 37}) {
+    for (const std::size_t count : {std::size_t{1}, std::size_t{37}}) {
       SCOPED_TRACE(name_of(layout) + " x " + std::to_string(count));
       const Instances x = instances(count, 1000 + count);
 

@@ -1,6 +1,6 @@
 // ML-KEM as FIPS 203 writes it, from top to bottom: integers mod q, encodings, hashes, sampling, the NTT, K-PKE,
-// ML-KEM, and last the doors through which the engine and the tests come in. Functions bear the names of the standard's
-// algorithms. This is the specification for every other backend, and the backend for CPUs that no other one supports.
+// ML-KEM, and last the door through which the engine comes in. Functions bear the names of the standard's algorithms.
+// This is the specification for every other backend, and the backend for CPUs that no other one supports.
 //
 // Where the code departs from the page, it is for one of three reasons:
 //  - Coefficients are signed 16-bit numbers that stand for their residue mod q and are made canonical only where the
@@ -118,8 +118,7 @@ void add(P& f, const P& g) noexcept {
 
 // ---- Section 4.2.1: conversion and compression
 
-// Compress_d (4.7): round(2^d / q * x) mod 2^d for 0 <= x < q. The division is a multiplication by 2^32 / q, rounded
-// up.
+// Compress_d (4.7): round(2^d / q * x) mod 2^d for 0 <= x < q. Divides by multiplying by 2^32 / q, rounded up.
 template <int d>
 WARPKEM_INLINE constexpr uint16_t Compress(uint16_t x) noexcept {
   constexpr uint64_t reciprocal = (uint64_t{1} << 32) / q + 1;
@@ -247,12 +246,12 @@ WARPKEM_INLINE void keccak_round(uint64_t (&out)[25], const uint64_t (&in)[25], 
 
 [[gnu::noinline]] void keccak_f(uint64_t* state) noexcept {
   uint64_t even[25], odd[25];
-  std::memcpy(even, state, sizeof even);
+  unroll<25>([&](auto i) { even[i] = state[i]; });
   for (int round = 0; round < 24; round += 2) {
     keccak_round(odd, even, keccak_tables.iota[round]);
     keccak_round(even, odd, keccak_tables.iota[round + 1]);
   }
-  std::memcpy(state, even, sizeof even);
+  unroll<25>([&](auto i) { state[i] = even[i]; });
 }
 
 using Shake256 = Sponge<136, 0x1f>;
@@ -430,8 +429,8 @@ WARPKEM_INLINE void inverse_ntt_layer(int16_t* f) noexcept {
   }
 }
 
-// InverseNTT (Algorithm 10). |f_i| < q in; sums double with every layer, hence the reduction before they pass 8q; < q
-// out.
+// InverseNTT (Algorithm 10). |f_i| < q in, < q out. Sums double with every layer: the reduction comes before they pass
+// 8q.
 void InverseNTT(Poly& poly, const NttPoly& f_hat) noexcept {
   std::memcpy(poly.f, f_hat.f, sizeof poly.f);
   int16_t* f = poly.f;
@@ -443,8 +442,8 @@ void InverseNTT(Poly& poly, const NttPoly& f_hat) noexcept {
   for (int i = 0; i < n; ++i) f[i] = multiply(f[i], one_128th);
 }
 
-// BaseCaseMultiply (Algorithm 12), divided by R: (a_0 + a_1 X) (b_0 + b_1 X) mod X^2 - gamma. |a_i|, |b_i| < q in;
-// < 1.3 q out.
+// BaseCaseMultiply (Algorithm 12), divided by R: (a_0 + a_1 X) (b_0 + b_1 X) mod X^2 - gamma. |a_i|, |b_i| < q in,
+// < 1.3q out.
 WARPKEM_INLINE void BaseCaseMultiply(int16_t& c_0, int16_t& c_1, int16_t a_0, int16_t a_1, int16_t b_0, int16_t b_1,
                                      int16_t gamma_R) noexcept {
   const int16_t a_1_b_1 = montgomery_multiply(a_1, b_1);
@@ -464,7 +463,7 @@ void MultiplyNTTs(NttPoly& h_hat, const NttPoly& f_hat, const NttPoly& g_hat) no
 // The sum of the products f_hat[j * stride] * g_hat[j] over k elements (Section 2.4.7). |f_i|, |g_i| < q in, < q out.
 template <int k>
 void inner_product(NttPoly& h_hat, const NttPoly* f_hat, int stride, const NttPoly* g_hat) noexcept {
-  static_assert(k * 13 / 10 * q < 32768);
+  static_assert(13 * k * q / 10 < 32768);
   MultiplyNTTs(h_hat, f_hat[0], g_hat[0]);
   for (int j = 1; j < k; ++j) {
     NttPoly product;
@@ -709,7 +708,7 @@ void keygen(const uint8_t* seed, uint8_t* ek, uint8_t* dk, DkFormat format, Work
 template <ParameterSet P>
 ItemStatus encaps(const Batch& b, size_t i, Workspace<P>& work) noexcept {
   const EkForm<P>* form = &work.form.ek;
-  if (b.keys != nullptr || b.forms.data != nullptr) {
+  if (b.forms.data != nullptr) {
     form = reinterpret_cast<const EkForm<P>*>(b.forms.data + b.key_of(i) * b.forms.stride);
   } else if (const ItemStatus status = mlkem::expand_ek<P>(work.form.ek, b.ek[i]); status != ItemStatus::ok) {
     return status;
@@ -721,7 +720,7 @@ ItemStatus encaps(const Batch& b, size_t i, Workspace<P>& work) noexcept {
 template <ParameterSet P>
 ItemStatus decaps(const Batch& b, size_t i, Workspace<P>& work) noexcept {
   const DkForm<P>* form = &work.form;
-  if (b.keys != nullptr || b.forms.data != nullptr) {
+  if (b.forms.data != nullptr) {
     form = reinterpret_cast<const DkForm<P>*>(b.forms.data + b.key_of(i) * b.forms.stride);
   } else if (const ItemStatus status = mlkem::expand_dk<P>(work.form, b.dk[i], b.dk_format, work);
              status != ItemStatus::ok) {
