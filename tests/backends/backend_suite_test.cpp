@@ -326,6 +326,46 @@ TEST_P(BackendSuite, BadEncapsulationKeyFailsAloneAtEveryPosition) {
   }
 }
 
+TEST_P(BackendSuite, BadItemsAreZeroedInPlaceInEveryLayout) {
+  constexpr std::size_t count = 21;
+  const Instances x = instances(count, 2050);
+  std::vector<bool> bad(count);
+  Bytes bad_ek = x.keys.ek, bad_dk = x.keys.dk;
+  for (const std::size_t i : {0u, 7u, 8u, 20u}) {
+    bad[i] = true;
+    set_coefficient(record(bad_ek, set.ek, i), 13 * i, 4000);
+    record(bad_dk, set.dk, i)[set.dk - 33] ^= 1;
+  }
+  for (const Layout layout : layouts) {
+    SCOPED_TRACE(name_of(layout));
+    Arrays encaps_arrays(layout, count, {set.ek, 32, set.c, 32});
+    encaps_arrays.fill(0, bad_ek);
+    encaps_arrays.fill(1, x.m);
+    warpkem_batch batch = batch_of(set, WARPKEM_OP_ENCAPS, count);
+    batch.flags = WARPKEM_DERAND;
+    batch.ek = encaps_arrays.source(0);
+    batch.m = encaps_arrays.source(1);
+    batch.c_out = encaps_arrays.target(2);
+    batch.K_out = encaps_arrays.target(3);
+    Answer answer = run(engine, batch);
+    const Bytes c = encaps_arrays.packed(2), K = encaps_arrays.packed(3);
+    expect_only_failed(answer, bad, WARPKEM_INVALID_EK, {{&c, &x.good.c}, {&K, &x.good.K}});
+    EXPECT_TRUE(encaps_arrays.only_outputs_changed(2));
+
+    Arrays decaps_arrays(layout, count, {set.dk, set.c, 32});
+    decaps_arrays.fill(0, bad_dk);
+    decaps_arrays.fill(1, x.c);
+    batch = batch_of(set, WARPKEM_OP_DECAPS, count);
+    batch.dk = decaps_arrays.source(0);
+    batch.c = decaps_arrays.source(1);
+    batch.K_out = decaps_arrays.target(2);
+    answer = run(engine, batch);
+    const Bytes decapsulated = decaps_arrays.packed(2);
+    expect_only_failed(answer, bad, WARPKEM_INVALID_DK, {{&decapsulated, &x.K}});
+    EXPECT_TRUE(decaps_arrays.only_outputs_changed(2));
+  }
+}
+
 TEST_P(BackendSuite, EveryCoefficientOfEkIsChecked) {
   const std::size_t coefficients = 256 * set.k;
   const std::size_t step = small_tests() ? 17 : 1;
@@ -726,6 +766,43 @@ TEST_P(BackendSuite, PreparedKeysThatNeedAFourthBlockWork) {
   const Keys seed_keys = prepare(engine, set, false, seeds, WARPKEM_DK_SEED);
   ASSERT_TRUE(all_good(decaps_prepared(engine, set, seed_keys, &index, good.c, K)));
   EXPECT_EQ(K, good.K);
+}
+
+// ---- with threads
+
+TEST_P(BackendSuite, ThreadsThatShareABatchChangeNothing) {
+  warpkem_options options = WARPKEM_OPTIONS_DEFAULT;
+  const std::string name = std::get<0>(GetParam());
+  options.backend = name.c_str();
+  options.threads = 3;
+  options.flags = WARPKEM_NO_FAIL_OVER;
+  warpkem_engine* threaded = nullptr;
+  ASSERT_EQ(warpkem_engine_new(&options, &threaded), WARPKEM_OK) << warpkem_last_error();
+  for (const std::size_t count : {std::size_t{2}, std::size_t{61}, std::size_t{small_tests() ? 64u : 517u}}) {
+    SCOPED_TRACE(count);
+    const Instances x = instances(count, 8000 + count);
+    const KeyPairs keys = keygen(threaded, set, x.seeds);
+    EXPECT_EQ(keys.ek, x.keys.ek);
+    EXPECT_EQ(keys.dk, x.keys.dk);
+    std::vector<bool> bad(count);
+    Bytes ek = x.keys.ek;
+    for (std::size_t i = 1; i < count; i += 13) {
+      bad[i] = true;
+      set_coefficient(record(ek, set.ek, i), i % (256 * set.k), 3329);
+    }
+    Encapsulated out;
+    const Answer answer = encaps(threaded, set, ek, x.m, out);
+    expect_only_failed(answer, bad, WARPKEM_INVALID_EK, {{&out.c, &x.good.c}, {&out.K, &x.good.K}});
+    EXPECT_EQ(decaps(threaded, set, x.keys.dk, x.c), x.K);
+    EXPECT_EQ(decaps(threaded, set, x.seeds, x.c, WARPKEM_DK_SEED), x.K);
+    const Keys dk = prepare(threaded, set, false, x.keys.dk, WARPKEM_DK_EXPANDED);
+    std::vector<std::uint32_t> index(count);
+    std::iota(index.begin(), index.end(), 0u);
+    Bytes K;
+    EXPECT_TRUE(all_good(decaps_prepared(threaded, set, dk, &index, x.c, K)));
+    EXPECT_EQ(K, x.K);
+  }
+  warpkem_engine_free(threaded);
 }
 
 // ---- with the library's own randomness
