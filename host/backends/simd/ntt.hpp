@@ -33,7 +33,9 @@ using Vector = __m256i;
 // x * f mod q, up to the sign: the low halves of x * f*R and of (x * f*R / q mod 2^16) * q are equal and cancel.
 [[gnu::always_inline]] inline Vector multiply(Vector x, Vector value, Vector times_q_inverse) {
   const Vector quotient = _mm256_mullo_epi16(x, times_q_inverse);
-  return _mm256_sub_epi16(_mm256_mulhi_epi16(x, value), _mm256_mulhi_epi16(quotient, all(q)));
+  Vector r = _mm256_sub_epi16(_mm256_mulhi_epi16(x, value), _mm256_mulhi_epi16(quotient, all(q)));
+  asm("" : "+v"(r));  // else gcc turns a +- (b - c) into one operation more
+  return r;
 }
 [[gnu::always_inline]] inline Vector multiply(Vector x, Factor f) {
   return multiply(x, all(f.value), all(f.times_q_inverse));
@@ -95,41 +97,44 @@ template <class F>
   r0 = low;
 }
 
-// NTT, FIPS 203 Algorithm 9. Never in place: the domain is part of the type.
+// NTT, FIPS 203 Algorithm 9. Two passes over four vectors at a time, so that enough independent butterflies are under
+// way to hide the latency of their multiplications.
 [[gnu::noinline]] void NTT(const Poly& f, NttPoly& f_hat) {
-  const auto at = [&](int v) { return load(f.c + 16 * v); };
-  for (int v = 0; v < 8; ++v) {
-    Vector a = at(v), b = at(v + 8);
-    butterfly(a, b, kTables.zetas[1]);
-    store(f_hat.c + 16 * v, a);
-    store(f_hat.c + 16 * (v + 8), b);
+  for (int v = 0; v < 4; ++v) {
+    Vector r[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) r[i] = load(f.c + 16 * (v + 4 * i));
+    butterfly(r[0], r[2], kTables.zetas[1]);
+    butterfly(r[1], r[3], kTables.zetas[1]);
+    butterfly(r[0], r[1], kTables.zetas[2]);
+    butterfly(r[2], r[3], kTables.zetas[3]);
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) store(f_hat.c + 16 * (v + 4 * i), r[i]);
   }
-  for (int half = 0; half < 2; ++half) {
-    i16* c = f_hat.c + 128 * half;
-    Vector r[8];
-#pragma GCC unroll 8
-    for (int v = 0; v < 8; ++v) r[v] = load(c + 16 * v);
+  for (int quarter = 0; quarter < 4; ++quarter) {
+    i16* c = f_hat.c + 64 * quarter;
+    Vector r[4];
 #pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) butterfly(r[v], r[v + 4], kTables.zetas[2 + half]);
-#pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) butterfly(r[v + v / 2 * 2], r[v + v / 2 * 2 + 2], kTables.zetas[4 + 2 * half + v / 2]);
-#pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) butterfly(r[2 * v], r[2 * v + 1], kTables.zetas[8 + 4 * half + v]);
-#pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) {
-      const FactorVector(&factors)[3] = kTables.ntt[4 * half + v];
-      Vector a = r[2 * v], b = r[2 * v + 1];
-      exchange_8(a, b);
-      butterfly(a, b, factors[0]);
-      exchange_4(a, b);
-      butterfly(a, b, factors[1]);
-      exchange_2(a, b);
-      butterfly(a, b, factors[2]);
-      undo_exchange_2(a, b);
-      exchange_4(a, b);
-      exchange_8(a, b);
-      store(c + 32 * v, a);
-      store(c + 32 * v + 16, b);
+    for (int i = 0; i < 4; ++i) r[i] = load(c + 16 * i);
+    butterfly(r[0], r[2], kTables.zetas[4 + quarter]);
+    butterfly(r[1], r[3], kTables.zetas[4 + quarter]);
+    butterfly(r[0], r[1], kTables.zetas[8 + 2 * quarter]);
+    butterfly(r[2], r[3], kTables.zetas[9 + 2 * quarter]);
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i) {
+      const FactorVector(&factors)[3] = kTables.ntt[2 * quarter + i];
+      Vector &r0 = r[2 * i], &r1 = r[2 * i + 1];
+      exchange_8(r0, r1);
+      butterfly(r0, r1, factors[0]);
+      exchange_4(r0, r1);
+      butterfly(r0, r1, factors[1]);
+      exchange_2(r0, r1);
+      butterfly(r0, r1, factors[2]);
+      undo_exchange_2(r0, r1);
+      exchange_4(r0, r1);
+      exchange_8(r0, r1);
+      store(c + 32 * i, r0);
+      store(c + 32 * i + 16, r1);
     }
   }
 }
@@ -138,43 +143,42 @@ template <class F>
 [[gnu::noinline]] void InverseNTT(const NttPoly& f_hat, Poly& f) {
   constexpr Factor scale = factor(power(128, q - 2) * kR);
   constexpr Factor scaled_zeta = factor(power(zeta(1), q - 2) * power(128, q - 2) % q * kR);
-  for (int half = 0; half < 2; ++half) {
-    const i16* c = f_hat.c + 128 * half;
-    Vector r[8];
-#pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) {
-      const FactorVector(&factors)[3] = kTables.inverse_ntt[4 * half + v];
-      Vector a = load(c + 32 * v), b = load(c + 32 * v + 16);
-      exchange_8(a, b);
-      exchange_4(a, b);
-      exchange_2(a, b);
-      inverse_butterfly(a, b, factors[2]);
-      a = reduce(a);
-      undo_exchange_2(a, b);
-      inverse_butterfly(a, b, factors[1]);
-      exchange_4(a, b);
-      inverse_butterfly(a, b, factors[0]);
-      exchange_8(a, b);
-      r[2 * v] = a, r[2 * v + 1] = b;
+  for (int quarter = 0; quarter < 4; ++quarter) {
+    const i16* c = f_hat.c + 64 * quarter;
+    Vector r[4];
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i) {
+      const FactorVector(&factors)[3] = kTables.inverse_ntt[2 * quarter + i];
+      Vector r0 = load(c + 32 * i), r1 = load(c + 32 * i + 16);
+      exchange_8(r0, r1);
+      exchange_4(r0, r1);
+      exchange_2(r0, r1);
+      inverse_butterfly(r0, r1, factors[2]);
+      r0 = reduce(r0);
+      undo_exchange_2(r0, r1);
+      inverse_butterfly(r0, r1, factors[1]);
+      exchange_4(r0, r1);
+      inverse_butterfly(r0, r1, factors[0]);
+      exchange_8(r0, r1);
+      inverse_butterfly(r0, r1, kTables.inverse_zetas[8 + 2 * quarter + i]);
+      r[2 * i] = reduce(r0), r[2 * i + 1] = r1;
     }
+    inverse_butterfly(r[0], r[2], kTables.inverse_zetas[4 + quarter]);
+    inverse_butterfly(r[1], r[3], kTables.inverse_zetas[4 + quarter]);
 #pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) {
-      inverse_butterfly(r[2 * v], r[2 * v + 1], kTables.inverse_zetas[8 + 4 * half + v]);
-      r[2 * v] = reduce(r[2 * v]);
-    }
-#pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) {
-      inverse_butterfly(r[v + v / 2 * 2], r[v + v / 2 * 2 + 2], kTables.inverse_zetas[4 + 2 * half + v / 2]);
-    }
-#pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) inverse_butterfly(r[v], r[v + 4], kTables.inverse_zetas[2 + half]);
-#pragma GCC unroll 8
-    for (int v = 0; v < 8; ++v) store(f.c + 128 * half + 16 * v, r[v]);
+    for (int i = 0; i < 4; ++i) store(f.c + 64 * quarter + 16 * i, r[i]);
   }
-  for (int v = 0; v < 8; ++v) {
-    const Vector a = load(f.c + 16 * v), b = load(f.c + 16 * (v + 8));
-    store(f.c + 16 * v, multiply(_mm256_add_epi16(a, b), scale));
-    store(f.c + 16 * (v + 8), multiply(_mm256_sub_epi16(a, b), scaled_zeta));
+  for (int v = 0; v < 4; ++v) {
+    Vector r[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) r[i] = load(f.c + 16 * (v + 4 * i));
+    inverse_butterfly(r[0], r[1], kTables.inverse_zetas[2]);
+    inverse_butterfly(r[2], r[3], kTables.inverse_zetas[3]);
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i) {
+      store(f.c + 16 * (v + 4 * i), multiply(_mm256_add_epi16(r[i], r[i + 2]), scale));
+      store(f.c + 16 * (v + 4 * i + 8), multiply(_mm256_sub_epi16(r[i], r[i + 2]), scaled_zeta));
+    }
   }
 }
 
