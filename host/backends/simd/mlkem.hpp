@@ -6,8 +6,7 @@
 #include <cstddef>
 
 #include "host/backends/cpu_kernels.hpp"
-#include "host/backends/simd/sample.hpp"
-#include "host/backends/simd/sponge.hpp"
+#include "host/backends/simd/jobs.hpp"
 #include "host/ct.hpp"
 
 namespace warpkem::simd {
@@ -68,6 +67,7 @@ struct Workspace {
   MatrixEntry A_hat[entries];
   NttPoly t_hat[P::k];
   alignas(64) u8 h[W][32];
+  Job jobs[(W - 1) * (P::k * P::k + 2)];  // of a smaller group
   Secrets<P, K> secrets;
 };
 
@@ -109,6 +109,9 @@ class Group {
   template <class F>
   [[gnu::always_inline]] void each_lane(Pointers& p, F pointer) const noexcept {
     for (int l = 0; l < W; ++l) p[l] = pointer(l < size_ ? l : 0);
+  }
+  void rhos(Pointers& rho, const Pointers& ek) const noexcept {
+    each_lane(rho, [&](int l) { return ek[l] + P::dk_pke_bytes; });
   }
   void squeezed_lanes(u8* (&p)[W], int offset) noexcept {
     for (int l = 0; l < W; ++l) p[l] = secrets_.squeezed[l] + offset;
@@ -154,44 +157,68 @@ class Group {
     for (int l = 0; l < size_; ++l) __builtin_memcpy(secrets_.items[l].seeds, out[l], 64);
   }
 
-  // ---- A_hat ----
+  // ---- smaller groups: hashes and A_hat together ----
 
-  static constexpr int rows_at_once(int size) noexcept { return size == W ? 1 : k; }
-  MatrixEntry* row_of(int row, int l) noexcept { return space_.A_hat + (row * size_ + l) * k; }
+  bool full() const noexcept { return size_ == W; }
 
-  // Rows [row, row + rows_at_once) of A_hat, or of its transpose, for all items, to row_of(0, ...) onwards.
+  void add_H(const Pointers& ek, u8 (&h)[W][32]) noexcept {
+    for (int l = 0; l < size_; ++l) {
+      space_.jobs[num_jobs_++] = {{ek[l], nullptr}, {P::ek_bytes / 8, 0}, kSha3, nullptr, h[l]};
+    }
+  }
+  void add_J(const Pointers& z, const Pointers& c) noexcept {
+    for (int l = 0; l < size_; ++l) {
+      space_.jobs[num_jobs_++] = {{z[l], c[l]}, {4, P::c_bytes / 8}, kShake, nullptr, secrets_.items[l].K_bar};
+    }
+  }
   template <bool transposed>
-  [[gnu::noinline]] void sample_rows(const Pointers& rho, int row) noexcept {
-    const int rows = rows_at_once(size_), tasks = rows * k * size_;
-    int i = row, j = 0, l = 0;
-    for (int done = 0; done < tasks; done += W) {
-      const int active = tasks - done < W ? tasks - done : W;
-      const u8* seed[W];
-      MatrixEntry* entry[W];
-      u64 position[W];
-      for (int lane = 0; lane < W; ++lane) {
-        if (lane >= active) {
-          seed[lane] = seed[0], position[lane] = position[0], entry[lane] = entry[0];
-          continue;
-        }
-        seed[lane] = rho[l];
-        position[lane] = static_cast<u64>(transposed ? i | j << 8 : j | i << 8) | kShake << 16;
-        entry[lane] = row_of(i - row, l) + j;
-        if (++l == size_) {
-          l = 0;
-          if (++j == k) j = 0, ++i;
+  void add_rows(const Pointers& rho) noexcept {
+    for (int l = 0; l < size_; ++l) {
+      for (int i = 0; i < k; ++i) {
+        for (int j = 0; j < k; ++j) {
+          space_.jobs[num_jobs_++] = {
+              {rho[l], nullptr}, {4, 0}, position_of<transposed>(i, j), row_of(i, l) + j, nullptr};
         }
       }
-      sample_entries(seed, position, entry, active);
+    }
+  }
+  void run_jobs() noexcept {
+    Jobs<K>(secrets_.state, secrets_.squeezed).run(space_.jobs, num_jobs_);
+    num_jobs_ = 0;
+  }
+
+  // ---- A_hat ----
+
+  // The last word of rho || j || i with its padding: entry (i, j) of A_hat, or of its transpose.
+  template <bool transposed>
+  static constexpr u64 position_of(int i, int j) noexcept {
+    return static_cast<u64>(transposed ? i | j << 8 : j | i << 8) | kShake << 16;
+  }
+
+  // A full group samples one row at a time, a smaller one all of A_hat at once.
+  int rows_at_once() const noexcept { return full() ? 1 : k; }
+  MatrixEntry* row_of(int row, int l) noexcept { return space_.A_hat + (row * size_ + l) * k; }
+
+  // Rows [row, row + rows_at_once()) of A_hat, or of its transpose, for all items, to row_of(0, ...) onwards.
+  template <bool transposed>
+  [[gnu::noinline]] void sample_rows(const Pointers& rho, int row) noexcept {
+    if (!full()) {
+      add_rows<transposed>(rho);
+      return run_jobs();
+    }
+    for (int j = 0; j < k; ++j) {
+      MatrixEntry* entry[W];
+      for (int l = 0; l < W; ++l) entry[l] = row_of(0, l) + j;
+      sample_entries(rho, position_of<transposed>(row, j), entry);
     }
   }
 
-  // SampleNTT(rho || j || i), FIPS 203 Algorithm 7, in each of `active` lanes.
-  [[gnu::always_inline]] void sample_entries(const Pointers& seed, const u64 (&position)[W],
-                                             MatrixEntry* const (&entry)[W], int active) noexcept {
-    Sponge<K> sponge(secrets_.state, kShake128Rate, active);
-    sponge.absorb(seed, 4);
-    sponge.absorb_words(position);
+  // SampleNTT(rho || j || i), FIPS 203 Algorithm 7, in every lane.
+  [[gnu::always_inline]] void sample_entries(const Pointers& rho, u64 position,
+                                             MatrixEntry* const (&entry)[W]) noexcept {
+    Sponge<K> sponge(secrets_.state, kShake128Rate, W);
+    sponge.absorb(rho, 4);
+    sponge.absorb_word(position);
     sponge.close();
     u8* out[W];
     for (int block = 0; block < 3; ++block) {
@@ -200,18 +227,18 @@ class Group {
       sponge.copy_out(out, kShake128Rate);
     }
     int have[W], least = n;
-    for (int lane = 0; lane < active; ++lane) {
-      have[lane] = SampleNTT_first_blocks(secrets_.squeezed[lane], *entry[lane]);
-      if (have[lane] < least) least = have[lane];
+    for (int l = 0; l < W; ++l) {
+      have[l] = SampleNTT_first_blocks(secrets_.squeezed[l], *entry[l]);
+      if (have[l] < least) least = have[l];
     }
     while (least < n) [[unlikely]] {
         sponge.next_block();
         squeezed_lanes(out, 0);
         sponge.copy_out(out, kShake128Rate);
         least = n;
-        for (int lane = 0; lane < active; ++lane) {
-          if (have[lane] < n) have[lane] = SampleNTT_next_block(secrets_.squeezed[lane], *entry[lane], have[lane]);
-          if (have[lane] < least) least = have[lane];
+        for (int l = 0; l < W; ++l) {
+          if (have[l] < n) have[l] = SampleNTT_next_block(secrets_.squeezed[l], *entry[l], have[l]);
+          if (have[l] < least) least = have[l];
         }
       }
   }
@@ -274,9 +301,9 @@ class Group {
     });
     Pointers rho;
     each_lane(rho, [this](int l) { return secrets_.items[l].seeds; });
-    for (int row = 0; row < k; row += rows_at_once(size_)) {
+    for (int row = 0; row < k; row += rows_at_once()) {
       sample_rows<false>(rho, row);
-      for (int i = 0; i < rows_at_once(size_); ++i) {
+      for (int i = 0; i < rows_at_once(); ++i) {
         for (int l = 0; l < size_; ++l) {
           ItemSecrets<P>& item = secrets_.items[l];
           inner_product<k>(row_of(i, l)->c, kEntryStride, item.x_hat, item.x_gamma, secrets_.product);
@@ -312,9 +339,9 @@ class Group {
       sample_noise<P::eta1>(0, k, take);
       sample_noise<P::eta2>(k, 2 * k + 1, take);
     }
-    for (int first = 0; first < k; first += rows_at_once(size_)) {
+    for (int first = 0; first < k; first += rows_at_once()) {
       prepare(first);
-      for (int i = first; i < first + rows_at_once(size_); ++i) {
+      for (int i = first; i < first + rows_at_once(); ++i) {
         for (int l = 0; l < size_; ++l) {
           const ItemSecrets<P>& item = secrets_.items[l];
           int stride;
@@ -336,16 +363,16 @@ class Group {
     }
   }
 
-  // To the encoded key ek[l].
+  // To the encoded key ek[l]. A smaller group has sampled A_hat's transpose before.
   [[gnu::noinline]] void encrypt_to_bytes(const Pointers& ek, const Pointers& m, u8* const (&c)[W]) noexcept {
     Pointers rho;
-    each_lane(rho, [&](int l) { return ek[l] + P::dk_pke_bytes; });
+    rhos(rho, ek);
     int first_row = 0;
     Encrypt(
         m, c,
         [&](int row) {
           first_row = row;
-          sample_rows<true>(rho, row);
+          if (full()) sample_rows<true>(rho, row);
         },
         [&](int l, int i, int& stride) -> const i16* {
           if (i < k) {
@@ -384,17 +411,18 @@ class Group {
 
   ItemStatus ek_status(const u8* ek) const noexcept { return below_q(ek, k) ? ItemStatus::ok : ItemStatus::invalid_ek; }
 
-  // The hash check of FIPS 203, 7.3. Public data only.
-  void dk_statuses(const Pointers& dk, ItemStatus (&status)[W]) noexcept {
-    for (int l = 0; l < size_; ++l)
-      host::declassify(dk[l] + P::dk_ek_offset, P::ek_bytes + 32);  // ek and H(ek) in a dk
-    Pointers ek;
-    each_lane(ek, [&](int l) { return dk[l] + P::dk_ek_offset; });
-    H(ek, space_.h);
+  // The hash check of FIPS 203, 7.3, once h holds H(ek). Public data only.
+  void compare_hashes(const Pointers& dk, ItemStatus (&status)[W]) noexcept {
     for (int l = 0; l < size_; ++l) {
       const Vector difference = _mm256_xor_si256(load(space_.h[l]), load(dk[l] + P::dk_h_offset));
       status[l] = _mm256_testz_si256(difference, difference) != 0 ? ItemStatus::ok : ItemStatus::invalid_dk;
     }
+  }
+  void dk_statuses(const Pointers& dk, ItemStatus (&status)[W]) noexcept {
+    Pointers ek;
+    each_lane(ek, [&](int l) { return dk[l] + P::dk_ek_offset; });
+    H(ek, space_.h);
+    compare_hashes(dk, status);
   }
 
   // ML-KEM.KeyGen_internal, FIPS 203 Algorithm 16. dk[l] may be null.
@@ -445,7 +473,15 @@ class Group {
     each_lane(h, [this](int l) { return space_.h[l]; });
     u8* c[W];
     outputs(c);
-    H(ek, space_.h);
+    if (full()) {
+      H(ek, space_.h);
+    } else {
+      Pointers rho;
+      rhos(rho, ek);
+      add_H(ek, space_.h);
+      add_rows<true>(rho);
+      run_jobs();
+    }
     G(m, &h);
     encrypt_to_bytes(ek, m, c);
     for (int l = 0; l < size_; ++l) {
@@ -470,17 +506,16 @@ class Group {
     }
   }
 
-  // Lines 6 to 12 of ML-KEM.Decaps_internal, FIPS 203 Algorithm 18: m_prime is there already. What comes of comparing c
-  // with c' stays in a mask.
+  // Line 6 and lines 8 to 12 of ML-KEM.Decaps_internal, FIPS 203 Algorithm 18: m_prime and K_bar are there already.
+  // What comes of comparing c with c' stays in a mask.
   template <class F>
-  [[gnu::always_inline]] void reencrypt(const Pointers& h, const Pointers& z, const Pointers& c,
-                                        const ItemStatus (&status)[W], F encrypt) noexcept {
+  [[gnu::always_inline]] void reencrypt(const Pointers& h, const Pointers& c, const ItemStatus (&status)[W],
+                                        F encrypt) noexcept {
     Pointers m;
     u8* c_prime[W];
     each_lane(m, [this](int l) { return secrets_.items[l].m_prime; });
     for (int l = 0; l < W; ++l) c_prime[l] = secrets_.items[l].c_prime;
     G(m, &h);
-    J(z, c);
     encrypt(m, c_prime);
     for (int l = 0; l < size_; ++l) {
       const ItemSecrets<P>& item = secrets_.items[l];
@@ -501,12 +536,14 @@ class Group {
   }
 
   // The keys of `dk` in expanded form: as they are, or expanded from their seeds within the workspace.
-  void expanded_dks(Pointers& dk, ItemStatus (&status)[W]) noexcept {
+  void expanded_dks(Pointers& dk) noexcept {
     each_lane(dk, [this](int l) { return batch_.dk[first_ + index(l)]; });
-    if (batch_.dk_format == DkFormat::expanded) return dk_statuses(dk, status);
+    if (batch_.dk_format == DkFormat::expanded) {
+      for (int l = 0; l < size_; ++l) host::declassify(dk[l] + P::dk_ek_offset, P::ek_bytes + 32);  // ek, H(ek) in a dk
+      return;
+    }
     u8 *ek_out[W], *dk_out[W];
     for (int l = 0; l < W; ++l) {
-      status[l] = ItemStatus::ok;
       dk_out[l] = secrets_.items[l].dk;
       ek_out[l] = dk_out[l] + P::dk_ek_offset;
     }
@@ -516,18 +553,31 @@ class Group {
 
   void decaps() noexcept {
     Pointers dk, c, ek, h, z;
-    ItemStatus status[W];
-    expanded_dks(dk, status);
+    expanded_dks(dk);
     each_lane(c, [this](int l) { return batch_.c[first_ + index(l)]; });
     each_lane(ek, [&](int l) { return dk[l] + P::dk_ek_offset; });
     each_lane(h, [&](int l) { return dk[l] + P::dk_h_offset; });
     each_lane(z, [&](int l) { return dk[l] + P::dk_z_offset; });
+    const bool check = batch_.dk_format == DkFormat::expanded;
+    if (full()) {
+      if (check) H(ek, space_.h);
+      J(z, c);
+    } else {
+      Pointers rho;
+      rhos(rho, ek);
+      add_J(z, c);
+      if (check) add_H(ek, space_.h);
+      add_rows<true>(rho);
+      run_jobs();
+    }
+    ItemStatus status[W] = {};
+    if (check) compare_hashes(dk, status);
     for (int l = 0; l < size_; ++l) {
       ItemSecrets<P>& item = secrets_.items[l];
       decode_s(dk[l], item.x_hat, item.x_gamma);
       Decrypt(l, item.x_hat, item.x_gamma, c[l]);
     }
-    reencrypt(h, z, c, status, [&](const Pointers& m, u8* const(&c_prime)[W]) { encrypt_to_bytes(ek, m, c_prime); });
+    reencrypt(h, c, status, [&](const Pointers& m, u8* const(&c_prime)[W]) { encrypt_to_bytes(ek, m, c_prime); });
   }
 
   void decaps_prepared() noexcept {
@@ -540,8 +590,9 @@ class Group {
       h[l] = form[l]->h;
     }
     for (int l = 0; l < size_; ++l) Decrypt(l, dk_form(l).s_hat, dk_form(l).s_gamma, c[l]);
+    J(z, c);
     const ItemStatus status[W] = {};
-    reencrypt(h, z, c, status, [&](const Pointers& m, u8* const(&c_prime)[W]) { encrypt_to_forms(form, m, c_prime); });
+    reencrypt(h, c, status, [&](const Pointers& m, u8* const(&c_prime)[W]) { encrypt_to_forms(form, m, c_prime); });
   }
 
   static void decode_s(const u8* dk, NttPoly* s_hat, NttPoly* s_gamma) noexcept {
@@ -555,7 +606,7 @@ class Group {
     ItemStatus status[W] = {};
     if (batch_.dk_format == DkFormat::expanded) {
       Pointers dk;
-      each_lane(dk, [this](int l) { return batch_.dk[first_ + index(l)]; });
+      expanded_dks(dk);
       dk_statuses(dk, status);
     }
     for (int l = 0; l < size_; ++l) finish(l, status[l]);
@@ -576,10 +627,10 @@ class Group {
 
   [[gnu::noinline]] void expand(const Pointers& ek, EkForm<P>* const (&form)[W]) noexcept {
     Pointers rho;
-    each_lane(rho, [&](int l) { return ek[l] + P::dk_pke_bytes; });
-    for (int first = 0; first < k; first += rows_at_once(size_)) {
+    rhos(rho, ek);
+    for (int first = 0; first < k; first += rows_at_once()) {
       sample_rows<true>(rho, first);
-      for (int i = 0; i < rows_at_once(size_); ++i) {
+      for (int i = 0; i < rows_at_once(); ++i) {
         for (int l = 0; l < size_; ++l) {
           for (int j = 0; j < k; ++j)
             __builtin_memcpy(form[l]->rows[first + i][j].c, row_of(i, l)[j].c, sizeof(NttPoly));
@@ -606,8 +657,9 @@ class Group {
 
   void prepare_dk() noexcept {
     Pointers dk, ek;
-    ItemStatus status[W];
-    expanded_dks(dk, status);
+    ItemStatus status[W] = {};
+    expanded_dks(dk);
+    if (batch_.dk_format == DkFormat::expanded) dk_statuses(dk, status);
     each_lane(ek, [&](int l) { return dk[l] + P::dk_ek_offset; });
     EkForm<P>* form[W];
     for (int l = 0; l < W; ++l) form[l] = &new_form<DkForm<P>>(l < size_ ? l : 0).ek;
@@ -626,6 +678,7 @@ class Group {
   Secrets<P, K>& secrets_;
   const std::size_t first_;
   const int size_;
+  int num_jobs_ = 0;
 };
 
 // ---- what CpuKernels needs ----
