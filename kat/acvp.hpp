@@ -1,6 +1,5 @@
-// Reader of NIST's ACVP cases for ML-KEM in the form of one JSON object per line, gzipped:
-// {"set": "ML-KEM-768", "op": "keygen|encaps|decaps|ek_check|dk_check", "in": {...}, "out": {...} or "reject": true,
-// "source": "...", "id": "..."}, byte strings in hex.
+// Reader of NIST's ACVP cases for ML-KEM, in the form in which NIST publishes them or one object per line; see
+// README.md.
 #pragma once
 
 #include <map>
@@ -18,7 +17,11 @@ struct AcvpCase {
   bool reject;  // a key check that must fail
 };
 
-// Throws std::runtime_error for what cannot be read, with the line.
-std::vector<AcvpCase> read_acvp(const std::string& path);
+// All cases in a folder: those of cases.jsonl.gz, else those of every internalProjection.json below it. Empty where
+// there are none. These throw std::runtime_error for what cannot be read, with its place.
+std::vector<AcvpCase> read_acvp(const std::string& folder);
+
+std::vector<AcvpCase> read_acvp_lines(const std::string& path);
+std::vector<AcvpCase> read_acvp_projections(const std::string& folder);
 
 }  // namespace warpkem::kat

@@ -2,11 +2,13 @@
 // the instances with intermediate values.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <tuple>
 
 #include "kat/accumulated.hpp"
 #include "kat/acvp.hpp"
@@ -30,26 +32,31 @@ std::string read_own(const std::string& name) {
 // ---- published vectors
 
 // The environment says where, else what the build was told.
-std::string acvp_path() {
+std::string acvp_folder() {
   const char* from_environment = std::getenv("WARPKEM_KAT_DIR");
-  const std::string folder = from_environment != nullptr ? from_environment : WARPKEM_KAT_DIR;
-  return folder + "/acvp/cases.jsonl.gz";
+  return std::string(from_environment != nullptr ? from_environment : WARPKEM_KAT_DIR) + "/acvp";
+}
+
+const std::vector<kat::AcvpCase>& acvp_cases() {
+  static const std::vector<kat::AcvpCase> all = kat::read_acvp(acvp_folder());
+  return all;
+}
+
+std::string no_cases() {
+  return "no published vectors in " + acvp_folder() +
+         "; WARPKEM_KAT_DIR names the folder above it, kat/README.md says where they come from";
 }
 
 class Acvp : public BackendTest {
  protected:
   void SetUp() override {
-    if (!std::filesystem::exists(acvp_path())) {
-      GTEST_SKIP() << "no published vectors: " << acvp_path()
-                   << " does not exist; WARPKEM_KAT_DIR names their folder, kat/README.md says where they come from";
-    }
+    if (acvp_cases().empty()) GTEST_SKIP() << no_cases();
   }
 
   // The cases of one operation, and of decaps those whose dk is a seed or not.
   std::vector<kat::AcvpCase> cases(const std::string& op, bool seed = false) const {
-    static const std::vector<kat::AcvpCase> all = kat::read_acvp(acvp_path());
     std::vector<kat::AcvpCase> result;
-    for (const kat::AcvpCase& one : all) {
+    for (const kat::AcvpCase& one : acvp_cases()) {
       if (one.algorithm == set.algorithm && one.op == op && (op != "decaps" || one.in.contains("d") == seed)) {
         result.push_back(one);
       }
@@ -79,7 +86,7 @@ class Acvp : public BackendTest {
 
   void expect_checked(const std::string& op, std::uint32_t operation, std::size_t bytes, warpkem_status bad) {
     const auto some = cases(op);
-    ASSERT_GE(some.size(), 20u);
+    ASSERT_GE(some.size(), 10u);
     const Bytes keys = gather(some, &kat::AcvpCase::in, op == "ek_check" ? "ek" : "dk");
     ASSERT_EQ(keys.size(), some.size() * bytes);
     warpkem_batch batch{};
@@ -95,7 +102,8 @@ class Acvp : public BackendTest {
       rejected += some[i].reject;
     }
     EXPECT_EQ(answer.failed, rejected);
-    EXPECT_GE(rejected, some.size() / 3);
+    EXPECT_GT(rejected, 0u);
+    EXPECT_LT(rejected, some.size());
   }
 
   const kat::Kem kem{engine, set.algorithm};
@@ -111,7 +119,7 @@ TEST_P(Acvp, KeyGen) {
 
 TEST_P(Acvp, Encaps) {
   const auto some = cases("encaps");
-  ASSERT_GE(some.size(), 50u);
+  ASSERT_GE(some.size(), 25u);
   const auto encapsulated = kem.encaps(gather(some, &kat::AcvpCase::in, "ek"), gather(some, &kat::AcvpCase::in, "m"));
   EXPECT_EQ(encapsulated.c, gather(some, &kat::AcvpCase::out, "c"));
   EXPECT_EQ(encapsulated.K, gather(some, &kat::AcvpCase::out, "K"));
@@ -119,14 +127,14 @@ TEST_P(Acvp, Encaps) {
 
 TEST_P(Acvp, DecapsWithExpandedKeys) {
   const auto some = cases("decaps");
-  ASSERT_GE(some.size(), 20u);
+  ASSERT_GE(some.size(), 10u);
   EXPECT_EQ(kem.decaps(gather(some, &kat::AcvpCase::in, "dk"), gather(some, &kat::AcvpCase::in, "c")),
             gather(some, &kat::AcvpCase::out, "K"));
 }
 
 TEST_P(Acvp, DecapsWithSeeds) {
   const auto some = cases("decaps", true);
-  ASSERT_GE(some.size(), 10u);
+  if (some.empty()) GTEST_SKIP() << "no seeds in " << acvp_folder() << ": they came with revision tr1";
   EXPECT_EQ(kem.decaps_seed(seeds(some), gather(some, &kat::AcvpCase::in, "c")),
             gather(some, &kat::AcvpCase::out, "K"));
 }
@@ -137,16 +145,30 @@ TEST_P(Acvp, DecapsulationKeyCheck) { expect_checked("dk_check", WARPKEM_OP_CHEC
 
 WARPKEM_TEST_EVERY_BACKEND(Acvp);
 
-TEST(AcvpFile, EveryCaseBelongsToATestAbove) {
-  if (!std::filesystem::exists(acvp_path())) GTEST_SKIP() << acvp_path() << " does not exist";
-  const auto all = kat::read_acvp(acvp_path());
-  EXPECT_GE(all.size(), 435u);
-  for (const kat::AcvpCase& one : all) {
+TEST(AcvpFiles, HoldNothingThatNoTestAboveTakes) {
+  if (acvp_cases().empty()) GTEST_SKIP() << no_cases();
+  EXPECT_GE(acvp_cases().size(), 240u);  // the release without revision tr1
+  for (const kat::AcvpCase& one : acvp_cases()) {
     EXPECT_NE(one.algorithm, 0u) << one.id;
     const bool known =
         one.op == "keygen" || one.op == "encaps" || one.op == "decaps" || one.op == "ek_check" || one.op == "dk_check";
     EXPECT_TRUE(known) << one.id << ": " << one.op;
   }
+}
+
+TEST(AcvpFiles, AreTheSameInBothForms) {
+  const std::string lines = acvp_folder() + "/cases.jsonl.gz";
+  std::vector<kat::AcvpCase> nist = kat::read_acvp_projections(acvp_folder());
+  if (nist.empty() || !std::filesystem::exists(lines)) GTEST_SKIP() << acvp_folder() << " does not hold both forms";
+  std::vector<kat::AcvpCase> ours = kat::read_acvp_lines(lines);
+  ASSERT_EQ(nist.size(), ours.size());
+  const auto content = [](const kat::AcvpCase& one) {
+    return std::tie(one.algorithm, one.op, one.in, one.out, one.reject);
+  };
+  const auto before = [&](const auto& a, const auto& b) { return content(a) < content(b); };
+  std::sort(nist.begin(), nist.end(), before);
+  std::sort(ours.begin(), ours.end(), before);
+  for (std::size_t i = 0; i < nist.size(); ++i) EXPECT_TRUE(content(nist[i]) == content(ours[i])) << nist[i].id;
 }
 
 // ---- published digests
