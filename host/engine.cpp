@@ -10,6 +10,8 @@
 #include <new>
 
 #include "host/key_set.hpp"
+#include "host/outputs.hpp"
+#include "host/scheduler.hpp"
 #include "host/secure.hpp"
 
 namespace warpkem::host {
@@ -21,20 +23,6 @@ constexpr auto ok = static_cast<std::uint8_t>(ItemStatus::ok);
 
 // Randomness of one slice at the most: bounds the memory that a call takes besides the caller's arrays.
 constexpr std::size_t slice_random_bytes = std::size_t{32} << 20;
-
-// Calls f(array, record bytes) for every output array of the batch.
-template <class F>
-void for_each_output(const Batch& b, F f) {
-  const Algorithm& a = *find_algorithm(b.algorithm);
-  if (b.ek_out.present()) f(b.ek_out, a.ek_bytes);
-  if (b.dk_out.present()) f(b.dk_out, b.dk_format == DkFormat::seed ? a.dk_seed_bytes : a.dk_bytes);
-  if (b.c_out.present()) f(b.c_out, a.c_bytes);
-  if (b.K_out.present()) f(b.K_out, a.K_bytes);
-}
-
-void zero_outputs(const Batch& batch, std::size_t item) noexcept {
-  for_each_output(batch, [item](const Out& out, std::size_t bytes) { wipe(out[item], bytes); });
-}
 
 const char* rule_of(std::uint8_t status) noexcept {
   switch (static_cast<ItemStatus>(status)) {
@@ -174,6 +162,7 @@ Engine::Engine(const EngineOptions& options, std::span<const BackendEntry> table
   for (std::size_t i = 0; i < num_slots_; ++i) {
     Slot& slot = slots_[i];
     slot.entry = &table[i];
+    slot.number = i;
     const bool asked_for = forced_ && slot.entry == &*named;
     // A device is woken only for an engine that may want it; what is on the CPU can always take over.
     if (forced_ && !asked_for && !slot.entry->on_cpu) {
@@ -194,6 +183,7 @@ Engine::Engine(const EngineOptions& options, std::span<const BackendEntry> table
 
 Engine::~Engine() {
   if (!forked()) return;
+  static_cast<void>(scheduler_owner_.release());
   // Threads, locks and devices are the parent's: they are left alone, and what they hold goes with the process.
   for (std::size_t i = 0; i < num_slots_; ++i) static_cast<void>(slots_[i].backend.release());
   static_cast<void>(pool_.release());
@@ -242,6 +232,11 @@ void Engine::dispatch(const Batch& batch, std::uint64_t* items_by_backend, std::
   for (const bool quick : {true, false}) {
     for (Slot* slot : order) {
       if (is_quick(slot) != quick) continue;
+      if (slot->quarantined.load(std::memory_order_relaxed)) {
+        texts += (texts.empty() ? "" : "; ") + std::string(slot->entry->name) + ": in quarantine";
+        only_memory = false;
+        continue;
+      }
       if (next_pending(batch, 0).count == 0) return;
       try_backend(*slot);
       if (!options_.fail_over && !texts.empty()) break;
@@ -295,6 +290,23 @@ CallResult Engine::run(Batch batch, std::uint64_t* items_by_backend) noexcept {
   for (std::size_t i = 0; i < batch.count; ++i) zero_outputs(batch, i);
   if (batch.statuses != nullptr) memset(batch.statuses, static_cast<int>(result.status), batch.count);
   return result;
+}
+
+Scheduler& Engine::scheduler() {
+  if (Scheduler* const made = started_scheduler()) return *made;
+  const std::scoped_lock lock(scheduler_mutex_);
+  if (!scheduler_owner_) {
+    scheduler_owner_ =
+        std::make_unique<Scheduler>(*this, scheduler_options_ ? *scheduler_options_ : SchedulerOptions{});
+    scheduler_.store(scheduler_owner_.get(), std::memory_order_release);
+  }
+  return *scheduler_owner_;
+}
+
+void Engine::configure(const SchedulerOptions& options) {
+  const std::scoped_lock lock(scheduler_mutex_);
+  if (scheduler_owner_) throw Error(Status::invalid_argument, "the scheduler is at work already");
+  scheduler_options_ = std::make_unique<SchedulerOptions>(options);
 }
 
 CallResult Engine::prepare(const Batch& batch, KeySet*& keys) noexcept {

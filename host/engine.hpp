@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
@@ -24,6 +25,8 @@
 namespace warpkem::host {
 
 class KeySet;
+class Scheduler;
+struct SchedulerOptions;
 
 struct EngineOptions {
   std::string backend;  // empty: automatic
@@ -53,6 +56,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
     std::unique_ptr<Backend> backend;  // null: not usable, see detail
     std::string detail;
     std::atomic<std::uint64_t> items{0};
+    std::size_t number = 0;                // of the table
+    std::atomic<bool> quarantined{false};  // it gave wrong answers; nothing goes there until take_back()
   };
 
   // Throws Error(unsupported) if the backend that is asked for is unknown or cannot be used. Tests pass tables of their
@@ -68,6 +73,9 @@ class Engine : public std::enable_shared_from_this<Engine> {
   }
   std::span<const Slot> slots() const noexcept { return {slots_.get(), num_slots_}; }
   const Slot* preferred() const noexcept { return order_.front(); }
+  std::span<Slot* const> order() const noexcept { return order_; }
+  bool forced() const noexcept { return forced_; }
+  const EngineOptions& options() const noexcept { return options_; }
   Random& random() noexcept { return random_; }
   bool is_device_pointer(const void* pointer) const noexcept;
   // The backend that takes batches in device memory. Throws Error(unsupported).
@@ -81,6 +89,13 @@ class Engine : public std::enable_shared_from_this<Engine> {
   // Makes a prepared set from a prepare_* batch. The set has one reference, which is the caller's; null if the call
   // failed as a whole.
   CallResult prepare(const Batch& batch, KeySet*& keys) noexcept;
+
+  // The scheduler, made when it is first asked for.
+  Scheduler& scheduler();
+  // Before that: how it is to be made. Throws Error(invalid_argument) afterwards.
+  void configure(const SchedulerOptions& options);
+  // Null if nothing was ever submitted.
+  Scheduler* started_scheduler() noexcept { return scheduler_.load(std::memory_order_acquire); }
 
   // Known-answer test of one usable backend by name, or of all. Throws Error.
   void selftest(std::string_view backend);
@@ -99,6 +114,11 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::size_t num_slots_;
   std::vector<Slot*> order_;  // usable ones, in the order in which they are tried
   bool forced_ = false;       // order_ begins with the one that was asked for
+
+  std::mutex scheduler_mutex_;
+  std::unique_ptr<SchedulerOptions> scheduler_options_;
+  std::unique_ptr<Scheduler> scheduler_owner_;
+  std::atomic<Scheduler*> scheduler_{nullptr};
 };
 
 }  // namespace warpkem::host

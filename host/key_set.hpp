@@ -1,6 +1,7 @@
 // A prepared set: encoded keys, a status for each, and each backend's expanded form of them.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -11,6 +12,7 @@
 
 #include "host/backends/backend.hpp"
 #include "host/batch.hpp"
+#include "host/batch_former.hpp"
 #include "host/secure.hpp"
 
 namespace warpkem::host {
@@ -41,6 +43,9 @@ class KeySet {
   const std::uint8_t* statuses() const noexcept { return statuses_.data(); }
   std::size_t bytes_per_key() const noexcept;
 
+  // Where submitted requests that use this set wait: with derand or without, interactive or bulk. The scheduler's.
+  std::array<Bucket, 4>& buckets() noexcept { return buckets_; }
+
   // The form of this backend, made now if it has none yet: when work fails over, or is sent to a second backend.
   // Throws.
   KeyForm& form(Backend& backend);
@@ -53,6 +58,7 @@ class KeySet {
   std::size_t record_bytes_;
   mutable std::mutex mutex_;  // guards forms_
   std::vector<std::pair<const Backend*, std::unique_ptr<KeyForm>>> forms_;
+  std::array<Bucket, 4> buckets_{};
   std::atomic<std::size_t> references_{1};
 };
 

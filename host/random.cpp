@@ -2,9 +2,8 @@
 
 #include <string.h>
 
-#include <atomic>
-
 #include "host/status.hpp"
+#include "host/thread_number.hpp"
 
 #ifdef WARPKEM_HAVE_OPENSSL
 #include <openssl/evp.h>
@@ -40,12 +39,6 @@ int system_random(void*, std::uint8_t* out, std::size_t bytes) {
   return 0;
 }
 #endif
-
-std::size_t this_thread_number() noexcept {
-  static std::atomic<std::size_t> next{0};
-  thread_local const std::size_t number = next.fetch_add(1, std::memory_order_relaxed);
-  return number;
-}
 
 }  // namespace
 

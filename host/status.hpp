@@ -20,6 +20,11 @@ enum class Status : std::uint32_t {
   backend_failed = 8,
   invalid_key_index = 9,
   forked = 10,
+  would_block = 11,
+  cancelled = 12,
+  expired = 13,
+  aborted = 14,
+  would_deadlock = 15,
 };
 
 class Error : public std::runtime_error {

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <system_error>
+#include <utility>
 
 namespace warpkem::host {
 
@@ -47,7 +48,19 @@ void pin_to_core(std::thread& thread, unsigned number) noexcept {
   }
 }
 
+thread_local bool alone = false;
+
 }  // namespace
+
+std::thread start_engine_thread(std::function<void()> body, bool pin, unsigned number) {
+  const SignalsBlocked signals_blocked;
+  std::thread thread(std::move(body));
+  if (pin) pin_to_core(thread, number);
+  return thread;
+}
+
+WorkerPool::Alone::Alone() noexcept : before_(std::exchange(alone, true)) {}
+WorkerPool::Alone::~Alone() { alone = before_; }
 
 unsigned usable_cores() noexcept {
   const cpu_set_t set = usable_set();
@@ -67,15 +80,13 @@ WorkerPool::~WorkerPool() {
 
 void WorkerPool::start_threads() {
   started_ = true;
-  const SignalsBlocked signals_blocked;
   workers_.reserve(threads_ - 1);
   for (unsigned i = 1; i < threads_; ++i) {
     try {
-      workers_.emplace_back([this] { help(); });
+      workers_.push_back(start_engine_thread([this] { help(); }, pin_, i));
     } catch (const std::system_error&) {
       return;  // fewer threads are slower, not wrong
     }
-    if (pin_) pin_to_core(workers_.back(), i);
   }
 }
 
@@ -107,7 +118,7 @@ void WorkerPool::help() {
 }
 
 void WorkerPool::run(std::size_t count, std::size_t grain, Work work, void* context) {
-  if (threads_ == 1 || count <= grain) return work(context, 0, count);
+  if (threads_ == 1 || count <= grain || alone) return work(context, 0, count);
   Job job{work, context, count, grain};
   {
     const std::scoped_lock lock(mutex_);

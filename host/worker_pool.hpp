@@ -5,11 +5,16 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstddef>
+#include <functional>
 #include <mutex>
 #include <thread>
 #include <vector>
 
 namespace warpkem::host {
+
+// A thread of the engine's: signals are left to the application's own; with `pin` it stays on usable core `number`.
+// Throws std::system_error.
+std::thread start_engine_thread(std::function<void()> body, bool pin, unsigned number);
 
 class WorkerPool {
  public:
@@ -26,6 +31,18 @@ class WorkerPool {
   // together.
   using Work = void (*)(void* context, std::size_t first, std::size_t count) noexcept;
   void run(std::size_t count, std::size_t grain, Work work, void* context);
+
+  // While one exists, run() on its thread does all of the work there: for threads that are many enough themselves.
+  class Alone {
+   public:
+    Alone() noexcept;
+    ~Alone();
+    Alone(const Alone&) = delete;
+    Alone& operator=(const Alone&) = delete;
+
+   private:
+    bool before_;
+  };
 
  private:
   struct Job {

@@ -10,22 +10,18 @@
 
 #include "host/algorithms.hpp"
 #include "host/api/arguments.hpp"
+#include "host/api/seam.hpp"
 #include "host/engine.hpp"
 #include "host/key_set.hpp"
+#include "host/scheduler.hpp"
 #include "warpkem/cuda.h"
 #include "warpkem/warpkem.h"
 
-struct warpkem_engine {
-  std::shared_ptr<warpkem::host::Engine> engine;
-};
+namespace warpkem::host {
 
 namespace {
-
-using namespace warpkem::host;
-
-static_assert(WARPKEM_MAX_BACKENDS == Engine::max_backends);
-
 thread_local std::string last_error;
+}  // namespace
 
 warpkem_status fail(Status status, const char* text) noexcept {
   try {
@@ -36,25 +32,19 @@ warpkem_status fail(Status status, const char* text) noexcept {
   return static_cast<warpkem_status>(status);
 }
 
-// Runs `body`, which returns a status, and turns what it throws into one.
-template <class Body>
-warpkem_status guarded(Body body) noexcept {
-  try {
-    return body();
-  } catch (const Error& error) {
-    return fail(error.status(), error.what());
-  } catch (const std::bad_alloc&) {
-    return fail(Status::out_of_memory, "out of memory");
-  } catch (const std::exception& error) {
-    return fail(Status::backend_failed, error.what());
-  }
-}
-
 Engine& usable(warpkem_engine* engine) {
   if (engine == nullptr) throw Error(Status::invalid_argument, "engine is NULL");
   if (engine->engine->forked()) throw Error(Status::forked, "the engine was inherited through fork: make a new one");
   return *engine->engine;
 }
+
+}  // namespace warpkem::host
+
+namespace {
+
+using namespace warpkem::host;
+
+static_assert(WARPKEM_MAX_BACKENDS == Engine::max_backends);
 
 warpkem_status finish(const CallResult& result, size_t* failed) noexcept {
   if (failed != nullptr) *failed = result.failed;
@@ -226,7 +216,18 @@ warpkem_status warpkem_engine_new(const warpkem_options* options, warpkem_engine
   });
 }
 
-void warpkem_engine_free(warpkem_engine* engine) { delete engine; }
+void warpkem_engine_free(warpkem_engine* engine) {
+  if (engine == nullptr) return;
+  if (!engine->engine->forked()) {
+    if (Scheduler::in_callback()) {
+      fail(Status::would_deadlock, "an engine cannot be freed in a callback");
+      return;
+    }
+    // Prepared sets may keep the engine alive, but not what was submitted to it.
+    if (Scheduler* const scheduler = engine->engine->started_scheduler()) scheduler->shut_down(false);
+  }
+  delete engine;
+}
 
 warpkem_status warpkem_keygen(warpkem_engine* engine, warpkem_algorithm algorithm, uint32_t dk_format, size_t count,
                               warpkem_out ek, warpkem_out dk, uint8_t* statuses, size_t* failed) {
@@ -385,46 +386,6 @@ warpkem_status warpkem_cuda_run(warpkem_engine* engine, const warpkem_batch* giv
   });
 }
 
-warpkem_status warpkem_cuda_alloc(warpkem_engine* engine, uint32_t kind, size_t bytes, void** memory) {
-  return guarded([&] {
-    Engine& e = usable(engine);
-    if (memory == nullptr) throw Error(Status::invalid_argument, "memory is NULL");
-    *memory = nullptr;
-    if (kind != WARPKEM_CUDA_DEVICE && kind != WARPKEM_CUDA_PINNED) {
-      throw Error(Status::invalid_argument, "kind " + std::to_string(kind) + " of memory is unknown");
-    }
-    if (bytes == 0) throw Error(Status::invalid_argument, "bytes is 0");
-    *memory = e.device_resident().allocate(static_cast<MemoryKind>(kind), bytes);
-    return WARPKEM_OK;
-  });
-}
-
-void warpkem_cuda_free(warpkem_engine* engine, uint32_t kind, size_t bytes, void* memory) {
-  if (engine == nullptr || memory == nullptr) return;
-  static_cast<void>(guarded([&] {
-    usable(engine).device_resident().release(static_cast<MemoryKind>(kind), bytes, memory);
-    return WARPKEM_OK;
-  }));
-}
-
-warpkem_status warpkem_cuda_copy(warpkem_engine* engine, void* to, const void* from, size_t bytes) {
-  return guarded([&] {
-    DeviceResident& device = usable(engine).device_resident();
-    if (bytes == 0) return WARPKEM_OK;
-    if (to == nullptr || from == nullptr)
-      throw Error(Status::invalid_argument, to == nullptr ? "to is NULL" : "from is NULL");
-    device.copy(to, from, bytes);
-    return WARPKEM_OK;
-  });
-}
-
-warpkem_status warpkem_cuda_synchronize(warpkem_engine* engine, struct CUstream_st* stream) {
-  return guarded([&] {
-    usable(engine).device_resident().synchronize(stream);
-    return WARPKEM_OK;
-  });
-}
-
 warpkem_status warpkem_engine_backend(warpkem_engine* engine, size_t index, warpkem_backend_info* info) {
   return guarded([&] {
     Engine& e = usable(engine);
@@ -502,11 +463,16 @@ const char* warpkem_status_name(warpkem_status status) {
                                           "WARPKEM_RNG_FAILED",
                                           "WARPKEM_BACKEND_FAILED",
                                           "WARPKEM_INVALID_KEY_INDEX",
-                                          "WARPKEM_FORKED"};
+                                          "WARPKEM_FORKED",
+                                          "WARPKEM_WOULD_BLOCK",
+                                          "WARPKEM_CANCELLED",
+                                          "WARPKEM_EXPIRED",
+                                          "WARPKEM_ABORTED",
+                                          "WARPKEM_WOULD_DEADLOCK"};
   return status < sizeof names / sizeof *names ? names[status] : "WARPKEM_UNKNOWN_STATUS";
 }
 
-const char* warpkem_last_error(void) { return last_error.c_str(); }
+const char* warpkem_last_error(void) { return warpkem::host::last_error.c_str(); }
 
 const char* warpkem_version(void) { return WARPKEM_VERSION_STRING; }
 

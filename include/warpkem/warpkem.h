@@ -55,6 +55,11 @@ typedef uint32_t warpkem_status; /* always below 256 */
 #define WARPKEM_BACKEND_FAILED 8u    /* no backend could do it */
 #define WARPKEM_INVALID_KEY_INDEX 9u /* of an item: index beyond the prepared keys */
 #define WARPKEM_FORKED 10u           /* the engine was inherited through fork */
+#define WARPKEM_WOULD_BLOCK 11u      /* of a submission: the engine's queue is full */
+#define WARPKEM_CANCELLED 12u        /* of a submitted request: warpkem_cancel() came in time */
+#define WARPKEM_EXPIRED 13u          /* of a submitted request: no backend had begun it by its deadline */
+#define WARPKEM_ABORTED 14u          /* the engine was shut down first */
+#define WARPKEM_WOULD_DEADLOCK 15u   /* waiting and freeing are not for callbacks */
 
 /* How a decapsulation key is encoded. */
 #define WARPKEM_DK_EXPANDED 0u /* FIPS 203's dk: dk_PKE || ek || H(ek) || z */
@@ -314,5 +319,7 @@ WARPKEM_API const char *warpkem_cpu_features(void);
 #ifdef __cplusplus
 }
 #endif
+
+#include "async.h"
 
 #endif

@@ -372,3 +372,5 @@ class Engine {
 };
 
 }  // namespace warpkem
+
+#include "warpkem/async.hpp"

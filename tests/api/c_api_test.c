@@ -392,7 +392,12 @@ static void StatusesHaveTheirNumbersAndNames(void) {
                                "WARPKEM_RNG_FAILED",
                                "WARPKEM_BACKEND_FAILED",
                                "WARPKEM_INVALID_KEY_INDEX",
-                               "WARPKEM_FORKED"};
+                               "WARPKEM_FORKED",
+                               "WARPKEM_WOULD_BLOCK",
+                               "WARPKEM_CANCELLED",
+                               "WARPKEM_EXPIRED",
+                               "WARPKEM_ABORTED",
+                               "WARPKEM_WOULD_DEADLOCK"};
   const warpkem_status statuses[] = {WARPKEM_OK,
                                      WARPKEM_INVALID_ARGUMENT,
                                      WARPKEM_ITEM_FAILED,
@@ -403,9 +408,14 @@ static void StatusesHaveTheirNumbersAndNames(void) {
                                      WARPKEM_RNG_FAILED,
                                      WARPKEM_BACKEND_FAILED,
                                      WARPKEM_INVALID_KEY_INDEX,
-                                     WARPKEM_FORKED};
+                                     WARPKEM_FORKED,
+                                     WARPKEM_WOULD_BLOCK,
+                                     WARPKEM_CANCELLED,
+                                     WARPKEM_EXPIRED,
+                                     WARPKEM_ABORTED,
+                                     WARPKEM_WOULD_DEADLOCK};
   uint32_t i;
-  for (i = 0; i < 11; ++i) EXPECT(statuses[i] == i && strcmp(warpkem_status_name(i), names[i]) == 0, "status %u", i);
+  for (i = 0; i < 16; ++i) EXPECT(statuses[i] == i && strcmp(warpkem_status_name(i), names[i]) == 0, "status %u", i);
   EXPECT(warpkem_status_name(250) != NULL && warpkem_status_name(UINT32_MAX) != NULL,
          "an unknown status has a name too");
   EXPECT(WARPKEM_DK_EXPANDED == 0 && WARPKEM_DK_SEED == 1, "formats");

@@ -82,11 +82,10 @@ int info(const InfoOptions& options) {
 
 }  // namespace
 
-void add_info(Program& program) {
+void add_info(CLI::App& app, Command& chosen) {
   const auto options = std::make_shared<InfoOptions>();
-  Arguments arguments =
-      program.add("info", "Say what this build and this machine can do", [options] { return info(*options); });
-  arguments.flag("--json", options->json, "As JSON");
+  CLI::App& command = add_command(app, chosen, "info", "Say what this build and this machine can do", options, info);
+  command.add_flag("--json", options->json, "As JSON");
 }
 
 }  // namespace warpkem::tool

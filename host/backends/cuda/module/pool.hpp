@@ -107,10 +107,9 @@ class Pool {
   };
 
   struct Chunk {
-    Work* work = nullptr;  // null: the lane shall end, or give up its memory
+    Work* work = nullptr;
     Range range;
     bool in_place = true;
-    bool trim = false;
   };
 
   class BlockingWorks;
@@ -120,7 +119,7 @@ class Pool {
   void start();
   void lane_main(Device& device) noexcept;
   void run_chunk(Lane& lane, Device& device, const Chunk& chunk);
-  Chunk take(Device& device, std::size_t shortages) noexcept;
+  Chunk take(Device& device) noexcept;
   void give_back(Device& device, const Chunk& chunk, const ChunkFailure& failure) noexcept;
   void end_chunk(const Chunk& chunk) noexcept;
   bool may_take(const Work& work, const Device& device) const noexcept;

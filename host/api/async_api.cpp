@@ -1,0 +1,455 @@
+// The C ABI of the scheduler (warpkem/async.h).
+#include <string.h>
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "host/algorithms.hpp"
+#include "host/api/arguments.hpp"
+#include "host/api/seam.hpp"
+#include "host/completion_queue.hpp"
+#include "host/key_set.hpp"
+#include "host/metrics_text.hpp"
+#include "host/scheduler.hpp"
+#include "warpkem/async.h"
+
+struct warpkem_queue {
+  warpkem::host::CompletionQueue queue;
+};
+
+namespace {
+
+using namespace warpkem::host;
+
+static_assert(WARPKEM_HISTOGRAM_BUCKETS == histogram_buckets);
+
+CompletionQueue& usable(warpkem_queue* queue) {
+  if (queue == nullptr) throw Error(Status::invalid_argument, "queue is NULL");
+  if (queue->queue.forked()) throw Error(Status::forked, "the queue was inherited through fork");
+  return queue->queue;
+}
+
+void refuse_in_callback(const char* what) {
+  if (Scheduler::in_callback())
+    throw Error(Status::would_deadlock, std::string(what) + " in a callback would deadlock");
+}
+
+std::size_t record_bytes(const Batch& b) noexcept {
+  const Algorithm& a = *find_algorithm(b.algorithm);
+  const std::size_t dk = b.dk_format == DkFormat::seed ? a.dk_seed_bytes : a.dk_bytes;
+  std::size_t bytes = 0;
+  if (b.seeds.present()) bytes += a.seed_bytes;
+  if (b.m.present()) bytes += a.m_bytes;
+  if (b.ek.present()) bytes += a.ek_bytes;
+  if (b.dk.present()) bytes += dk;
+  if (b.c.present()) bytes += a.c_bytes;
+  if (b.ek_out.present()) bytes += a.ek_bytes;
+  if (b.dk_out.present()) bytes += dk;
+  if (b.c_out.present()) bytes += a.c_bytes;
+  if (b.K_out.present()) bytes += a.K_bytes;
+  return bytes * b.count;
+}
+
+struct Submission {
+  Engine& engine;
+  Scheduler& scheduler;
+  const warpkem_submit_options& options;
+  CompletionQueue* queue;
+  std::uint64_t now_ns;
+};
+
+void fill(Request& r, const warpkem_batch& given, const Submission& s) {
+  warpkem_batch arguments{};
+  const warpkem_batch* batch = &given;
+  if (given.struct_size != sizeof given) {
+    copy_struct(&arguments, sizeof arguments, &given, "batch");
+    batch = &arguments;
+  }
+  if (batch->operation < WARPKEM_OP_KEYGEN || batch->operation > WARPKEM_OP_CHECK_DK) {
+    throw Error(Status::unsupported, "operation " + std::to_string(batch->operation) + " is unknown");
+  }
+  if (batch->count > UINT32_MAX) throw Error(Status::invalid_argument, "count of a request is above 4294967295");
+  r.batch = checked_batch(s.engine, *batch, static_cast<Operation>(batch->operation));
+  r.bucket = nullptr;
+  r.submitted_ns = s.now_ns;
+  const std::uint64_t delay =
+      s.options.max_delay_us != 0 ? s.options.max_delay_us * std::uint64_t{1000} : s.scheduler.options().max_delay_ns;
+  r.close_ns = s.now_ns + delay;
+  constexpr std::uint64_t longest_us = std::uint64_t{1} << 50;
+  r.deadline_ns = s.options.deadline_us != 0 && s.options.deadline_us < longest_us
+                      ? s.now_ns + s.options.deadline_us * 1000
+                      : never;
+  r.count = static_cast<std::uint32_t>(batch->count);
+  r.taken = 0;
+  r.request_class = static_cast<RequestClass>(s.options.request_class);
+  r.derand = (batch->flags & WARPKEM_DERAND) != 0;
+  r.left.store(r.count, std::memory_order_relaxed);
+  r.failed.store(0, std::memory_order_relaxed);
+  r.fatal.store(0, std::memory_order_relaxed);
+  r.last_failure = 0;
+  r.queue = s.queue;
+  r.callback = s.options.callback;
+  r.context = s.options.context;
+  r.user_data = batch->user_data;
+  r.failed_out = batch->failed;
+  r.items_by_backend = batch->items_by_backend;
+  r.bytes = record_bytes(r.batch);
+  if (r.items_by_backend != nullptr) memset(r.items_by_backend, 0, WARPKEM_MAX_BACKENDS * sizeof *r.items_by_backend);
+  if (r.batch.keys != nullptr) r.batch.keys->retain();
+}
+
+// Gives back requests that were filled but not taken.
+void take_apart(RequestPool& pool, RequestChain chain) noexcept {
+  for (Request* r = chain.first; r != nullptr; r = r->next) {
+    if (r->batch.keys != nullptr) std::exchange(r->batch.keys, nullptr)->release();
+  }
+  pool.put(chain);
+}
+
+// Hands admitted requests over; false if the engine was shut down, and then they are given back.
+void hand_in(const Submission& s, RequestChain admitted, warpkem_request*& handles, std::size_t* submitted) {
+  if (admitted.empty()) return;
+  const std::size_t n = admitted.size;
+  if (handles != nullptr) {
+    for (const Request* r = admitted.first; r != nullptr; r = r->next) *handles++ = r->handle();
+  }
+  if (s.queue != nullptr) s.queue->announce(n);
+  const bool wake = (s.options.flags & WARPKEM_WILL_WAIT) == 0;
+  if (!wake) s.queue->owe_wake();
+  try {
+    s.scheduler.submit(admitted, wake);
+  } catch (...) {
+    if (s.queue != nullptr) s.queue->withdraw(n);
+    for (Request* r = admitted.first; r != nullptr; r = r->next) {
+      if (r->batch.keys != nullptr) std::exchange(r->batch.keys, nullptr)->release();
+    }
+    s.scheduler.store()->recycle(admitted);
+    throw;
+  }
+  if (submitted != nullptr) *submitted += n;
+}
+
+warpkem_status admit_and_submit(const Submission& s, RequestChain filled, warpkem_request* handles,
+                                std::size_t* submitted) {
+  Admission& admission = s.scheduler.store()->admission;
+  std::size_t items = 0, bytes = 0;
+  for (const Request* r = filled.first; r != nullptr; r = r->next) items += r->charge(), bytes += r->bytes;
+  if (admission.admit(items, bytes, filled.size)) {
+    hand_in(s, filled, handles, submitted);
+    return WARPKEM_OK;
+  }
+  // Not all at once: as many as there is room for, then by ones as room appears.
+  RequestChain admitted;
+  try {
+    while (!filled.empty()) {
+      const Request& r = *filled.first;
+      if (!admission.admit(r.charge(), r.bytes)) {
+        hand_in(s, std::exchange(admitted, {}), handles, submitted);
+        if (s.options.timeout_us != 0) refuse_in_callback("waiting for room");
+        if (s.options.timeout_us == 0 || !admission.wait(r.charge(), r.bytes, s.options.timeout_us)) break;
+      }
+      admitted.push_back(filled.pop_front());
+    }
+    hand_in(s, std::exchange(admitted, {}), handles, submitted);
+  } catch (...) {
+    take_apart(s.scheduler.store()->pool, filled);
+    throw;
+  }
+  if (filled.empty()) return WARPKEM_OK;
+  s.scheduler.metrics().add(Counter::refused, filled.size);
+  take_apart(s.scheduler.store()->pool, filled);
+  return fail(Status::would_block, "the engine's queue is full");
+}
+
+warpkem_status submit(warpkem_engine* handle, const warpkem_batch* batches, std::size_t num_batches,
+                      const warpkem_submit_options* given, warpkem_request* requests, std::size_t* submitted) {
+  if (submitted != nullptr) *submitted = 0;
+  Engine& engine = warpkem::host::usable(handle);
+  if (given == nullptr) throw Error(Status::invalid_argument, "options is NULL");
+  warpkem_submit_options options{};
+  copy_struct(&options, sizeof options, given, "options");
+  if ((options.queue != nullptr) == (options.callback != nullptr)) {
+    throw Error(Status::invalid_argument, "options: either a queue or a callback");
+  }
+  if (options.request_class > WARPKEM_BULK) {
+    throw Error(Status::invalid_argument,
+                "options.request_class " + std::to_string(options.request_class) + " is unknown");
+  }
+  if ((options.flags & ~WARPKEM_WILL_WAIT) != 0 || options.reserved != 0) {
+    throw Error(Status::invalid_argument, "options.flags: unknown bits in " + std::to_string(options.flags));
+  }
+  if (options.flags != 0 && options.queue == nullptr) {
+    throw Error(Status::invalid_argument, "WARPKEM_WILL_WAIT is for queues");
+  }
+  Scheduler& scheduler = engine.scheduler();
+  if (options.queue != nullptr && options.queue->queue.store() != scheduler.store().get()) {
+    throw Error(Status::invalid_argument, "the queue is another engine's");
+  }
+  if (num_batches == 0) return WARPKEM_OK;
+  if (batches == nullptr) throw Error(Status::invalid_argument, "batches is NULL");
+  const std::size_t distance = batches->struct_size;
+  const Submission s{engine, scheduler, options, options.queue != nullptr ? &options.queue->queue : nullptr,
+                     scheduler.now_ns()};
+  RequestPool& pool = scheduler.store()->pool;
+  RequestChain spare = pool.get(num_batches), filled;
+  const auto* at = reinterpret_cast<const unsigned char*>(batches);
+  try {
+    for (; !spare.empty(); at += distance) {
+      const warpkem_batch& batch = *reinterpret_cast<const warpkem_batch*>(at);
+      if (batch.struct_size != distance) throw Error(Status::invalid_argument, "batches differ in struct_size");
+      fill(*spare.first, batch, s);
+      filled.push_back(spare.pop_front());
+    }
+  } catch (const Error& error) {
+    pool.put(spare);
+    const warpkem_status status = admit_and_submit(s, filled, requests, submitted);
+    return status != WARPKEM_OK ? status : fail(error.status(), error.what());
+  } catch (...) {
+    pool.put(spare);
+    take_apart(pool, filled);
+    throw;
+  }
+  return admit_and_submit(s, filled, requests, submitted);
+}
+
+void read_counters(Engine& engine, warpkem_counters& out) {
+  Scheduler* const s = engine.started_scheduler();
+  if (s == nullptr) return;
+  const auto value = [&](Counter c) { return s->metrics().value(c); };
+  out.submitted = value(Counter::submitted);
+  out.refused = value(Counter::refused);
+  out.completed = value(Counter::completed);
+  out.failed = value(Counter::failed);
+  out.cancelled = value(Counter::cancelled);
+  out.expired = value(Counter::expired);
+  out.aborted = value(Counter::aborted);
+  out.batches = value(Counter::batches);
+  out.batch_items = value(Counter::batch_items);
+  out.redone = value(Counter::redone);
+  out.helped = value(Counter::helped);
+  out.checked = value(Counter::checked);
+  out.mismatched = value(Counter::mismatched);
+  out.unchecked = value(Counter::unchecked);
+  out.quarantines = value(Counter::quarantines);
+  out.items = s->store()->admission.items();
+  out.bytes = s->store()->admission.bytes();
+}
+
+std::vector<warpkem_histogram> read_histograms(Engine& engine) {
+  std::vector<warpkem_histogram> histograms;
+  Scheduler* const s = engine.started_scheduler();
+  if (s == nullptr) return histograms;
+  for (std::size_t slot = 0; slot <= no_backend; ++slot) {
+    if (slot != no_backend && slot >= engine.slots().size()) continue;
+    for (std::uint32_t operation = 1; operation <= metric_operations; ++operation) {
+      for (std::uint32_t phase = 0; phase < num_phases; ++phase) {
+        const Histogram h = s->metrics().histogram(slot, operation, static_cast<Phase>(phase));
+        if (h.count == 0) continue;
+        warpkem_histogram out{};
+        out.backend = slot != no_backend ? engine.slots()[slot].entry->name : "";
+        out.operation = operation;
+        out.phase = phase;
+        out.count = h.count;
+        out.sum_ns = h.sum_ns;
+        out.max_ns = h.max_ns;
+        std::ranges::copy(h.buckets, out.buckets);
+        histograms.push_back(out);
+      }
+    }
+  }
+  return histograms;
+}
+
+SchedulerOptions parse(const warpkem_scheduler_options& given) {
+  SchedulerOptions parsed;
+  if (given.max_items != 0) parsed.most_items = given.max_items;
+  if (given.max_bytes != 0) parsed.most_bytes = given.max_bytes;
+  if (given.max_delay_us != 0) parsed.max_delay_ns = given.max_delay_us * std::uint64_t{1000};
+  if (given.bulk_cut_us != 0) parsed.bulk_cut_ns = given.bulk_cut_us * std::uint64_t{1000};
+  parsed.batch_items = given.batch_items;
+  if (!(given.device_sentinel <= 1) || !(given.cpu_sentinel <= 1)) {
+    throw Error(Status::invalid_argument, "options: a sentinel's fraction is at most 1");
+  }
+  if (given.device_sentinel != 0) parsed.device_sentinel = std::max(0.0, given.device_sentinel);
+  parsed.cpu_sentinel = std::max(0.0, given.cpu_sentinel);
+  parsed.log = given.log;
+  parsed.log_context = given.log_context;
+  return parsed;
+}
+
+}  // namespace
+
+extern "C" {
+
+warpkem_status warpkem_configure(warpkem_engine* engine, const warpkem_scheduler_options* given) {
+  return guarded([&] {
+    Engine& e = usable(engine);
+    if (given == nullptr) throw Error(Status::invalid_argument, "options is NULL");
+    warpkem_scheduler_options options{};
+    copy_struct(&options, sizeof options, given, "options");
+    e.configure(parse(options));
+    return WARPKEM_OK;
+  });
+}
+
+warpkem_status warpkem_submit(warpkem_engine* engine, const warpkem_batch* batches, size_t num_batches,
+                              const warpkem_submit_options* options, warpkem_request* requests, size_t* submitted) {
+  return guarded([&] { return submit(engine, batches, num_batches, options, requests, submitted); });
+}
+
+warpkem_status warpkem_cancel(warpkem_engine* engine, warpkem_request request) {
+  return guarded([&] {
+    if (Scheduler* const scheduler = usable(engine).started_scheduler()) scheduler->cancel(request);
+    return WARPKEM_OK;
+  });
+}
+
+warpkem_status warpkem_shutdown(warpkem_engine* engine, uint32_t how) {
+  return guarded([&] {
+    Engine& e = usable(engine);
+    if (how > WARPKEM_ABORT) throw Error(Status::invalid_argument, "how " + std::to_string(how) + " is unknown");
+    refuse_in_callback("a shutdown");
+    e.scheduler().shut_down(how == WARPKEM_DRAIN);
+    return WARPKEM_OK;
+  });
+}
+
+warpkem_status warpkem_take_back(warpkem_engine* engine, const char* backend) {
+  return guarded([&] {
+    Engine& e = usable(engine);
+    if (backend == nullptr) throw Error(Status::invalid_argument, "backend is NULL");
+    const auto order = e.order();
+    const auto found =
+        std::ranges::find_if(order, [&](const Engine::Slot* s) { return s->entry->name == std::string_view(backend); });
+    if (found == order.end()) {
+      throw Error(Status::unsupported, "backend \"" + std::string(backend) + "\" is not in use here");
+    }
+    e.scheduler().take_back(**found);
+    return WARPKEM_OK;
+  });
+}
+
+warpkem_status warpkem_queue_new(warpkem_engine* engine, warpkem_queue** queue) {
+  return guarded([&] {
+    if (queue == nullptr) throw Error(Status::invalid_argument, "queue is NULL");
+    *queue = nullptr;
+    Scheduler& scheduler = usable(engine).scheduler();
+    *queue = new warpkem_queue{{scheduler.store(), scheduler.link()}};
+    return WARPKEM_OK;
+  });
+}
+
+warpkem_status warpkem_queue_free(warpkem_queue* queue) {
+  return guarded([&] {
+    if (queue == nullptr || queue->queue.forked()) return WARPKEM_OK;  // the parent's locks are left alone
+    refuse_in_callback("freeing a queue");
+    queue->queue.finish();
+    delete queue;
+    return WARPKEM_OK;
+  });
+}
+
+warpkem_status warpkem_queue_poll(warpkem_queue* queue, warpkem_completion* completions, size_t capacity,
+                                  size_t* count) {
+  return guarded([&] {
+    CompletionQueue& q = usable(queue);
+    if (count == nullptr || (completions == nullptr && capacity != 0)) {
+      throw Error(Status::invalid_argument, count == nullptr ? "count is NULL" : "completions is NULL");
+    }
+    *count = q.poll({completions, capacity});
+    return WARPKEM_OK;
+  });
+}
+
+warpkem_status warpkem_queue_wait(warpkem_queue* queue, warpkem_completion* completions, size_t capacity,
+                                  uint64_t timeout_us, size_t* count) {
+  return guarded([&] {
+    CompletionQueue& q = usable(queue);
+    if (count == nullptr || (completions == nullptr && capacity != 0)) {
+      throw Error(Status::invalid_argument, count == nullptr ? "count is NULL" : "completions is NULL");
+    }
+    refuse_in_callback("waiting");
+    *count = q.wait({completions, capacity}, timeout_us);
+    return WARPKEM_OK;
+  });
+}
+
+warpkem_status warpkem_queue_fd(warpkem_queue* queue, int* fd) {
+  return guarded([&] {
+    CompletionQueue& q = usable(queue);
+    if (fd == nullptr) throw Error(Status::invalid_argument, "fd is NULL");
+    *fd = q.event_fd();
+    return WARPKEM_OK;
+  });
+}
+
+warpkem_status warpkem_metrics(warpkem_engine* engine, warpkem_counters* counters, warpkem_histogram* histograms,
+                               size_t capacity, size_t* count) {
+  return guarded([&] {
+    Engine& e = usable(engine);
+    if (counters != nullptr) {
+      if (counters->struct_size < sizeof(warpkem_counters)) {
+        throw Error(Status::invalid_argument,
+                    "counters.struct_size of " + std::to_string(counters->struct_size) + " is too small");
+      }
+      const std::size_t struct_size = counters->struct_size;
+      *counters = {};
+      counters->struct_size = struct_size;
+      read_counters(e, *counters);
+    }
+    if (histograms == nullptr && count == nullptr) return WARPKEM_OK;
+    const std::vector<warpkem_histogram> read = read_histograms(e);
+    if (histograms != nullptr) std::copy_n(read.begin(), std::min(capacity, read.size()), histograms);
+    if (count != nullptr) *count = read.size();
+    return WARPKEM_OK;
+  });
+}
+
+void warpkem_histogram_add(warpkem_histogram* into, const warpkem_histogram* from) {
+  if (into == nullptr || from == nullptr) return;
+  into->count += from->count;
+  into->sum_ns += from->sum_ns;
+  into->max_ns = std::max(into->max_ns, from->max_ns);
+  for (std::size_t i = 0; i < histogram_buckets; ++i) into->buckets[i] += from->buckets[i];
+}
+
+uint64_t warpkem_histogram_bound(size_t bucket) { return bucket_end(bucket); }
+
+uint64_t warpkem_histogram_quantile(const warpkem_histogram* histogram, double quantile) {
+  if (histogram == nullptr || histogram->count == 0) return 0;
+  const double wanted = std::clamp(quantile, 0.0, 1.0) * static_cast<double>(histogram->count);
+  std::uint64_t below = 0;
+  for (std::size_t i = 0; i < histogram_buckets; ++i) {
+    below += histogram->buckets[i];
+    if (below != 0 && static_cast<double>(below) >= wanted) return std::min(bucket_end(i), histogram->max_ns);
+  }
+  return histogram->max_ns;
+}
+
+warpkem_status warpkem_metrics_text(warpkem_engine* engine, char* text, size_t capacity, size_t* needed) {
+  return guarded([&] {
+    Engine& e = usable(engine);
+    warpkem_counters counters{};
+    read_counters(e, counters);
+    std::vector<warpkem_backend_info> backends;
+    for (const Engine::Slot& slot : e.slots()) {
+      if (!slot.backend) continue;
+      warpkem_backend_info info{};
+      info.name = slot.entry->name;
+      info.items = slot.items.load(std::memory_order_relaxed);
+      backends.push_back(info);
+    }
+    const std::string all = prometheus_text(counters, read_histograms(e), backends);
+    if (needed != nullptr) *needed = all.size() + 1;
+    if (text == nullptr || capacity <= all.size()) {
+      if (text != nullptr && capacity != 0) *text = '\0';
+      throw Error(Status::out_of_memory, "the text needs " + std::to_string(all.size() + 1) + " bytes");
+    }
+    memcpy(text, all.c_str(), all.size() + 1);
+    return WARPKEM_OK;
+  });
+}
+
+}  // extern "C"

@@ -1,0 +1,131 @@
+#include "host/batch_former.hpp"
+
+#include <algorithm>
+
+#include "host/key_set.hpp"
+
+namespace warpkem::host {
+
+namespace {
+
+// operation 3 bits, algorithm 5, dk format, derand, class one each
+constexpr std::size_t num_kinds = std::size_t{8} * max_algorithms * 8;
+
+}  // namespace
+
+BatchFormer::BatchFormer() : fixed_(num_kinds) { active_.reserve(64); }
+
+Bucket& BatchFormer::bucket_of(const Request& r) {
+  const std::size_t is_bulk = r.request_class == RequestClass::bulk ? 1 : 0;
+  const std::size_t variant = (r.derand ? 2u : 0u) + is_bulk;
+  Bucket* bucket;
+  if (r.batch.keys != nullptr) {
+    bucket = &r.batch.keys->buckets()[variant];
+  } else {
+    const std::size_t kind = ((static_cast<std::size_t>(r.batch.operation) * max_algorithms + r.batch.algorithm) * 2 +
+                              static_cast<std::size_t>(r.batch.dk_format)) *
+                                 4 +
+                             variant;
+    std::unique_ptr<Bucket>& place = fixed_[kind];
+    if (!place) place = std::make_unique<Bucket>();
+    bucket = place.get();
+  }
+  return *bucket;
+}
+
+void BatchFormer::add(Request* r) {
+  Bucket& b = bucket_of(*r);
+  if (b.empty()) {
+    b.operation = r->batch.operation;
+    b.algorithm = r->batch.algorithm;
+    b.prepared = r->batch.keys != nullptr;
+    b.request_class = r->request_class;
+    b.close_ns = r->close_ns;
+    // Who comes back has no claim on the time when it had nothing to do.
+    std::uint64_t least = never;
+    for (const Bucket* other : active_) least = std::min(least, other->served_ns);
+    if (least != never) b.served_ns = std::max(b.served_ns, least);
+    b.place = active_.size();
+    active_.push_back(&b);
+    b.in_order = true;
+  }
+  r->bucket = &b;
+  r->next = nullptr;
+  r->previous = b.last;
+  b.in_order = b.in_order && r->close_ns >= b.close_ns && (b.last == nullptr || r->close_ns >= b.last->close_ns);
+  (b.last != nullptr ? b.last->next : b.first) = r;
+  b.last = r;
+  b.close_ns = std::min(b.close_ns, r->close_ns);
+  const std::size_t items = r->count - r->taken;
+  b.items += items;
+  items_ += items;
+  class_items_[static_cast<std::size_t>(b.request_class)] += items;
+}
+
+void BatchFormer::remove(Request* r) noexcept {
+  Bucket& b = *r->bucket;
+  (r->previous != nullptr ? r->previous->next : b.first) = r->next;
+  (r->next != nullptr ? r->next->previous : b.last) = r->previous;
+  r->bucket = nullptr;
+  const std::size_t items = r->count - r->taken;
+  b.items -= items;
+  items_ -= items;
+  class_items_[static_cast<std::size_t>(b.request_class)] -= items;
+  if (!b.empty()) return;
+  active_[b.place] = active_.back();
+  active_[b.place]->place = b.place;
+  active_.pop_back();
+}
+
+void BatchFormer::take(Bucket& b, std::size_t most, std::uint64_t now_ns, std::vector<Piece>& pieces,
+                       RequestChain& ended) {
+  const auto b_class = static_cast<std::size_t>(b.request_class);
+  while (most != 0 && !b.empty()) {
+    Request* const r = b.first;
+    const Status fatal = r->cancel_is_asked()       ? Status::cancelled
+                         : r->deadline_ns <= now_ns ? Status::expired
+                         : r->fatal.load(std::memory_order_relaxed) != 0
+                             ? static_cast<Status>(r->fatal.load(std::memory_order_relaxed))
+                             : Status::ok;
+    if (fatal != Status::ok) {
+      const bool was_last = b.first == b.last;
+      remove(r);
+      if (end(r, fatal)) ended.push_back(r);
+      if (was_last) return;
+      continue;
+    }
+    const auto count = static_cast<std::uint32_t>(std::min<std::size_t>(most, r->count - r->taken));
+    pieces.push_back({r, r->taken, count});
+    most -= count;
+    if (r->taken + count == r->count) {
+      const bool was_last = b.first == b.last;
+      remove(r);
+      r->taken += count;
+      if (was_last) return;
+      continue;
+    }
+    r->taken += count;
+    b.items -= count;
+    items_ -= count;
+    class_items_[b_class] -= count;
+  }
+  if (!b.empty() && b.in_order) b.close_ns = b.first->close_ns;
+}
+
+void BatchFormer::charge(Bucket& b, std::uint64_t service_ns) noexcept {
+  b.served_ns += service_ns;
+  if (class_items_[0] != 0 && class_items_[1] != 0) {
+    class_served_ns_[static_cast<std::size_t>(b.request_class)] += service_ns;
+  } else {
+    class_served_ns_ = {0, 1};
+  }
+}
+
+bool BatchFormer::end(Request* r, Status fatal) noexcept {
+  std::uint8_t none = 0;
+  r->fatal.compare_exchange_strong(none, static_cast<std::uint8_t>(fatal), std::memory_order_relaxed);
+  const std::uint32_t untaken = r->count - r->taken;
+  return r->left.fetch_sub(untaken, std::memory_order_acq_rel) == untaken;
+}
+
+}  // namespace warpkem::host

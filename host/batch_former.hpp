@@ -1,0 +1,103 @@
+// What waits, by kind, and whose turn it is. Plain data structures under the scheduler's lock: no thread, no clock of
+// its own, so that a test can step it.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "host/algorithms.hpp"
+#include "host/request.hpp"
+
+namespace warpkem::host {
+
+// Requests that may share a batch: one operation, parameter set, dk format, class, and prepared set if any.
+struct Bucket {
+  Request* first = nullptr;
+  Request* last = nullptr;
+  std::size_t items = 0;        // not yet given to a batch
+  std::uint64_t close_ns = 0;   // a batch of it closes then at the latest; may be early, never late
+  bool in_order = true;         // nobody asks for less delay than those before: the head closes first
+  std::uint64_t served_ns = 0;  // estimated time that backends gave to this kind: the least served is next
+  std::size_t place = 0;        // in the former's list of those that are not empty
+  Operation operation = Operation::keygen;
+  std::uint32_t algorithm = 0;
+  bool prepared = false;
+  RequestClass request_class = RequestClass::interactive;
+
+  bool empty() const noexcept { return first == nullptr; }
+};
+
+// Items [first, first + count) of a request, as part of a batch.
+struct Piece {
+  Request* request;
+  std::uint32_t first, count;
+};
+
+class BatchFormer {
+ public:
+  BatchFormer();
+  BatchFormer(const BatchFormer&) = delete;
+  BatchFormer& operator=(const BatchFormer&) = delete;
+
+  void add(Request* request);              // with items, on no list
+  void remove(Request* request) noexcept;  // which is in a bucket
+
+  std::size_t items() const noexcept { return items_; }
+  std::size_t items(RequestClass c) const noexcept { return class_items_[static_cast<std::size_t>(c)]; }
+  const std::vector<Bucket*>& active() const noexcept { return active_; }
+
+  // The least served of the buckets that `accept`s. While both classes wait, bulk has its turn after interactive work
+  // was given eight times what bulk was.
+  template <class Accept>
+  Bucket* next(Accept accept) const {
+    Bucket* best[2] = {nullptr, nullptr};
+    const bool bulk_is_due = class_served_ns_[0] >= bulk_share * class_served_ns_[1];
+    for (Bucket* bucket : active_) {
+      Bucket*& b = best[static_cast<std::size_t>(bucket->request_class)];
+      if ((b == nullptr || bucket->served_ns < b->served_ns) && accept(*bucket)) b = bucket;
+    }
+    if (best[0] == nullptr || best[1] == nullptr) return best[0] != nullptr ? best[0] : best[1];
+    return best[bulk_is_due ? 1 : 0];
+  }
+
+  // Takes up to `most` items from the bucket's head; requests that were cancelled or have expired go to `ended` (with
+  // `fatal` set) instead. A request that is not taken whole stays at the head.
+  void take(Bucket& bucket, std::size_t most, std::uint64_t now_ns, std::vector<Piece>& pieces, RequestChain& ended);
+  void charge(Bucket& bucket, std::uint64_t service_ns) noexcept;
+
+  // Ends every request that `fatal_of(request)` gives a status for.
+  template <class FatalOf>
+  void sweep(RequestChain& ended, FatalOf fatal_of) {
+    for (std::size_t i = active_.size(); i-- != 0;) {
+      for (Request* r = active_[i]->first; r != nullptr;) {
+        Request* const next = r->next;
+        const bool last_of_bucket = next == nullptr;
+        if (const Status fatal = fatal_of(*r); fatal != Status::ok) {
+          remove(r);
+          if (end(r, fatal)) ended.push_back(r);
+        }
+        if (last_of_bucket) break;  // the bucket may have left the list
+        r = next;
+      }
+    }
+  }
+
+  // Marks a request as failed as a whole and gives up the items that no batch has. True: nobody else has any either.
+  static bool end(Request* request, Status fatal) noexcept;
+
+ private:
+  static constexpr std::uint64_t bulk_share = 8;
+
+  Bucket& bucket_of(const Request& request);
+
+  std::vector<std::unique_ptr<Bucket>> fixed_;  // by kind, made when first used
+  std::vector<Bucket*> active_;
+  std::size_t items_ = 0;
+  std::array<std::size_t, 2> class_items_{};
+  std::array<std::uint64_t, 2> class_served_ns_{0, 1};  // while both wait
+};
+
+}  // namespace warpkem::host

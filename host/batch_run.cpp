@@ -1,0 +1,254 @@
+#include "host/batch_run.hpp"
+
+#include <string.h>
+
+#include <algorithm>
+#include <atomic>
+
+#include "host/ct.hpp"
+#include "host/key_set.hpp"
+#include "host/outputs.hpp"
+
+namespace warpkem::host {
+
+namespace {
+
+constexpr auto pending = static_cast<std::uint8_t>(ItemStatus::pending);
+constexpr auto ok = static_cast<std::uint8_t>(ItemStatus::ok);
+
+// Which arrays an operation has; at most two of each, null where there are fewer.
+struct Arrays {
+  std::array<In Batch::*, 2> in;
+  std::array<Out Batch::*, 2> out;
+};
+
+Arrays arrays_of(const Batch& kind) noexcept {
+  const bool prepared = kind.keys != nullptr;
+  switch (kind.operation) {
+    case Operation::keygen:
+      return {{&Batch::seeds, nullptr}, {&Batch::ek_out, &Batch::dk_out}};
+    case Operation::encaps:
+      return {{&Batch::m, prepared ? nullptr : &Batch::ek}, {&Batch::c_out, &Batch::K_out}};
+    case Operation::decaps:
+      return {{&Batch::c, prepared ? nullptr : &Batch::dk}, {&Batch::K_out, nullptr}};
+    case Operation::check_ek:
+      return {{&Batch::ek, nullptr}, {nullptr, nullptr}};
+    default:
+      return {{&Batch::dk, nullptr}, {nullptr, nullptr}};
+  }
+}
+
+std::size_t out_bytes(const Batch& kind, Out Batch::*array) noexcept {
+  const Algorithm& a = *find_algorithm(kind.algorithm);
+  if (array == &Batch::ek_out) return a.ek_bytes;
+  if (array == &Batch::dk_out) return kind.dk_format == DkFormat::seed ? a.dk_seed_bytes : a.dk_bytes;
+  return array == &Batch::c_out ? a.c_bytes : a.K_bytes;
+}
+
+std::size_t drawn_record(const Batch& kind) noexcept {
+  const Algorithm& a = *find_algorithm(kind.algorithm);
+  if (kind.operation == Operation::keygen) return a.seed_bytes;
+  return kind.operation == Operation::encaps ? a.m_bytes : 0;
+}
+
+}  // namespace
+
+void Tables::resize(std::size_t items) {
+  for (auto& table : in) table.resize(items);
+  for (auto& table : out) table.resize(items);
+  index.resize(items);
+  statuses.resize(items);
+}
+
+void BatchRun::build(Random& random) {
+  const Request& example = *pieces.front().request;
+  kind_ = {};
+  kind_.operation = example.batch.operation;
+  kind_.algorithm = example.batch.algorithm;
+  kind_.dk_format = example.batch.dk_format;
+  kind_.keys = example.batch.keys;
+  std::size_t items = 0;
+  for (const Piece& piece : pieces) items += piece.count;
+  all_.resize(items);
+  undecided_.assign(items, 1);
+
+  const std::size_t record = example.derand ? 0 : drawn_record(kind_);
+  if (record != 0) {
+    if (drawn_.size() < items * record) drawn_ = SecureBuffer(items * record);
+    drawn_bytes_ = items * record;
+    random.fill(drawn_.data(), drawn_bytes_);
+  }
+  const Arrays arrays = arrays_of(kind_);
+  std::size_t at = 0;
+  for (const Piece& piece : pieces) {
+    const Batch& from = piece.request->batch;
+    for (std::uint32_t i = piece.first; i < piece.first + piece.count; ++i, ++at) {
+      all_.in[0][at] = record != 0 ? drawn_.data() + at * record : (from.*arrays.in[0])[i];
+      if (arrays.in[1] != nullptr) all_.in[1][at] = (from.*arrays.in[1])[i];
+      if (arrays.out[0] != nullptr) all_.out[0][at] = (from.*arrays.out[0])[i];
+      if (arrays.out[1] != nullptr) all_.out[1][at] = (from.*arrays.out[1])[i];
+      all_.statuses[at] = pending;
+      if (kind_.keys == nullptr) continue;
+      const std::size_t key = from.key_of(i);
+      all_.index[at] = static_cast<std::uint32_t>(key);
+      const std::uint8_t verdict = key >= kind_.keys->count() ? static_cast<std::uint8_t>(ItemStatus::invalid_key_index)
+                                                              : kind_.keys->statuses()[key];
+      if (verdict == ok) continue;
+      all_.statuses[at] = verdict;
+      undecided_[at] = 0;
+    }
+  }
+  items_ = items;
+  // Items that are decided already do not go to a backend, which expects good indices only.
+  if (std::ranges::find(undecided_, 0) != undecided_.end()) retry();
+}
+
+Batch BatchRun::view(Tables& tables, std::size_t items) noexcept {
+  Batch batch = kind_;
+  const Arrays arrays = arrays_of(kind_);
+  for (std::size_t i = 0; i < 2; ++i) {
+    if (arrays.in[i] != nullptr) (batch.*arrays.in[i]).table = tables.in[i].data();
+    if (arrays.out[i] != nullptr) (batch.*arrays.out[i]).table = tables.out[i].data();
+  }
+  if (kind_.keys != nullptr) batch.index = tables.index.data();
+  batch.statuses = tables.statuses.data();
+  batch.count = items;
+  return batch;
+}
+
+Batch BatchRun::batch() noexcept { return stage == Stage::first ? view(all_, items_) : view(part_, chosen_.size()); }
+
+std::size_t BatchRun::collect() noexcept {
+  if (stage == Stage::again) {
+    for (std::size_t i = 0; i < chosen_.size(); ++i) all_.statuses[chosen_[i]] = part_.statuses[i];
+  }
+  const auto& statuses = stage == Stage::check ? part_.statuses : all_.statuses;
+  return static_cast<std::size_t>(std::ranges::count(statuses, pending));
+}
+
+void BatchRun::gather(const std::vector<std::uint32_t>& chosen) {
+  part_.resize(chosen.size());
+  for (std::size_t i = 0; i < chosen.size(); ++i) {
+    const std::uint32_t from = chosen[i];
+    for (std::size_t k = 0; k < 2; ++k) {
+      part_.in[k][i] = all_.in[k][from];
+      part_.out[k][i] = all_.out[k][from];
+    }
+    part_.index[i] = all_.index[from];
+    part_.statuses[i] = pending;
+  }
+}
+
+void BatchRun::retry() {
+  chosen_.clear();
+  for (std::uint32_t i = 0; i < items_; ++i) {
+    if (all_.statuses[i] == pending) chosen_.push_back(i);
+  }
+  gather(chosen_);
+  stage = Stage::again;
+}
+
+bool BatchRun::choose(std::uint32_t chance, std::uint64_t& dice) {
+  chosen_.clear();
+  for (std::uint32_t i = 0; i < items_; ++i) {
+    dice ^= dice << 13, dice ^= dice >> 7, dice ^= dice << 17;
+    if (undecided_[i] != 0 && (dice >> 32) <= chance) chosen_.push_back(i);
+  }
+  if (chosen_.empty()) return false;
+  gather(chosen_);
+  const Arrays arrays = arrays_of(kind_);
+  std::size_t bytes = 0;
+  for (Out Batch::*array : arrays.out) bytes += array != nullptr ? out_bytes(kind_, array) : 0;
+  if (recomputed_.size() < bytes * chosen_.size()) recomputed_ = SecureBuffer(bytes * chosen_.size());
+  std::uint8_t* at = recomputed_.data();
+  for (std::size_t k = 0; k < 2; ++k) {
+    if (arrays.out[k] == nullptr) continue;
+    for (std::size_t i = 0; i < chosen_.size(); ++i, at += out_bytes(kind_, arrays.out[k])) part_.out[k][i] = at;
+  }
+  stage = Stage::check;
+  return true;
+}
+
+void BatchRun::check_again() noexcept { std::ranges::fill(part_.statuses, pending); }
+
+std::size_t BatchRun::compare() noexcept {
+  const Arrays arrays = arrays_of(kind_);
+  std::size_t differ = 0;
+  for (std::size_t i = 0; i < chosen_.size(); ++i) {
+    const std::uint32_t item = chosen_[i];
+    unsigned difference = part_.statuses[i] ^ all_.statuses[item];
+    // What a failed item's outputs hold is nobody's business: the engine clears them.
+    const bool compare_outputs = all_.statuses[item] == ok;
+    for (std::size_t k = 0; k < 2 && compare_outputs; ++k) {
+      if (arrays.out[k] == nullptr) continue;
+      const std::uint8_t *a = part_.out[k][i], *b = all_.out[k][item];
+      for (std::size_t j = 0; j < out_bytes(kind_, arrays.out[k]); ++j)
+        difference |= static_cast<unsigned>(a[j] ^ b[j]);
+    }
+    declassify(&difference, sizeof difference);  // whether a backend erred is not the caller's secret
+    differ += difference != 0 ? 1 : 0;
+  }
+  wipe(recomputed_.data(), recomputed_.size());
+  return differ;
+}
+
+void BatchRun::distrust() noexcept {
+  for (std::size_t i = 0; i < items_; ++i) {
+    if (undecided_[i] != 0) all_.statuses[i] = pending;
+  }
+}
+
+void BatchRun::fail_pending(Status status) noexcept {
+  for (std::uint8_t& s : all_.statuses) {
+    if (s == pending) s = static_cast<std::uint8_t>(status);
+  }
+}
+
+bool BatchRun::settle(const Piece& piece, std::size_t at) noexcept {
+  Request& r = *piece.request;
+  std::uint32_t failed = 0;
+  for (std::uint32_t i = 0; i < piece.count; ++i) {
+    // Without tables nothing was computed: the batch could not even be laid out.
+    const std::uint8_t status = built() ? all_.statuses[at + i] : static_cast<std::uint8_t>(failure);
+    const std::uint32_t item = piece.first + i;
+    if (r.batch.statuses != nullptr) r.batch.statuses[item] = status;
+    if (status == ok) continue;
+    ++failed;
+    if (r.count == 1) r.last_failure = status;
+    zero_outputs(r.batch, item);
+    const bool is_items_own = status == static_cast<std::uint8_t>(ItemStatus::invalid_ek) ||
+                              status == static_cast<std::uint8_t>(ItemStatus::invalid_dk) ||
+                              status == static_cast<std::uint8_t>(ItemStatus::invalid_key_index);
+    if (!is_items_own) r.fatal.store(status, std::memory_order_relaxed);
+  }
+  if (r.items_by_backend != nullptr && done_by != nullptr) {
+    const std::atomic_ref<std::uint64_t> done(r.items_by_backend[done_by->number]);
+    done.fetch_add(piece.count - failed, std::memory_order_relaxed);
+  }
+  if (piece.count == r.count) {  // nobody else has a part of it
+    r.failed.store(failed, std::memory_order_relaxed);
+    r.left.store(0, std::memory_order_relaxed);
+    return true;
+  }
+  if (failed != 0) r.failed.fetch_add(failed, std::memory_order_relaxed);
+  return r.left.fetch_sub(piece.count, std::memory_order_acq_rel) == piece.count;
+}
+
+void BatchRun::reset_secrets() noexcept {
+  if (drawn_bytes_ != 0) wipe(drawn_.data(), drawn_bytes_);
+  drawn_bytes_ = 0;
+}
+
+void BatchRun::reset() noexcept {
+  pieces.clear();
+  items_ = 0;
+  chosen_.clear();
+  lane = nullptr;
+  slot = done_by = nullptr;
+  tried = 0;
+  stage = Stage::first;
+  failure = Status::backend_failed;
+  service_ns = 0;
+}
+
+}  // namespace warpkem::host

@@ -1,0 +1,139 @@
+#include "host/completion_queue.hpp"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <string>
+#include <thread>
+
+#include "host/scheduler.hpp"
+
+namespace warpkem::host {
+
+void SchedulerLink::cut() noexcept {
+  scheduler_.store(nullptr);
+  while (inside_.load() != 0) std::this_thread::yield();
+}
+
+CompletionQueue::~CompletionQueue() {
+  if (event_fd_ >= 0) close(event_fd_);
+  store_->recycle(ready_);
+}
+
+void CompletionQueue::push(RequestChain finished) noexcept {
+  const std::size_t n = finished.size;
+  if (n == 0) return;
+  {
+    const std::scoped_lock lock(mutex_);
+    const bool was_empty = ready_.empty();
+    (ready_.last != nullptr ? ready_.last->next : ready_.first) = finished.first;
+    ready_.last = finished.last;
+    ready_.size += n;
+    ready_size_.store(ready_.size, std::memory_order_release);
+    // After the size, which poll looks at first: who is told by the descriptor finds something.
+    if (was_empty && event_fd_ >= 0) {
+      const std::uint64_t one = 1;
+      static_cast<void>(!write(event_fd_, &one, sizeof one));
+    }
+    if (waiters_ != 0) filled_.notify_one();
+  }
+  unfinished_.fetch_sub(n);  // the last touch: the queue may be gone now
+}
+
+RequestChain CompletionQueue::detach(std::size_t most) noexcept {
+  RequestChain chain;
+  if (ready_.empty()) return chain;
+  if (most >= ready_.size) {
+    chain = ready_;
+    ready_ = {};
+  } else {
+    Request* last = ready_.first;
+    for (std::size_t i = 1; i < most; ++i) last = last->next;
+    chain = {ready_.first, last, most};
+    ready_.first = last->next;
+    ready_.size -= most;
+    last->next = nullptr;
+  }
+  ready_size_.store(ready_.size, std::memory_order_release);
+  if (ready_.empty() && event_fd_ >= 0) {
+    std::uint64_t count;
+    static_cast<void>(!read(event_fd_, &count, sizeof count));
+  }
+  // A wake may have gone to another waiter than the one that took this much.
+  if (!ready_.empty() && waiters_ != 0) filled_.notify_one();
+  return chain;
+}
+
+std::size_t CompletionQueue::hand_over(RequestChain chain, std::span<warpkem_completion> out) noexcept {
+  std::size_t n = 0;
+  for (const Request* r = chain.first; r != nullptr; r = r->next) {
+    out[n++] = r->completion();
+  }
+  store_->recycle(chain);
+  return n;
+}
+
+void CompletionQueue::pay_wake() noexcept {
+  if (owes_wake_.load(std::memory_order_relaxed) && owes_wake_.exchange(false)) {
+    link_->with([](Scheduler& s) { return s.wake_lane(), true; });
+  }
+}
+
+std::size_t CompletionQueue::poll(std::span<warpkem_completion> out) noexcept {
+  if (out.empty()) return 0;
+  if (ready_size_.load(std::memory_order_acquire) == 0) {
+    pay_wake();
+    return 0;
+  }
+  RequestChain chain;
+  {
+    const std::scoped_lock lock(mutex_);
+    chain = detach(out.size());
+  }
+  return hand_over(chain, out);
+}
+
+std::size_t CompletionQueue::wait(std::span<warpkem_completion> out, std::uint64_t timeout_us) {
+  if (out.empty()) return 0;
+  if (const std::size_t n = poll(out); n != 0 || timeout_us == 0) return n;
+  if (unfinished_.load() == 1 && link_->with([this](Scheduler& s) { return s.help(*this); })) {
+    owes_wake_.store(false, std::memory_order_relaxed);
+  } else {
+    pay_wake();
+  }
+  RequestChain chain;
+  {
+    std::unique_lock lock(mutex_);
+    ++waiters_;
+    const auto filled = [this] { return !ready_.empty(); };
+    constexpr std::uint64_t forever_us = std::uint64_t{1} << 50;
+    if (timeout_us >= forever_us) {
+      filled_.wait(lock, filled);
+    } else {
+      filled_.wait_for(lock, std::chrono::microseconds(timeout_us), filled);
+    }
+    --waiters_;
+    chain = detach(out.size());
+  }
+  return hand_over(chain, out);
+}
+
+int CompletionQueue::event_fd() {
+  const std::scoped_lock lock(mutex_);
+  if (event_fd_ < 0) {
+    event_fd_ = eventfd(ready_.empty() ? 0 : 1, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (event_fd_ < 0) throw Error(Status::out_of_memory, std::string("eventfd: ") + strerror(errno));
+  }
+  return event_fd_;
+}
+
+void CompletionQueue::finish() {
+  link_->with([this](Scheduler& s) { return s.cancel_all(*this), true; });
+  pay_wake();
+  while (unfinished() != 0) std::this_thread::sleep_for(std::chrono::microseconds(50));
+}
+
+}  // namespace warpkem::host

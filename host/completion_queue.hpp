@@ -1,0 +1,86 @@
+// A completion queue: finished requests on their way back to the caller, who polls, blocks, or watches an eventfd.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+
+#include "host/request.hpp"
+
+namespace warpkem::host {
+
+class Scheduler;
+
+// How a queue reaches its scheduler, which may be shut down first.
+class SchedulerLink {
+ public:
+  explicit SchedulerLink(Scheduler* scheduler) noexcept : scheduler_(scheduler) {}
+
+  // Calls f(scheduler) unless it is gone; it stays until f returns.
+  template <class F>
+  bool with(F f) {
+    inside_.fetch_add(1);
+    Scheduler* const s = scheduler_.load();
+    const bool result = s != nullptr && f(*s);
+    inside_.fetch_sub(1);
+    return result;
+  }
+  void cut() noexcept;  // returns when nobody is inside
+
+ private:
+  std::atomic<Scheduler*> scheduler_;
+  std::atomic<unsigned> inside_{0};
+};
+
+// Thread-safe. The mutex is held for a few list operations per batch, not per request.
+class CompletionQueue {
+ public:
+  CompletionQueue(std::shared_ptr<RequestStore> store, std::shared_ptr<SchedulerLink> link) noexcept
+      : store_(std::move(store)), link_(std::move(link)) {}
+  CompletionQueue(const CompletionQueue&) = delete;
+  CompletionQueue& operator=(const CompletionQueue&) = delete;
+  ~CompletionQueue();  // nothing may be unfinished; completions that nobody fetched are dropped
+
+  bool forked() const noexcept { return store_->fork_guard.forked(); }
+  const RequestStore* store() const noexcept { return store_.get(); }
+
+  // Up to out.size() completions, oldest first; 0: there is none now.
+  std::size_t poll(std::span<warpkem_completion> out) noexcept;
+  // The same, after at most `timeout_us`. If the queue waits for one small request only, this thread may run it.
+  std::size_t wait(std::span<warpkem_completion> out, std::uint64_t timeout_us);
+  // A descriptor that is readable while the queue is not empty; the queue's own. Throws Error.
+  int event_fd();
+
+  // Engine side. A request is announced before it is submitted and pushed when it is finished.
+  void announce(std::size_t n) noexcept { unfinished_.fetch_add(n); }
+  void withdraw(std::size_t n) noexcept { unfinished_.fetch_sub(n); }  // was not submitted after all
+  void push(RequestChain finished) noexcept;
+  std::size_t unfinished() const noexcept { return unfinished_.load(); }
+  // A submission left the waking of engine threads to the wait that follows it.
+  void owe_wake() noexcept { owes_wake_.store(true, std::memory_order_relaxed); }
+
+  // Cancels what can be, waits for the rest.
+  void finish();
+
+ private:
+  RequestChain detach(std::size_t most) noexcept;  // mutex_ is held
+  std::size_t hand_over(RequestChain chain, std::span<warpkem_completion> out) noexcept;
+  void pay_wake() noexcept;
+
+  const std::shared_ptr<RequestStore> store_;
+  const std::shared_ptr<SchedulerLink> link_;
+  std::atomic<std::size_t> unfinished_{0};
+  std::atomic<bool> owes_wake_{false};
+  std::atomic<std::size_t> ready_size_{0};  // of ready_, to look at without the lock
+  alignas(64) std::mutex mutex_;
+  std::condition_variable filled_;
+  RequestChain ready_;
+  unsigned waiters_ = 0;
+  int event_fd_ = -1;
+};
+
+}  // namespace warpkem::host

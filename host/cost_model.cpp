@@ -1,0 +1,51 @@
+#include "host/cost_model.hpp"
+
+#include <algorithm>
+
+namespace warpkem::host {
+
+CostModel::CostModel(Cost encaps_768) : reference_(encaps_768), fits_(std::size_t{8} * max_algorithms * 2) {}
+
+Cost CostModel::guess(Operation operation, std::uint32_t algorithm, bool prepared) const noexcept {
+  const Algorithm* const a = find_algorithm(algorithm);
+  const Algorithm* const reference = find_algorithm(std::uint32_t{2});
+  // Time goes with the matrix, which goes with the square of the key's length; decapsulation encrypts once more.
+  const double length = a != nullptr ? static_cast<double>(a->ek_bytes) / static_cast<double>(reference->ek_bytes) : 1;
+  double ratio = length * length;
+  if (operation == Operation::decaps) ratio *= 1.2;
+  if (operation == Operation::check_ek || operation == Operation::check_dk) ratio *= 0.2;
+  if (prepared) ratio *= 0.6;
+  return {reference_.fixed_ns, reference_.item_ns * ratio};
+}
+
+Cost CostModel::cost(Operation operation, std::uint32_t algorithm, bool prepared) const noexcept {
+  const Cost guessed = guess(operation, algorithm, prepared);
+  const Fit& f = fits_[index_of(operation, algorithm, prepared)];
+  if (f.weight < 0.5) return guessed;
+  const double mean_n = f.n / f.weight, mean_t = f.t / f.weight;
+  const double variance = f.nn / f.weight - mean_n * mean_n;
+  // Batches of much the same size tell the sum but not its parts: then the guess's proportion stands.
+  const double guessed_mean = guessed.fixed_ns + guessed.item_ns * mean_n;
+  const double scale = guessed_mean > 0 ? mean_t / guessed_mean : 1;
+  Cost cost{guessed.fixed_ns * scale, guessed.item_ns * scale};
+  if (f.weight >= 4 && variance > 0.01 * mean_n * mean_n) {
+    const double slope = (f.nt / f.weight - mean_n * mean_t) / variance;
+    cost.item_ns = std::clamp(slope, 0.1 * mean_t / mean_n, mean_t / mean_n);
+    cost.fixed_ns = mean_t - cost.item_ns * mean_n;
+  }
+  return {std::max(0.0, cost.fixed_ns), std::max(1.0, cost.item_ns)};
+}
+
+void CostModel::observe(Operation operation, std::uint32_t algorithm, bool prepared, std::size_t items,
+                        std::uint64_t elapsed_ns) noexcept {
+  Fit& f = fits_[index_of(operation, algorithm, prepared)];
+  double t = static_cast<double>(elapsed_ns);
+  const double n = static_cast<double>(items);
+  // A thread that lost its core in mid-batch says little about the backend: what is far off counts for four times what
+  // was expected at the most, which still follows a backend that became slower for good.
+  if (f.weight >= 4) t = std::min(t, 4 * static_cast<double>(cost(operation, algorithm, prepared).of(items)) + 1000);
+  constexpr double fade = 0.95;
+  f = {f.weight * fade + 1, f.n * fade + n, f.nn * fade + n * n, f.t * fade + t, f.nt * fade + n * t};
+}
+
+}  // namespace warpkem::host

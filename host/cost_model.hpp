@@ -1,0 +1,48 @@
+// How long a backend takes for a batch of n items of a kind: fixed_ns + n * item_ns, guessed at first, calibrated where
+// it matters, and corrected by every batch that runs.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "host/algorithms.hpp"
+#include "host/batch.hpp"
+
+namespace warpkem::host {
+
+struct Cost {
+  double fixed_ns = 0, item_ns = 0;
+
+  std::uint64_t of(std::size_t items) const noexcept {
+    return static_cast<std::uint64_t>(fixed_ns + item_ns * static_cast<double>(items));
+  }
+};
+
+// Of one backend. Not thread-safe.
+class CostModel {
+ public:
+  // What encapsulation with ML-KEM-768 costs there; other kinds are guessed from it until they have run.
+  explicit CostModel(Cost encaps_768);
+
+  void calibrate(Cost encaps_768) { reference_ = encaps_768; }
+  Cost cost(Operation operation, std::uint32_t algorithm, bool prepared) const noexcept;
+  void observe(Operation operation, std::uint32_t algorithm, bool prepared, std::size_t items,
+               std::uint64_t elapsed_ns) noexcept;
+
+ private:
+  // Least squares of time over items, with weights that fade: old batches lose a twentieth with every new one.
+  struct Fit {
+    double weight = 0, n = 0, nn = 0, t = 0, nt = 0;
+  };
+  static std::size_t index_of(Operation operation, std::uint32_t algorithm, bool prepared) noexcept {
+    return (static_cast<std::size_t>(operation) * max_algorithms + algorithm) * 2 + (prepared ? 1 : 0);
+  }
+  Cost guess(Operation operation, std::uint32_t algorithm, bool prepared) const noexcept;
+
+  Cost reference_;
+  std::vector<Fit> fits_;
+};
+
+}  // namespace warpkem::host

@@ -1,0 +1,151 @@
+#include "host/request.hpp"
+
+#include <chrono>
+#include <utility>
+
+#include "host/thread_number.hpp"
+
+namespace warpkem::host {
+
+namespace {
+
+// Moves the first `n` requests, or all, from one chain to the end of another.
+void move_some(RequestChain& from, RequestChain& to, std::size_t n) noexcept {
+  while (n-- != 0 && !from.empty()) to.push_back(from.pop_front());
+}
+
+void move_all(RequestChain& from, RequestChain& to) noexcept {
+  if (from.empty()) return;
+  (to.last != nullptr ? to.last->next : to.first) = from.first;
+  to.last = from.last;
+  to.size += from.size;
+  from = {};
+}
+
+}  // namespace
+
+RequestPool::Shard& RequestPool::shard() noexcept { return shards_[this_thread_number() % num_shards]; }
+
+void RequestPool::refill(RequestChain& chain, std::size_t n) {
+  const std::scoped_lock lock(mutex_);
+  while (spare_.size < n) {
+    slabs_.reserve(slabs_.size() + 1);
+    auto slab = std::make_unique<std::array<Request, slab_requests>>();
+    for (std::size_t i = 0; i < slab_requests; ++i) {
+      Request& r = (*slab)[i];
+      r.slot_in_pool = static_cast<std::uint32_t>(slabs_.size() * slab_requests + i);
+      r.state.store(std::uint64_t{1} << 8, std::memory_order_relaxed);
+      spare_.push_back(&r);
+    }
+    slabs_.push_back(std::move(slab));
+  }
+  move_some(spare_, chain, n);
+}
+
+RequestChain RequestPool::get(std::size_t n) {
+  RequestChain chain;
+  {
+    Shard& s = shard();
+    const std::scoped_lock lock(s.mutex);
+    if (s.spare.size < n) refill(s.spare, n + slab_requests / 2);
+    move_some(s.spare, chain, n);
+  }
+  for (Request* r = chain.first; r != nullptr; r = r->next) {
+    r->state.store(r->state.load(std::memory_order_relaxed) | Request::live, std::memory_order_relaxed);
+  }
+  return chain;
+}
+
+void RequestPool::put(RequestChain chain) noexcept {
+  for (Request* r = chain.first; r != nullptr; r = r->next) {
+    // The generation's 32 bits wrap: a handle is unique among the last four thousand million uses of its place. An
+    // asked-for cancel may come in between, hence one exchange-like store after which it finds nothing live.
+    const std::uint64_t generation = (r->state.load(std::memory_order_relaxed) >> 8) + 1;
+    r->state.store((generation & 0xffffffffu) << 8, std::memory_order_relaxed);
+  }
+  Shard& s = shard();
+  const std::scoped_lock lock(s.mutex);
+  move_all(chain, s.spare);
+  if (s.spare.size <= shard_most) return;
+  const std::scoped_lock all(mutex_);
+  move_all(s.spare, spare_);
+}
+
+Request* RequestPool::ask_cancel(std::uint64_t handle) noexcept {
+  const std::uint64_t place = (handle & 0xffffffffu) - 1, generation = handle >> 32;
+  Request* r = nullptr;
+  {
+    const std::scoped_lock lock(mutex_);
+    if (place / slab_requests >= slabs_.size()) return nullptr;
+    r = &(*slabs_[place / slab_requests])[place % slab_requests];
+  }
+  std::uint64_t expected = generation << 8 | Request::live;
+  const bool marked = r->state.compare_exchange_strong(expected, expected | Request::cancel_asked);
+  return marked || expected == (generation << 8 | Request::live | Request::cancel_asked) ? r : nullptr;
+}
+
+void Admission::limit(std::size_t items, std::size_t bytes) noexcept {
+  most_items_.store(items);
+  most_bytes_.store(bytes);
+}
+
+bool Admission::admit(std::size_t items, std::size_t bytes, std::size_t requests) noexcept {
+  const std::size_t items_before = items_.fetch_add(items);
+  const std::size_t bytes_before = bytes_.fetch_add(bytes);
+  const bool fits = items_before + items <= most_items_.load(std::memory_order_relaxed) &&
+                    bytes_before + bytes <= most_bytes_.load(std::memory_order_relaxed);
+  if (fits || (items_before == 0 && requests == 1)) return true;
+  release(items, bytes);
+  return false;
+}
+
+void Admission::release(std::size_t items, std::size_t bytes) noexcept {
+  bytes_.fetch_sub(bytes);
+  items_.fetch_sub(items);
+  if (waiters_.load() == 0) return;
+  const std::scoped_lock lock(mutex_);
+  room_.notify_all();
+}
+
+bool Admission::wait(std::size_t items, std::size_t bytes, std::uint64_t timeout_us) {
+  std::unique_lock lock(mutex_);
+  // Counted before it looks, so that a release after the look knows of it.
+  waiters_.fetch_add(1);
+  bool admitted = false;
+  // Not admit(): its way back takes the lock that is held here.
+  const auto try_now = [&] {
+    std::size_t before = items_.load();
+    for (;;) {
+      const bool fits = before + items <= most_items_.load(std::memory_order_relaxed) &&
+                        bytes_.load() + bytes <= most_bytes_.load(std::memory_order_relaxed);
+      if (!fits && before != 0) return stopped_;
+      if (items_.compare_exchange_weak(before, before + items)) break;
+    }
+    bytes_.fetch_add(bytes);
+    return admitted = true;
+  };
+  constexpr std::uint64_t forever_us = std::uint64_t{1} << 50;
+  if (timeout_us >= forever_us) {
+    room_.wait(lock, try_now);
+  } else {
+    room_.wait_for(lock, std::chrono::microseconds(timeout_us), try_now);
+  }
+  waiters_.fetch_sub(1);
+  return admitted;
+}
+
+void Admission::stop() noexcept {
+  const std::scoped_lock lock(mutex_);
+  stopped_ = true;
+  room_.notify_all();
+}
+
+void RequestStore::recycle(RequestChain chain) noexcept {
+  if (chain.empty()) return;
+  std::size_t items = 0, bytes = 0;
+  for (const Request* r = chain.first; r != nullptr; r = r->next) items += r->charge(), bytes += r->bytes;
+  pool.put(chain);
+  admission.release(items, bytes);
+}
+
+}  // namespace warpkem::host

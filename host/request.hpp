@@ -1,0 +1,151 @@
+// A submitted request while the engine has it: pooled, so that the hot path allocates nothing, and linked into
+// whichever list it is on (inbox, bucket, completion queue). The caller's handle is a number, so a late cancel cannot
+// touch another's.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "host/batch.hpp"
+#include "host/clock.hpp"
+#include "host/fork_guard.hpp"
+#include "host/status.hpp"
+#include "warpkem/async.h"
+
+namespace warpkem::host {
+
+class CompletionQueue;
+struct Bucket;
+
+enum class RequestClass : std::uint8_t { interactive = 0, bulk = 1 };
+
+struct alignas(64) Request {
+  // What the scheduler reads and writes under its lock.
+  Request* next = nullptr;
+  Request* previous = nullptr;
+  Bucket* bucket = nullptr;  // null: not in one
+  std::uint64_t submitted_ns = 0;
+  std::uint64_t close_ns = 0;     // its batch closes then at the latest
+  std::uint64_t deadline_ns = 0;  // expires if no backend has begun it by then
+  std::uint32_t count = 0;        // items
+  std::uint32_t taken = 0;        // of which so many were given to batches
+  RequestClass request_class = RequestClass::interactive;
+  bool derand = false;
+
+  // Written by whoever finishes items.
+  std::atomic<std::uint32_t> left{0};    // items without a status
+  std::atomic<std::uint32_t> failed{0};  // items that failed
+  std::atomic<std::uint8_t> fatal{0};    // a Status that ends the request as a whole
+  std::uint8_t last_failure = 0;         // an item's, for a request of one item
+  Status status = Status::ok;            // once finished
+
+  std::atomic<std::uint64_t> state{0};  // generation << 8 | flags
+  std::uint32_t slot_in_pool = 0;
+  CompletionQueue* queue = nullptr;  // or
+  warpkem_completion_fn callback = nullptr;
+  void* context = nullptr;
+  void* user_data = nullptr;
+  std::size_t* failed_out = nullptr;
+  std::uint64_t* items_by_backend = nullptr;
+  std::size_t bytes = 0;  // of its records
+  Batch batch;
+
+  static constexpr std::uint64_t live = 1, cancel_asked = 2;
+
+  std::uint64_t handle() const noexcept {
+    return (state.load(std::memory_order_relaxed) >> 8) << 32 | (slot_in_pool + std::uint64_t{1});
+  }
+  warpkem_completion completion() const noexcept {
+    return {user_data, handle(), failed.load(std::memory_order_relaxed), static_cast<warpkem_status>(status), 0};
+  }
+  bool cancel_is_asked() const noexcept { return (state.load(std::memory_order_relaxed) & cancel_asked) != 0; }
+  // What counts against the bounds.
+  std::size_t charge() const noexcept { return count != 0 ? count : 1; }
+};
+
+// A singly linked list of requests, oldest first.
+struct RequestChain {
+  Request* first = nullptr;
+  Request* last = nullptr;
+  std::size_t size = 0;
+
+  void push_back(Request* r) noexcept {
+    r->next = nullptr;
+    (last != nullptr ? last->next : first) = r;
+    last = r;
+    ++size;
+  }
+  Request* pop_front() noexcept {
+    Request* const r = first;
+    first = r->next;
+    if (first == nullptr) last = nullptr;
+    --size;
+    return r;
+  }
+  bool empty() const noexcept { return first == nullptr; }
+};
+
+// Spare requests, by the slab. Thread-safe.
+class RequestPool {
+ public:
+  // `n` live requests. Throws std::bad_alloc, and then took none.
+  RequestChain get(std::size_t n);
+  void put(RequestChain chain) noexcept;
+  // Marks a live request of that handle as to be cancelled; null if it is no longer live.
+  Request* ask_cancel(std::uint64_t handle) noexcept;
+
+ private:
+  static constexpr std::size_t slab_requests = 64, num_shards = 8, shard_most = 1024;
+  struct alignas(64) Shard {
+    std::mutex mutex;
+    RequestChain spare;
+  };
+  Shard& shard() noexcept;
+  void refill(RequestChain& chain, std::size_t n);
+
+  std::array<Shard, num_shards> shards_;
+  std::mutex mutex_;  // guards what follows; taken after a shard's
+  RequestChain spare_;
+  std::vector<std::unique_ptr<std::array<Request, slab_requests>>> slabs_;
+};
+
+// The bound on what is submitted and not yet handed back, in items and in bytes.
+class Admission {
+ public:
+  void limit(std::size_t items, std::size_t bytes) noexcept;
+  // One request that alone is larger than the bound is taken when there is nothing else.
+  bool admit(std::size_t items, std::size_t bytes, std::size_t requests = 1) noexcept;
+  void release(std::size_t items, std::size_t bytes) noexcept;
+  // As admit, after at most `timeout_us`; also false once stop() was called.
+  bool wait(std::size_t items, std::size_t bytes, std::uint64_t timeout_us);
+  void stop() noexcept;
+  std::size_t items() const noexcept { return items_.load(std::memory_order_relaxed); }
+  std::size_t bytes() const noexcept { return bytes_.load(std::memory_order_relaxed); }
+
+ private:
+  alignas(64) std::atomic<std::size_t> items_{0};
+  std::atomic<std::size_t> bytes_{0};
+  std::atomic<unsigned> waiters_{0};
+  std::atomic<std::size_t> most_items_{65536}, most_bytes_{std::size_t{256} << 20};
+  std::mutex mutex_;
+  std::condition_variable room_;
+  bool stopped_ = false;
+};
+
+// What requests need even after their scheduler is gone, when their completions are still to be fetched.
+struct RequestStore {
+  RequestPool pool;
+  Admission admission;
+  ForkGuard fork_guard;
+
+  // Takes back requests whose completions were handed over.
+  void recycle(RequestChain chain) noexcept;
+};
+
+}  // namespace warpkem::host

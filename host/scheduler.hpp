@@ -1,0 +1,193 @@
+// The scheduler: gathers submitted requests into batches and sees that each is completed exactly once.
+//
+// A request goes inbox -> bucket -> batch -> completion. Submitting threads only push onto an inbox shard. Lanes (a
+// thread for every core that may work, and one for every device) pull: a lane that is free drains the inboxes, picks
+// the bucket that was served least, takes a batch of it and runs it, or hands it to its device. So a batch is as large
+// as what came while the lanes were busy, and nothing waits while one is idle. What a backend fails, or computes
+// wrongly, goes to the lanes again, for another backend.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "host/batch_former.hpp"
+#include "host/batch_run.hpp"
+#include "host/clock.hpp"
+#include "host/completion_queue.hpp"
+#include "host/cost_model.hpp"
+#include "host/engine.hpp"
+#include "host/metrics.hpp"
+#include "host/request.hpp"
+
+namespace warpkem::host {
+
+enum class LogLevel : std::uint32_t { info = 1, warning = 2 };
+
+struct SchedulerOptions {
+  std::size_t most_items = 65536;
+  std::size_t most_bytes = std::size_t{256} << 20;
+  std::uint64_t max_delay_ns = 50'000;
+  std::size_t batch_items = 0;            // of a batch at the most; 0: from the cost model
+  std::uint64_t bulk_cut_ns = 2'000'000;  // what a bulk batch may add to waiting interactive work
+  double device_sentinel = 1.0 / 4096;    // fraction of items that are recomputed
+  double cpu_sentinel = 0;
+  warpkem_log_fn log = nullptr;
+  void* log_context = nullptr;
+  bool threads = true;              // false: the lanes move when step() is called
+  Clock* clock = nullptr;           // null: the machine's
+  bool manual_calibration = false;  // devices are not measured at the start
+};
+
+// One that takes batches: a core, with all CPU backends, or one device.
+struct Lane {
+  bool on_cpu = true;
+  std::vector<Engine::Slot*> slots;  // best first
+  std::size_t depth = 1;             // batches in flight at the most
+
+  // Guarded by the scheduler's mutex.
+  std::size_t in_flight = 0;
+  enum class State : std::uint8_t { awake, idle, parked };
+  State state =
+      State::awake;  // idle: to be woken for new work; parked: full, or what there is is better left to another
+  std::uint64_t busy_until_ns = 0;
+  std::condition_variable wake;
+  std::thread thread;
+};
+
+class Scheduler {
+ public:
+  Scheduler(Engine& engine, const SchedulerOptions& options);
+  Scheduler(const Scheduler&) = delete;
+  Scheduler& operator=(const Scheduler&) = delete;
+  ~Scheduler();  // shuts down, aborting
+
+  const std::shared_ptr<RequestStore>& store() const noexcept { return store_; }
+  const std::shared_ptr<SchedulerLink>& link() const noexcept { return link_; }
+  Metrics& metrics() noexcept { return metrics_; }
+  std::uint64_t now_ns() const noexcept { return clock_.now_ns(); }
+  const SchedulerOptions& options() const noexcept { return options_; }
+
+  // Takes requests that are admitted and announced, in order. `wake` false: a wait follows that runs them or wakes.
+  // Throws Error(aborted) if shut down, and then took none.
+  void submit(RequestChain requests, bool wake);
+  // Only a request; false: there is no such request any more.
+  bool cancel(std::uint64_t handle);
+  void cancel_all(const CompletionQueue& queue);
+
+  // Drain: everything that was submitted is finished first. Abort: what no backend has completes as aborted. Either way
+  // nothing can be submitted any more and every request has completed when this returns; completions stay in their
+  // queues. A drain that is under way becomes an abort when somebody calls for that.
+  void shut_down(bool drain);
+
+  // A queue's waiter offers its thread. True if it ran the queue's only request.
+  bool help(const CompletionQueue& queue);
+  void wake_lane() noexcept;
+
+  void quarantine(Engine::Slot& slot, const std::string& why);
+  void take_back(Engine::Slot& slot);
+
+  // Whether this thread is in a callback: it must not wait for what it holds up.
+  static bool in_callback() noexcept;
+
+  // Without threads: lets every free lane take one batch. Returns whether any did, and when to look again at the
+  // latest.
+  bool step(std::uint64_t& next_ns);
+  CostModel& cost_model(const Engine::Slot& slot) { return *costs_[slot.number]; }
+  std::size_t queued();
+
+ private:
+  static constexpr std::size_t num_shards = 8;
+  struct alignas(64) Inbox {
+    std::atomic<Request*> last{nullptr};  // linked from the newest to the oldest
+  };
+  enum class Mode { open, drain, abort };
+
+  // All with mutex_ held.
+  void start_threads();
+  void drain_inboxes();
+  void sweep(std::uint64_t now);  // ends what has expired, or everything when aborting
+  void give_up_rework();
+  std::uint64_t full_batch(const Lane& lane, const Cost& cost, const Engine::Slot& slot) const noexcept;
+  BatchRun* take(Lane& lane, std::uint64_t now, std::uint64_t& next);
+  BatchRun* take_rework(Lane& lane, std::uint64_t now);
+  static bool may_rework(const Engine::Slot& slot, const BatchRun& run) noexcept;
+  Engine::Slot* fresh_slot(const Lane& lane, std::uint64_t now) const noexcept;
+  bool nobody_left() const noexcept;  // for fresh work
+  bool can_rework(const BatchRun& run) const noexcept;
+  bool worth(Lane& lane, Engine::Slot& slot, const Bucket& bucket, std::uint64_t now, std::uint64_t& next);
+  std::size_t most_items(const Lane& lane, const Engine::Slot& slot, const Bucket& bucket, std::uint64_t now) const;
+  Cost cost(const Engine::Slot& slot, const Bucket& bucket) const;
+  BatchRun* new_run();
+  void begin(Lane* lane, BatchRun& run, std::uint64_t now);
+  void wake(Lane& lane) noexcept;
+  void wake_all() noexcept;
+  bool usable(const Engine::Slot& slot, std::uint64_t now) const noexcept;
+  bool inboxes_empty() const noexcept;
+  std::uint64_t expected_end(const Lane& lane, const Engine::Slot& slot, const Bucket& bucket, std::uint64_t now) const;
+
+  // Without it.
+  void lane_main(Lane& lane);
+  void clerk_main();
+  void execute(BatchRun& run) noexcept;
+  void finish(BatchRun& run, const Outcome& outcome) noexcept;
+  void finish_or_throw(BatchRun& run, const Outcome& outcome);
+  void resolve(BatchRun& run) noexcept;  // nobody else can do what is left of it
+  void complete(BatchRun& run) noexcept;
+  void deliver(RequestChain ended) noexcept;
+  void conclude(Request& request) noexcept;
+  void rework(BatchRun& run) noexcept;   // elsewhere, or resolve() if there is no other place
+  void release(BatchRun& run) noexcept;  // it is spare again, its lane has room; the last touch of a foreign thread
+  void calibrate(Lane& lane);
+  void log(LogLevel level, const std::string& text) const noexcept;
+  double sentinel_of(const Engine::Slot& slot) const noexcept;
+
+  struct Health {
+    std::uint64_t suspended_until_ns = 0, back_off_ns = 0;
+  };
+
+  Engine& engine_;
+  const SchedulerOptions options_;
+  Clock own_clock_;
+  Clock& clock_;
+  const std::shared_ptr<RequestStore> store_;
+  const std::shared_ptr<SchedulerLink> link_;
+  Metrics metrics_;
+  std::array<Inbox, num_shards> inboxes_;
+  alignas(64) std::atomic<unsigned> idle_{0};  // lanes that a submission would have to wake
+  std::atomic<bool> running_{false};           // the threads are there
+  std::atomic<bool> closed_{false};
+  std::atomic<std::uint64_t> clerk_ns_{never};          // when the clerk looks for expired requests
+  alignas(64) std::atomic<std::size_t> unfinished_{0};  // requests taken and not yet completed
+
+  std::mutex mutex_;  // guards everything below
+  std::condition_variable changed_, clerk_;
+  Mode mode_ = Mode::open;
+  bool started_ = false, stopping_ = false;
+  BatchFormer former_;
+  RequestChain ended_;  // to be completed without having run
+  std::uint64_t next_sweep_ns_ = 0;
+  unsigned helpers_ = 0;  // waiting callers that run their own request
+  std::uint64_t last_interactive_ns_ = 0;
+  std::vector<std::unique_ptr<Lane>> lanes_;
+  std::size_t cpu_lanes_ = 0;
+  bool mixed_ = false;                // both CPU lanes and devices get fresh work
+  BatchRun* rework_first_ = nullptr;  // batches that need a second backend
+  BatchRun* rework_last_ = nullptr;
+  std::vector<std::unique_ptr<BatchRun>> runs_;
+  std::vector<BatchRun*> spare_runs_;
+  std::size_t active_runs_ = 0;
+  std::vector<std::unique_ptr<CostModel>> costs_;  // by slot
+  std::array<Health, Engine::max_backends> health_{};
+  std::uint64_t dice_;
+  std::thread clerk_thread_;
+};
+
+}  // namespace warpkem::host

@@ -1,0 +1,296 @@
+// What becomes of a batch: run, redone elsewhere, checked, and its requests completed.
+#include <algorithm>
+
+#include "host/key_set.hpp"
+#include "host/outputs.hpp"
+#include "host/scheduler.hpp"
+
+namespace warpkem::host {
+
+namespace {
+
+thread_local bool is_in_callback = false;
+
+constexpr std::uint64_t back_off_first_ns = 10'000'000, back_off_most_ns = 10'000'000'000;
+
+// Finished requests, by queue, so that each queue is filled once per batch.
+class Deliveries {
+ public:
+  void add(Request* r) noexcept {
+    ++size_;
+    if (r->queue == nullptr) return callbacks_.push_back(r);
+    for (Entry& e : entries_) {
+      if (e.queue == r->queue) return e.chain.push_back(r);
+    }
+    Entry& e = entries_[next_++ % entries_.size()];
+    if (e.queue != nullptr) e.queue->push(e.chain);
+    e = {r->queue, {}};
+    e.chain.push_back(r);
+  }
+  void fill_queues() noexcept {
+    for (Entry& e : entries_) {
+      if (e.queue != nullptr) e.queue->push(std::exchange(e, {}).chain);
+    }
+  }
+  RequestChain& callbacks() noexcept { return callbacks_; }
+  std::size_t size() const noexcept { return size_; }
+
+ private:
+  struct Entry {
+    CompletionQueue* queue = nullptr;
+    RequestChain chain;
+  };
+  std::array<Entry, 16> entries_{};
+  std::size_t next_ = 0, size_ = 0;
+  RequestChain callbacks_;
+};
+
+// The request is given back first, so that its place is free for what the callback submits.
+void call_back(Request* r, RequestStore& store) noexcept {
+  const warpkem_completion completion = r->completion();
+  const warpkem_completion_fn callback = r->callback;
+  void* const context = r->context;
+  RequestChain one;
+  one.push_back(r);
+  store.recycle(one);
+  const bool before = std::exchange(is_in_callback, true);
+  callback(context, &completion);
+  is_in_callback = before;
+}
+
+}  // namespace
+
+bool Scheduler::in_callback() noexcept { return is_in_callback; }
+
+double Scheduler::sentinel_of(const Engine::Slot& slot) const noexcept {
+  return slot.entry->on_cpu ? options_.cpu_sentinel : options_.device_sentinel;
+}
+
+void Scheduler::execute(BatchRun& run) noexcept {
+  if (run.slot == nullptr) return resolve(run);
+  if (!run.built()) {
+    try {
+      run.build(engine_.random());
+    } catch (const Error& error) {
+      run.failure = error.status();
+      log(LogLevel::warning, error.what());
+      return resolve(run);
+    } catch (const std::bad_alloc&) {
+      run.failure = Status::out_of_memory;
+      return resolve(run);
+    }
+    metrics_.add(Counter::batches, 1);
+    metrics_.add(Counter::batch_items, run.items());
+  }
+  if (run.batch_items() == 0) return resolve(run);  // every item names a bad key
+  run.began_ns = clock_.now_ns();
+  const WorkerPool::Alone alone;
+  // `run` may be another batch's by the time that this returns.
+  run.slot->backend->submit(run.batch(), {[](void* context, const Outcome& outcome) noexcept {
+                                            BatchRun& r = *static_cast<BatchRun*>(context);
+                                            r.scheduler->finish(r, outcome);
+                                          },
+                                          &run});
+}
+
+void Scheduler::finish(BatchRun& run, const Outcome& outcome) noexcept {
+  try {
+    finish_or_throw(run, outcome);
+  } catch (const std::bad_alloc&) {
+    run.failure = Status::out_of_memory;
+    resolve(run);
+  }
+}
+
+void Scheduler::finish_or_throw(BatchRun& run, const Outcome& outcome) {
+  Engine::Slot& slot = *run.slot;
+  const std::uint64_t elapsed = clock_.now_ns() - run.began_ns;
+  const std::size_t given = run.batch_items();
+  const std::size_t undone = run.collect();
+  const bool failed = undone != 0;
+  slot.items.fetch_add(given - undone, std::memory_order_relaxed);
+  run.service_ns += elapsed;
+  {
+    const std::scoped_lock lock(mutex_);
+    Health& health = health_[slot.number];
+    if (!failed) {
+      costs_[slot.number]->observe(run.operation(), run.algorithm(), run.prepared(), given, elapsed);
+      health = {};
+    } else {
+      health.back_off_ns = std::clamp(2 * health.back_off_ns, back_off_first_ns, back_off_most_ns);
+      health.suspended_until_ns = clock_.now_ns() + health.back_off_ns;
+    }
+    if (run.lane != nullptr) run.lane->busy_until_ns = std::min(run.lane->busy_until_ns, clock_.now_ns());
+  }
+  if (failed) {
+    run.tried |= 1u << slot.number;
+    const char* const text = outcome.status != Status::ok ? outcome.text : "left items undone";
+    log(LogLevel::warning, std::string(slot.entry->name) + ": " + text);
+    if (outcome.status == Status::out_of_memory) run.failure = Status::out_of_memory;
+  }
+
+  if (run.stage == BatchRun::Stage::check) {
+    if (failed || slot.quarantined.load()) {
+      run.tried |= 1u << slot.number;
+      run.check_again();
+      return rework(run);
+    }
+    metrics_.add(Counter::checked, given);
+    const std::size_t differ = run.compare();
+    if (differ == 0) return complete(run);
+    metrics_.add(Counter::mismatched, differ);
+    quarantine(*run.done_by, std::to_string(differ) + " of " + std::to_string(given) +
+                                 " recomputed items differ from what " + slot.entry->name + " says");
+    run.tried |= 1u << run.done_by->number;
+    run.distrust();
+    run.retry();
+    metrics_.add(Counter::redone, run.batch_items());
+    return rework(run);
+  }
+
+  // What was under way when its backend was found out is not believed either.
+  if (slot.quarantined.load()) {
+    run.tried |= 1u << slot.number;
+    run.distrust();
+    run.retry();
+    metrics_.add(Counter::redone, run.batch_items());
+    return rework(run);
+  }
+  if (failed) {
+    run.retry();
+    metrics_.add(Counter::redone, undone);
+    return rework(run);
+  }
+  run.done_by = &slot;
+  const double fraction = sentinel_of(slot);
+  if (fraction > 0) {
+    const auto chance = static_cast<std::uint32_t>(std::min(4294967295.0, fraction * 4294967296.0));
+    std::uint64_t dice;
+    {
+      const std::scoped_lock lock(mutex_);
+      dice_ ^= dice_ << 13, dice_ ^= dice_ >> 7, dice_ ^= dice_ << 17;
+      dice = dice_ * 0x9e3779b97f4a7c15u | 1;
+    }
+    if (run.choose(chance, dice)) return rework(run);
+  }
+  complete(run);
+}
+
+void Scheduler::resolve(BatchRun& run) noexcept {
+  if (run.stage == BatchRun::Stage::check) {
+    metrics_.add(Counter::unchecked, run.batch_items());
+  } else if (run.built()) {
+    run.fail_pending(run.failure);
+  }
+  complete(run);
+}
+
+void Scheduler::rework(BatchRun& run) noexcept {
+  {
+    const std::scoped_lock lock(mutex_);
+    if (can_rework(run)) {
+      if (run.lane != nullptr) --run.lane->in_flight;
+      run.lane = nullptr;
+      run.next = nullptr;
+      (rework_last_ != nullptr ? rework_last_->next : rework_first_) = &run;
+      rework_last_ = &run;
+      wake_all();
+      if (mode_ == Mode::abort) clerk_.notify_one();
+      return;
+    }
+  }
+  resolve(run);
+}
+
+void Scheduler::complete(BatchRun& run) noexcept {
+  const std::uint64_t now = clock_.now_ns();
+  Deliveries deliveries;
+  {
+    const Request& example = *run.pieces.front().request;
+    const std::size_t slot = run.done_by != nullptr ? run.done_by->number : no_backend;
+    const auto operation = static_cast<std::uint32_t>(example.batch.operation);
+    Tally wait(metrics_, slot, operation, Phase::wait), service(metrics_, slot, operation, Phase::service),
+        total(metrics_, slot, operation, Phase::total);
+    for (const Piece& piece : run.pieces) {
+      wait.add(run.taken_ns - std::min(run.taken_ns, piece.request->submitted_ns));
+      service.add(run.service_ns);
+      total.add(now - std::min(now, piece.request->submitted_ns));
+    }
+    run.scatter([&](Request* r) {
+      conclude(*r);
+      deliveries.add(r);
+    });
+  }
+  metrics_.add(Counter::completed, deliveries.size());
+  deliveries.fill_queues();
+  while (!deliveries.callbacks().empty()) call_back(deliveries.callbacks().pop_front(), *store_);
+  unfinished_.fetch_sub(deliveries.size());
+  release(run);
+}
+
+void Scheduler::deliver(RequestChain ended) noexcept {
+  if (ended.empty()) return;
+  Deliveries deliveries;
+  while (!ended.empty()) {
+    Request* const r = ended.pop_front();
+    conclude(*r);
+    deliveries.add(r);
+  }
+  metrics_.add(Counter::completed, deliveries.size());
+  deliveries.fill_queues();
+  while (!deliveries.callbacks().empty()) call_back(deliveries.callbacks().pop_front(), *store_);
+  unfinished_.fetch_sub(deliveries.size());  // the last touch
+}
+
+void Scheduler::conclude(Request& r) noexcept {
+  const std::uint8_t fatal = r.fatal.load(std::memory_order_relaxed);
+  std::size_t failed = r.failed.load(std::memory_order_relaxed);
+  if (fatal != 0) {
+    for (std::size_t i = 0; i < r.count; ++i) {
+      zero_outputs(r.batch, i);
+      if (r.batch.statuses != nullptr) r.batch.statuses[i] = fatal;
+    }
+    failed = r.count;
+    r.failed.store(r.count, std::memory_order_relaxed);
+    r.status = static_cast<Status>(fatal);
+    metrics_.add(Counter::cancelled, r.status == Status::cancelled);
+    metrics_.add(Counter::expired, r.status == Status::expired);
+    metrics_.add(Counter::aborted, r.status == Status::aborted);
+  } else if (failed != 0) {
+    r.status = r.count == 1 ? static_cast<Status>(r.last_failure) : Status::item_failed;
+  } else {
+    r.status = Status::ok;
+  }
+  metrics_.add(Counter::failed, failed != 0);
+  if (r.failed_out != nullptr) *r.failed_out = failed;
+  if (r.batch.keys != nullptr) std::exchange(r.batch.keys, nullptr)->release();
+}
+
+void Scheduler::release(BatchRun& run) noexcept {
+  run.reset_secrets();
+  const std::scoped_lock lock(mutex_);
+  if (Lane* const lane = run.lane) {
+    --lane->in_flight;
+    if (lane->state == Lane::State::parked) wake(*lane);
+  }
+  run.reset();
+  spare_runs_.push_back(&run);
+  --active_runs_;
+}
+
+void Scheduler::quarantine(Engine::Slot& slot, const std::string& why) {
+  if (slot.quarantined.exchange(true)) return;
+  metrics_.add(Counter::quarantines, 1);
+  log(LogLevel::warning, std::string(slot.entry->name) + " is in quarantine: " + why);
+  const std::scoped_lock lock(mutex_);
+  wake_all();  // what was its may be somebody else's now
+}
+
+void Scheduler::take_back(Engine::Slot& slot) {
+  slot.quarantined.store(false);
+  const std::scoped_lock lock(mutex_);
+  health_[slot.number] = {};
+  wake_all();
+}
+
+}  // namespace warpkem::host

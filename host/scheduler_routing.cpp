@@ -1,0 +1,323 @@
+// Which lane takes what, how much of it, and on which backend.
+#include <string.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "host/scheduler.hpp"
+
+namespace warpkem::host {
+
+namespace {
+
+// A batch on a core takes about this long: long enough that forming it does not count, short enough to wait for.
+constexpr double cpu_batch_ns = 1e6;
+constexpr std::size_t cpu_batch_least = 8, cpu_batch_most = 256;
+constexpr std::size_t device_batch_least = 256, device_batch_most = 65536;
+// A device's batch is full when its fixed part is a tenth of the whole.
+constexpr double knee = 10;
+constexpr std::uint64_t interactive_is_recent_ns = 100'000'000;
+// Small requests that a waiting caller may run itself.
+constexpr std::uint32_t help_most_items = 8;
+
+}  // namespace
+
+bool Scheduler::usable(const Engine::Slot& slot, std::uint64_t now) const noexcept {
+  return !slot.quarantined.load(std::memory_order_relaxed) && health_[slot.number].suspended_until_ns <= now;
+}
+
+bool Scheduler::nobody_left() const noexcept {
+  const bool only_first = engine_.forced() && !engine_.options().fail_over;
+  const auto order = engine_.order().first(only_first ? 1 : engine_.order().size());
+  return std::ranges::all_of(order,
+                             [](const Engine::Slot* s) { return s->quarantined.load(std::memory_order_relaxed); });
+}
+
+// The backend that fresh work gets on this lane; null: none of this lane's.
+Engine::Slot* Scheduler::fresh_slot(const Lane& lane, std::uint64_t now) const noexcept {
+  const auto order = engine_.order();
+  for (const bool even_suspended : {false, true}) {
+    const auto good = [&](const Engine::Slot* s) {
+      return even_suspended ? !s->quarantined.load(std::memory_order_relaxed) : usable(*s, now);
+    };
+    if (engine_.forced()) {
+      const auto last = engine_.options().fail_over ? order.end() : order.begin() + 1;
+      const auto first = std::find_if(order.begin(), last, good);
+      if (first == last) continue;
+      return std::ranges::find(lane.slots, *first) != lane.slots.end() ? *first : nullptr;
+    }
+    if (const auto mine = std::ranges::find_if(lane.slots, good); mine != lane.slots.end()) return *mine;
+    // Another lane has one that works: what is suspended here is left alone.
+    if (std::ranges::any_of(order, good)) return nullptr;
+  }
+  return nullptr;
+}
+
+bool Scheduler::may_rework(const Engine::Slot& slot, const BatchRun& run) noexcept {
+  return !slot.quarantined.load(std::memory_order_relaxed) && (run.tried >> slot.number & 1) == 0 &&
+         (run.stage != BatchRun::Stage::check || &slot != run.done_by);
+}
+
+bool Scheduler::can_rework(const BatchRun& run) const noexcept {
+  if (!engine_.options().fail_over && run.stage != BatchRun::Stage::check) return false;
+  return std::ranges::any_of(engine_.order(), [&](const Engine::Slot* s) { return may_rework(*s, run); });
+}
+
+BatchRun* Scheduler::take_rework(Lane& lane, std::uint64_t now) {
+  BatchRun* before = nullptr;
+  for (BatchRun* run = rework_first_; run != nullptr; before = run, run = run->next) {
+    const auto fits = [&](const Engine::Slot* s) { return may_rework(*s, *run); };
+    auto slot = std::ranges::find_if(lane.slots, [&](const Engine::Slot* s) { return fits(s) && usable(*s, now); });
+    if (slot == lane.slots.end()) slot = std::ranges::find_if(lane.slots, fits);
+    const bool lost = !can_rework(*run);  // the last candidate went meanwhile: any lane ends it
+    if (slot == lane.slots.end() && !lost) continue;
+    (before != nullptr ? before->next : rework_first_) = run->next;
+    if (rework_last_ == run) rework_last_ = before;
+    run->next = nullptr;
+    run->slot = lost ? nullptr : *slot;
+    return run;
+  }
+  return nullptr;
+}
+
+void Scheduler::give_up_rework() {
+  for (BatchRun* run = rework_first_; run != nullptr; run = run->next) {
+    if (run->stage == BatchRun::Stage::check) continue;
+    run->failure = Status::aborted;
+    run->tried = ~0u;  // so that the next lane ends it
+  }
+  if (rework_first_ != nullptr) wake_all();
+}
+
+Cost Scheduler::cost(const Engine::Slot& slot, const Bucket& bucket) const {
+  return costs_[slot.number]->cost(bucket.operation, bucket.algorithm, bucket.prepared);
+}
+
+std::uint64_t Scheduler::full_batch(const Lane& lane, const Cost& cost, const Engine::Slot& slot) const noexcept {
+  if (options_.batch_items != 0) return options_.batch_items;
+  if (lane.on_cpu) {
+    const auto items = static_cast<std::size_t>(cpu_batch_ns / cost.item_ns) & ~std::size_t{7};
+    return std::clamp(items, cpu_batch_least, cpu_batch_most);
+  }
+  const auto items = static_cast<std::size_t>(knee * cost.fixed_ns / cost.item_ns);
+  return std::clamp(items, std::clamp(slot.backend->info().preferred_count, device_batch_least, device_batch_most),
+                    device_batch_most);
+}
+
+std::size_t Scheduler::most_items(const Lane& lane, const Engine::Slot& slot, const Bucket& bucket,
+                                  std::uint64_t now) const {
+  const Cost c = cost(slot, bucket);
+  std::size_t most = full_batch(lane, c, slot);
+  // A short queue is shared out, in whole groups of lanes, so that the cores finish together.
+  if (lane.on_cpu && cpu_lanes_ > 1) {
+    const std::size_t share = (bucket.items + cpu_lanes_ - 1) / cpu_lanes_;
+    most = std::min(most, std::max<std::size_t>(8, (share + 7) & ~std::size_t{7}));
+  }
+  if (bucket.request_class == RequestClass::bulk &&
+      (former_.items(RequestClass::interactive) != 0 || now < last_interactive_ns_ + interactive_is_recent_ns)) {
+    const double room = std::max(0.0, static_cast<double>(options_.bulk_cut_ns) - c.fixed_ns);
+    most = std::min(most, std::max<std::size_t>(1, static_cast<std::size_t>(room / c.item_ns)));
+  }
+  return most;
+}
+
+// When `lane` would have done the bucket's items if it began as soon as it can.
+std::uint64_t Scheduler::expected_end(const Lane& lane, const Engine::Slot& slot, const Bucket& bucket,
+                                      std::uint64_t now) const {
+  const Cost c = cost(slot, bucket);
+  std::size_t items = bucket.items;
+  if (lane.on_cpu) items = (items + cpu_lanes_ - 1) / cpu_lanes_;
+  return std::max(now, lane.busy_until_ns) + c.of(items);
+}
+
+bool Scheduler::worth(Lane& lane, Engine::Slot& slot, const Bucket& bucket, std::uint64_t now, std::uint64_t& next) {
+  // Nobody is choosy about work that has waited its time.
+  if (bucket.close_ns <= now) return true;
+  if (!lane.on_cpu && lane.in_flight != 0 && bucket.items < full_batch(lane, cost(slot, bucket), slot)) {
+    next = std::min(next, bucket.close_ns);
+    return false;
+  }
+  if (!mixed_) return true;
+  const std::size_t piece = std::min(bucket.items, most_items(lane, slot, bucket, now));
+  const std::uint64_t mine = lane.on_cpu ? now + cost(slot, bucket).of(piece) : expected_end(lane, slot, bucket, now);
+  for (const auto& other : lanes_) {
+    if (other->on_cpu == lane.on_cpu || other->in_flight >= other->depth) continue;
+    const Engine::Slot* const theirs = fresh_slot(*other, now);
+    if (theirs == nullptr || expected_end(*other, *theirs, bucket, now) >= mine) continue;
+    if (other->state != Lane::State::awake) wake(*other);
+    next = std::min(next, bucket.close_ns);
+    return false;
+  }
+  return true;
+}
+
+BatchRun* Scheduler::new_run() {
+  if (spare_runs_.empty()) {
+    runs_.push_back(std::make_unique<BatchRun>());
+    spare_runs_.reserve(runs_.size());
+    runs_.back()->scheduler = this;
+    spare_runs_.push_back(runs_.back().get());
+  }
+  return spare_runs_.back();
+}
+
+void Scheduler::begin(Lane* lane, BatchRun& run, std::uint64_t now) {
+  spare_runs_.pop_back();
+  ++active_runs_;
+  run.taken_ns = now;
+  run.lane = lane;
+  if (lane != nullptr) ++lane->in_flight;
+}
+
+BatchRun* Scheduler::take(Lane& lane, std::uint64_t now, std::uint64_t& next) {
+  drain_inboxes();
+  sweep(now);
+  if (lane.in_flight >= lane.depth) return nullptr;
+  if (BatchRun* const run = take_rework(lane, now)) {
+    run->lane = &lane;
+    ++lane.in_flight;
+    return run;
+  }
+  while (former_.items() != 0) {
+    Engine::Slot* const slot = fresh_slot(lane, now);
+    const bool lost = slot == nullptr && nobody_left();
+    if (slot == nullptr && !lost) return nullptr;
+    Bucket* const bucket = former_.next([&](const Bucket& b) { return lost || worth(lane, *slot, b, now, next); });
+    if (bucket == nullptr) return nullptr;
+    const std::size_t most = lost ? bucket->items : most_items(lane, *slot, *bucket, now);
+    BatchRun* const run = new_run();
+    run->pieces.reserve(std::min(most, bucket->items));
+    former_.take(*bucket, most, now, run->pieces, ended_);
+    if (run->pieces.empty()) continue;  // all of them had been cancelled, or had expired
+    std::size_t items = 0;
+    for (const Piece& piece : run->pieces) items += piece.count;
+    begin(&lane, *run, now);
+    run->slot = slot;
+    if (slot != nullptr) {
+      const std::uint64_t service = cost(*slot, *bucket).of(items);
+      former_.charge(*bucket, service);
+      lane.busy_until_ns = std::max(now, lane.busy_until_ns) + service;
+    }
+    // Whoever takes work wakes the next lane if there is more.
+    if (former_.items() != 0 && options_.threads) {
+      for (const auto& other : lanes_) {
+        const bool is_free = other.get() != &lane && other->in_flight < other->depth;
+        const bool device_may_care = !other->on_cpu && other->state == Lane::State::parked &&
+                                     former_.items() >= other->slots.front()->backend->info().preferred_count;
+        if (!is_free || (other->state != Lane::State::idle && !device_may_care)) continue;
+        wake(*other);
+        break;
+      }
+    }
+    return run;
+  }
+  return nullptr;
+}
+
+bool Scheduler::help(const CompletionQueue& queue) {
+  BatchRun* run = nullptr;
+  {
+    const std::unique_lock lock(mutex_, std::try_to_lock);
+    if (!lock.owns_lock() || cpu_lanes_ == 0 || helpers_ >= cpu_lanes_ || mode_ != Mode::open) return false;
+    // Busy lanes make better batches of what waits than its callers would one by one.
+    const auto is_idle = [](const auto& lane) { return lane->on_cpu && lane->state == Lane::State::idle; };
+    if (running_.load(std::memory_order_relaxed) && std::ranges::none_of(lanes_, is_idle) &&
+        std::ranges::any_of(lanes_, [](const auto& lane) { return lane->in_flight != 0; })) {
+      return false;
+    }
+    drain_inboxes();
+    if (former_.active().size() != 1) return false;
+    Bucket& bucket = *former_.active().front();
+    const Request& r = *bucket.first;
+    if (r.queue != &queue || bucket.first != bucket.last || r.taken != 0 || r.count > help_most_items) return false;
+    const std::uint64_t now = clock_.now_ns();
+    Engine::Slot* const slot = fresh_slot(*lanes_.back(), now);
+    if (slot == nullptr || !slot->entry->on_cpu) return false;
+    try {
+      run = new_run();
+      run->pieces.reserve(1);
+    } catch (const std::bad_alloc&) {
+      return false;
+    }
+    former_.take(bucket, r.count, now, run->pieces, ended_);
+    if (run->pieces.empty()) {
+      clerk_.notify_one();  // it had been cancelled, or had expired
+      return true;
+    }
+    begin(nullptr, *run, now);
+    run->slot = slot;
+    ++helpers_;
+  }
+  metrics_.add(Counter::helped, 1);
+  execute(*run);
+  const std::scoped_lock lock(mutex_);
+  --helpers_;
+  return true;
+}
+
+// Measures what encapsulation costs on the lane's backends, with a key that everybody may know.
+void Scheduler::calibrate(Lane& lane) {
+  const Algorithm& a = *find_algorithm(std::uint32_t{2});
+  for (Engine::Slot* slot : lane.slots) {
+    if (lane.on_cpu && &lane != lanes_.back().get()) return;  // one of them is enough
+    const std::size_t large =
+        lane.on_cpu ? 32 : std::clamp<std::size_t>(slot->backend->info().preferred_count, 64, 4096);
+    try {
+      SecureBuffer seed(a.seed_bytes), ek(a.ek_bytes), dk(a.dk_bytes), m(large * a.m_bytes), c(large * a.c_bytes),
+          K(large * a.K_bytes);
+      std::vector<std::uint8_t> statuses(large);
+      const auto timed = [&](Batch batch) {
+        batch.algorithm = a.id;
+        batch.statuses = statuses.data();
+        std::ranges::fill(statuses, static_cast<std::uint8_t>(ItemStatus::pending));
+        struct Done {
+          std::mutex mutex;
+          std::condition_variable changed;
+          bool finished = false, good = false;
+        } done;
+        const std::uint64_t begin = clock_.now_ns();
+        const WorkerPool::Alone alone;
+        slot->backend->submit(batch, {[](void* context, const Outcome& outcome) noexcept {
+                                        Done& d = *static_cast<Done*>(context);
+                                        const std::scoped_lock lock(d.mutex);
+                                        d.finished = true;
+                                        d.good = outcome.status == Status::ok;
+                                        d.changed.notify_one();
+                                      },
+                                      &done});
+        std::unique_lock lock(done.mutex);
+        done.changed.wait(lock, [&] { return done.finished; });
+        return done.good ? clock_.now_ns() - begin : 0;
+      };
+      Batch keygen;
+      keygen.operation = Operation::keygen;
+      keygen.count = 1;
+      keygen.seeds = {seed.data(), a.seed_bytes, nullptr};
+      keygen.ek_out = {ek.data(), a.ek_bytes, nullptr};
+      keygen.dk_out = {dk.data(), a.dk_bytes, nullptr};
+      if (timed(keygen) == 0) continue;
+      const std::vector<const std::uint8_t*> same(large, ek.data());
+      Batch encaps;
+      encaps.operation = Operation::encaps;
+      encaps.m = {m.data(), a.m_bytes, nullptr};
+      encaps.ek = {nullptr, 0, same.data()};
+      encaps.c_out = {c.data(), a.c_bytes, nullptr};
+      encaps.K_out = {K.data(), a.K_bytes, nullptr};
+      std::uint64_t one = never, many = never;
+      for (int repeat = 0; repeat < 3; ++repeat) {
+        encaps.count = 1;
+        if (const std::uint64_t t = timed(encaps); t != 0) one = std::min(one, t);
+        encaps.count = large;
+        if (const std::uint64_t t = timed(encaps); t != 0) many = std::min(many, t);
+      }
+      if (one == never || many == never) continue;
+      const double item =
+          std::max(1.0, static_cast<double>(many > one ? many - one : 0) / static_cast<double>(large - 1));
+      const std::scoped_lock lock(mutex_);
+      costs_[slot->number]->calibrate({std::max(0.0, static_cast<double>(one) - item), item});
+    } catch (const std::bad_alloc&) {  // then the guess stands until batches correct it
+    }
+  }
+}
+
+}  // namespace warpkem::host

@@ -1,0 +1,164 @@
+// Submission without waiting for C++20, over warpkem/async.h: queues, wait, wait_for, and awaitables. Included by
+// warpkem.hpp.
+#pragma once
+
+#include <chrono>
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "warpkem/warpkem.hpp"
+
+namespace warpkem {
+
+/// How requests are submitted, as warpkem_submit_options.
+struct SubmitOptions {
+  bool bulk = false;
+  std::chrono::microseconds max_delay{0};  // 0: the engine's
+  std::chrono::microseconds deadline{0};   // from now; 0: none
+  std::chrono::microseconds timeout{0};    // how long to wait for room
+};
+
+namespace detail {
+
+inline warpkem_submit_options submit_options(const SubmitOptions& options) noexcept {
+  warpkem_submit_options o{};
+  o.struct_size = sizeof o;
+  o.request_class = options.bulk ? WARPKEM_BULK : WARPKEM_INTERACTIVE;
+  o.max_delay_us = static_cast<std::uint32_t>(options.max_delay.count());
+  o.deadline_us = static_cast<std::uint64_t>(options.deadline.count());
+  o.timeout_us = static_cast<std::uint64_t>(options.timeout.count());
+  return o;
+}
+
+inline void check(warpkem_status status) {
+  if (status != WARPKEM_OK) throw Error(status, warpkem_last_error());
+}
+
+}  // namespace detail
+
+/// A completion queue. Move-only; its calls are thread-safe. It ends by cancelling what has not begun and waiting for
+/// the rest, so it may not end in a callback.
+class Queue {
+ public:
+  explicit Queue(const Engine& engine) { detail::check(warpkem_queue_new(engine.get(), &queue_)); }
+  Queue(Queue&& other) noexcept : queue_(std::exchange(other.queue_, nullptr)) {}
+  Queue& operator=(Queue&& other) noexcept {
+    std::swap(queue_, other.queue_);
+    return *this;
+  }
+  ~Queue() { warpkem_queue_free(queue_); }
+  warpkem_queue* get() const noexcept { return queue_; }
+
+  /// Fetches what is there, up to completions.size(), and says how many.
+  std::size_t poll(std::span<warpkem_completion> completions) const {
+    std::size_t n = 0;
+    detail::check(warpkem_queue_poll(queue_, completions.data(), completions.size(), &n));
+    return n;
+  }
+  /// Waits for the first one.
+  std::size_t wait(std::span<warpkem_completion> completions) const {
+    std::size_t n = 0;
+    detail::check(warpkem_queue_wait(queue_, completions.data(), completions.size(), WARPKEM_FOREVER, &n));
+    return n;
+  }
+  /// Waits at most so long; 0: the time is over.
+  std::size_t wait_for(std::span<warpkem_completion> completions, std::chrono::microseconds timeout) const {
+    std::size_t n = 0;
+    detail::check(warpkem_queue_wait(queue_, completions.data(), completions.size(),
+                                     static_cast<std::uint64_t>(timeout.count()), &n));
+    return n;
+  }
+  /// An eventfd that is readable while the queue is not empty; the queue's own.
+  int fd() const {
+    int fd = -1;
+    detail::check(warpkem_queue_fd(queue_, &fd));
+    return fd;
+  }
+
+ private:
+  warpkem_queue* queue_ = nullptr;
+};
+
+/// Submits requests that complete in `queue`. How many were taken; fewer only if the engine's queue is full. Throws
+/// Error.
+inline std::size_t submit(const Engine& engine, const Queue& queue, std::span<const warpkem_batch> batches,
+                          const SubmitOptions& options = {}, warpkem_request* requests = nullptr) {
+  warpkem_submit_options o = detail::submit_options(options);
+  o.queue = queue.get();
+  std::size_t submitted = 0;
+  const warpkem_status status = warpkem_submit(engine.get(), batches.data(), batches.size(), &o, requests, &submitted);
+  if (status != WARPKEM_WOULD_BLOCK) detail::check(status);
+  return submitted;
+}
+
+/// Submits one request and waits for it; on an idle engine this thread runs it. With `timeout` it is cancelled after
+/// that time, but what a backend has begun is waited for: when this returns, the request's memory is the caller's
+/// again.
+inline warpkem_completion wait(const Engine& engine, const warpkem_batch& batch, const SubmitOptions& options = {},
+                               std::optional<std::chrono::microseconds> timeout = {}) {
+  const Queue queue(engine);
+  warpkem_submit_options o = detail::submit_options(options);
+  o.queue = queue.get();
+  o.flags = WARPKEM_WILL_WAIT;
+  warpkem_request request = 0;
+  detail::check(warpkem_submit(engine.get(), &batch, 1, &o, &request, nullptr));
+  warpkem_completion completion{};
+  if (timeout && queue.wait_for({&completion, 1}, *timeout) != 0) return completion;
+  if (timeout) detail::check(warpkem_cancel(engine.get(), request));
+  queue.wait({&completion, 1});
+  return completion;
+}
+
+/// The same with a time limit: a request that was not begun in time completes as CANCELLED.
+inline warpkem_completion wait_for(const Engine& engine, const warpkem_batch& batch, std::chrono::microseconds timeout,
+                                   const SubmitOptions& options = {}) {
+  return wait(engine, batch, options, timeout);
+}
+
+/// `co_await async(engine, batch)` yields the warpkem_completion. The coroutine goes on on one of the engine's threads,
+/// where it may submit but neither wait nor free (WOULD_DEADLOCK). Throws Error if the request is not taken.
+class [[nodiscard]] Awaitable {
+ public:
+  Awaitable(const Engine& engine, const warpkem_batch& batch, const SubmitOptions& options) noexcept
+      : engine_(engine.get()), batch_(batch), options_(detail::submit_options(options)) {}
+  Awaitable(const Awaitable&) = delete;
+  Awaitable& operator=(const Awaitable&) = delete;
+
+  bool await_ready() const noexcept { return false; }
+  bool await_suspend(std::coroutine_handle<> caller) noexcept {
+    caller_ = caller;
+    options_.callback = [](void* context, const warpkem_completion* completion) {
+      Awaitable& self = *static_cast<Awaitable*>(context);
+      self.completion_ = *completion;
+      self.caller_.resume();
+    };
+    options_.context = this;
+    // Once it is taken the coroutine may go on elsewhere, and this be gone, before the call returns.
+    const warpkem_status status = warpkem_submit(engine_, &batch_, 1, &options_, nullptr, nullptr);
+    if (status == WARPKEM_OK) return true;
+    refused_ = status;
+    return false;
+  }
+  warpkem_completion await_resume() const {
+    detail::check(refused_);
+    return completion_;
+  }
+
+ private:
+  warpkem_engine* engine_;
+  const warpkem_batch& batch_;
+  warpkem_submit_options options_;
+  std::coroutine_handle<> caller_;
+  warpkem_completion completion_{};
+  warpkem_status refused_ = WARPKEM_OK;
+};
+
+inline Awaitable async(const Engine& engine, const warpkem_batch& batch, const SubmitOptions& options = {}) noexcept {
+  return Awaitable(engine, batch, options);
+}
+
+}  // namespace warpkem

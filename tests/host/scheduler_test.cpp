@@ -1,0 +1,885 @@
+// The scheduler, step by step: a manual clock, and backends that do as they are told.
+#include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <deque>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "host/key_set.hpp"
+#include "tests/host/serving.hpp"
+
+namespace warpkem::testing {
+namespace {
+
+using host::Batch;
+using host::Completion;
+using scripted::Backend;
+using scripted::Script;
+
+const Oracle& oracle() {
+  static const Oracle o(WARPKEM_ML_KEM_512);
+  return o;
+}
+
+// A backend that keeps what it gets until the test says what becomes of it, in any order.
+struct Held {
+  struct Entry {
+    Backend* inner;
+    Batch batch;
+    Completion done;
+  };
+  std::mutex mutex;
+  std::deque<Entry> entries;
+
+  scripted::Behaviour behaviour() {
+    return [this](Backend& inner, const Batch& batch, Completion done) {
+      const std::scoped_lock lock(mutex);
+      entries.push_back({&inner, batch, done});
+    };
+  }
+  std::size_t size() {
+    const std::scoped_lock lock(mutex);
+    return entries.size();
+  }
+  Entry take(std::size_t i) {
+    const std::scoped_lock lock(mutex);
+    Entry e = entries.at(i);
+    entries.erase(entries.begin() + static_cast<std::ptrdiff_t>(i));
+    return e;
+  }
+  void finish(std::size_t i = 0) {
+    const Entry e = take(i);
+    e.inner->submit(e.batch, e.done);
+  }
+  void fail(std::size_t i = 0, std::size_t items_done = 0) {
+    const Entry e = take(i);
+    if (items_done != 0)
+      e.inner->submit(slice(e.batch, 0, items_done), {[](void*, const host::Outcome&) noexcept {}, nullptr});
+    e.done.call(e.done.context, {host::Status::backend_failed, "told to fail"});
+  }
+};
+
+struct Manual {
+  ManualClock clock;
+  host::SchedulerOptions options() {
+    host::SchedulerOptions o;
+    o.threads = false;
+    o.clock = &clock;
+    o.device_sentinel = 0;
+    return o;
+  }
+};
+
+host::EngineOptions one_thread() {
+  host::EngineOptions o;
+  o.threads = 1;
+  return o;
+}
+
+TEST(Scheduler, ALoneRequestOnAnIdleEngineIsTakenAtOnce) {
+  Manual manual;
+  TestEngine engine({{"a", true, 1, scripted::honest()}}, manual.options(), one_thread());
+  Queue queue(engine);
+  Encaps e(oracle(), 1, 1);
+  submit(engine, e, to(queue));
+  EXPECT_TRUE(queue.poll().empty());
+  engine.settle();
+  const auto completions = queue.poll();
+  ASSERT_EQ(completions.size(), 1u);
+  EXPECT_EQ(completions[0].status, WARPKEM_OK);
+  EXPECT_EQ(completions[0].user_data, &e);
+  EXPECT_EQ(e.statuses[0], WARPKEM_OK);
+  EXPECT_EQ(e.failed, 0u);
+  EXPECT_TRUE(e.is_right());
+}
+
+TEST(Scheduler, WhatComesWhileTheBackendIsBusyBecomesOneBatch) {
+  Manual manual;
+  Held held;
+  TestEngine engine({{"a", true, 1, held.behaviour()}}, manual.options(), one_thread());
+  Queue queue(engine);
+  std::deque<Encaps> requests;
+  for (std::uint32_t i = 0; i < 6; ++i) requests.emplace_back(oracle(), i == 3 ? 3 : 1, i);
+  submit(engine, requests[0], to(queue));
+  engine.settle();
+  ASSERT_EQ(held.size(), 1u);
+  for (std::uint32_t i = 1; i < 6; ++i) submit(engine, requests[i], to(queue));
+  engine.settle();
+  ASSERT_EQ(held.size(), 1u) << "the lane takes one batch at a time";
+  held.finish();
+  engine.settle();
+  ASSERT_EQ(held.size(), 1u);
+  EXPECT_EQ(held.entries[0].batch.count, 7u);
+  held.finish();
+  EXPECT_EQ(queue.poll().size(), 6u);
+  for (const Encaps& e : requests) EXPECT_TRUE(e.is_right());
+}
+
+TEST(Scheduler, ABusyDeviceWaitsForAFullBatchButNotLongerThanMaxDelay) {
+  Manual manual;
+  Held held;
+  host::SchedulerOptions options = manual.options();
+  options.max_delay_ns = 50'000;
+  options.batch_items = 4;
+  TestEngine engine({{"device", false, 1, held.behaviour()}}, options);
+  Queue queue(engine);
+  std::deque<Encaps> requests;
+  const auto add = [&] {
+    requests.emplace_back(oracle(), 1, static_cast<std::uint32_t>(requests.size()));
+    submit(engine, requests.back(), to(queue));
+    engine.settle();
+  };
+  add();
+  ASSERT_EQ(held.size(), 1u) << "idle: at once";
+  add(), add();
+  EXPECT_EQ(held.size(), 1u) << "busy: two are not a full batch";
+  std::uint64_t next = 0;
+  engine.scheduler().step(next);
+  EXPECT_EQ(next, manual.clock.now_ns() + 50'000);
+  manual.clock.advance_us(50);
+  engine.settle();
+  ASSERT_EQ(held.size(), 2u) << "max_delay is over";
+  EXPECT_EQ(held.entries[1].batch.count, 2u);
+  held.finish(1);
+  for (int i = 0; i < 4; ++i) add();
+  ASSERT_EQ(held.size(), 2u) << "four are a full batch";
+  EXPECT_EQ(held.entries[1].batch.count, 4u);
+  held.finish(1), held.finish(0);
+  EXPECT_EQ(queue.poll().size(), 7u);
+}
+
+TEST(Scheduler, ARequestMayAskForLessDelay) {
+  Manual manual;
+  Held held;
+  host::SchedulerOptions options = manual.options();
+  options.max_delay_ns = 1'000'000;
+  TestEngine engine({{"device", false, 64, held.behaviour()}}, options);
+  Queue queue(engine);
+  Encaps first(oracle(), 1, 1), patient(oracle(), 1, 2), hasty(oracle(), 1, 3);
+  submit(engine, first, to(queue));
+  engine.settle();
+  submit(engine, patient, to(queue));
+  warpkem_submit_options soon = to(queue);
+  soon.max_delay_us = 10;
+  submit(engine, hasty, soon);
+  manual.clock.advance_us(9);
+  engine.settle();
+  EXPECT_EQ(held.size(), 1u);
+  manual.clock.advance_us(1);
+  engine.settle();
+  EXPECT_EQ(held.size(), 2u);
+  held.finish(), held.finish();
+}
+
+TEST(Scheduler, BatchesFinishInAnyOrder) {
+  Manual manual;
+  Held held;
+  host::SchedulerOptions options = manual.options();
+  options.batch_items = 1;
+  TestEngine engine({{"device", false, 1, held.behaviour()}}, options);
+  Queue queue(engine);
+  Encaps a(oracle(), 1, 1), b(oracle(), 1, 2);
+  submit(engine, a, to(queue));
+  submit(engine, b, to(queue));
+  engine.settle();
+  ASSERT_EQ(held.size(), 2u);
+  held.finish(1);
+  auto completions = queue.poll();
+  ASSERT_EQ(completions.size(), 1u);
+  EXPECT_EQ(completions[0].user_data, &b);
+  held.finish(0);
+  completions = queue.poll();
+  ASSERT_EQ(completions.size(), 1u);
+  EXPECT_EQ(completions[0].user_data, &a);
+}
+
+TEST(Scheduler, WhatABackendLeavesUndoneIsDoneElsewhereWithTheSameSeeds) {
+  Manual manual;
+  Held held;
+  TestEngine engine({{"bad", false, 1, held.behaviour()}, {"good", true, 1, scripted::honest()}}, manual.options(),
+                    one_thread());
+  engine.scheduler().cost_model(engine.engine().slots()[0]).calibrate({0, 1});  // so that all goes there first
+  Queue queue(engine);
+  // Randomness is the engine's own here: the results are right if both halves belong to one m, so decapsulation agrees.
+  const std::size_t n = 5;
+  std::vector<std::uint8_t> c(768 * n), K(32 * n), K2(32 * n);
+  std::vector<const std::uint8_t*> eks(n, oracle().ek.data());
+  warpkem_batch b{};
+  b.struct_size = sizeof b;
+  b.operation = WARPKEM_OP_ENCAPS;
+  b.algorithm = WARPKEM_ML_KEM_512;
+  b.count = n;
+  b.ek.table = eks.data();
+  b.c_out = {c.data(), c.size(), 0, nullptr};
+  b.K_out = {K.data(), K.size(), 0, nullptr};
+  const warpkem_submit_options options = to(queue);
+  check(warpkem_submit(engine.get(), &b, 1, &options, nullptr, nullptr));
+  engine.settle();
+  ASSERT_EQ(held.size(), 1u);
+  std::vector<std::uint8_t> seeds;
+  for (std::size_t i = 0; i < n; ++i)
+    seeds.insert(seeds.end(), held.entries[0].batch.m[i], held.entries[0].batch.m[i] + 32);
+  held.fail(0, 2);
+  engine.settle();
+  const auto completions = queue.poll();
+  ASSERT_EQ(completions.size(), 1u);
+  EXPECT_EQ(completions[0].status, WARPKEM_OK);
+  b.flags = WARPKEM_DERAND;
+  b.m = {seeds.data(), seeds.size(), 0, nullptr};
+  std::vector<std::uint8_t> c2(c.size());
+  b.c_out.data = c2.data(), b.K_out.data = K2.data();
+  ASSERT_EQ(warpkem_run(oracle().engine, &b), WARPKEM_OK);
+  EXPECT_EQ(c, c2);
+  EXPECT_EQ(K, K2);
+  EXPECT_EQ(engine.counters().redone, 3u);
+}
+
+TEST(Scheduler, WithEveryBackendGoneEachRequestCompletesWithAnErrorAndZeros) {
+  Manual manual;
+  Held held;
+  TestEngine engine({{"a", true, 1, held.behaviour()}, {"b", true, 1, held.behaviour()}}, manual.options(),
+                    one_thread());
+  Queue queue(engine);
+  Encaps e(oracle(), 3, 1), f(oracle(), 1, 2);
+  submit(engine, e, to(queue));
+  submit(engine, f, to(queue));
+  engine.settle();
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_EQ(held.size(), 1u);
+    held.fail(0, 1);
+    engine.settle();
+  }
+  EXPECT_EQ(held.size(), 0u);
+  for (const auto& completion : queue.poll()) {
+    EXPECT_EQ(completion.status, WARPKEM_BACKEND_FAILED);
+    EXPECT_EQ(completion.failed, completion.user_data == &e ? 3u : 1u);
+  }
+  EXPECT_TRUE(e.is_zero());
+  EXPECT_TRUE(f.is_zero());
+  EXPECT_EQ(e.statuses, std::vector<std::uint8_t>(3, WARPKEM_BACKEND_FAILED));
+}
+
+TEST(Scheduler, ABadItemFailsAloneInItsBatch) {
+  Manual manual;
+  TestEngine engine({{"a", true, 1, scripted::honest()}}, manual.options(), one_thread());
+  Queue queue(engine);
+  std::vector<std::uint8_t> bad(oracle().ek.size(), 0xff);
+  Encaps good(oracle(), 2, 1), mixed(oracle(), 3, 2), lone(oracle(), 1, 3);
+  mixed.eks[1] = bad.data();
+  lone.eks[0] = bad.data();
+  for (const Encaps* e : {&good, &mixed, &lone}) submit(engine, *e, to(queue));
+  engine.settle();
+  const auto completions = queue.poll();
+  ASSERT_EQ(completions.size(), 3u);
+  EXPECT_EQ(completions[0].status, WARPKEM_OK);
+  EXPECT_EQ(completions[1].status, WARPKEM_ITEM_FAILED);
+  EXPECT_EQ(completions[1].failed, 1u);
+  EXPECT_EQ(completions[2].status, WARPKEM_INVALID_EK);
+  EXPECT_TRUE(good.is_right());
+  EXPECT_TRUE(lone.is_zero());
+  EXPECT_EQ(mixed.statuses, (std::vector<std::uint8_t>{WARPKEM_OK, WARPKEM_INVALID_EK, WARPKEM_OK}));
+  EXPECT_TRUE(std::all_of(mixed.K.begin() + 32, mixed.K.begin() + 64, [](auto b) { return b == 0; }));
+  EXPECT_FALSE(std::all_of(mixed.K.begin() + 64, mixed.K.end(), [](auto b) { return b == 0; }));
+}
+
+TEST(Scheduler, PreparedKeysAreHeldByTheirRequestsAndBadIndicesFailAlone) {
+  Manual manual;
+  TestEngine engine({{"a", true, 1, scripted::honest()}}, manual.options(), one_thread());
+  Queue queue(engine);
+  warpkem_keys* keys = nullptr;
+  check(warpkem_prepare_ek(engine.get(), WARPKEM_ML_KEM_512, 1, {oracle().ek.data(), oracle().ek.size(), 0}, nullptr,
+                           nullptr, &keys));
+  Encaps e(oracle(), 4, 7), other(oracle(), 1, 8);
+  const std::uint32_t index[] = {0, 1, 0, 0xffffffff}, only_bad[] = {3};
+  e.batch.ek = {};
+  e.batch.keys = keys;
+  e.batch.index = index;
+  other.batch.ek = {};
+  other.batch.keys = keys;
+  other.batch.index = only_bad;
+  submit(engine, other, to(queue));
+  engine.settle();
+  submit(engine, e, to(queue));
+  warpkem_keys_release(keys);
+  engine.settle();
+  const auto completions = queue.poll();
+  ASSERT_EQ(completions.size(), 2u);
+  EXPECT_EQ(completions[0].status, WARPKEM_INVALID_KEY_INDEX);
+  EXPECT_EQ(completions[1].status, WARPKEM_ITEM_FAILED);
+  EXPECT_EQ(e.statuses,
+            (std::vector<std::uint8_t>{WARPKEM_OK, WARPKEM_INVALID_KEY_INDEX, WARPKEM_OK, WARPKEM_INVALID_KEY_INDEX}));
+  EXPECT_TRUE(other.is_zero());
+}
+
+TEST(Scheduler, AnExpiredRequestCompletesAsExpiredAlsoWhileEveryBackendIsBusy) {
+  Manual manual;
+  Held held;
+  TestEngine engine({{"a", true, 1, held.behaviour()}}, manual.options(), one_thread());
+  Queue queue(engine);
+  Encaps begun(oracle(), 1, 1), late(oracle(), 2, 2), patient(oracle(), 1, 3);
+  warpkem_submit_options soon = to(queue);
+  soon.deadline_us = 100;
+  submit(engine, begun, soon);
+  engine.settle();
+  submit(engine, late, soon);
+  submit(engine, patient, to(queue));
+  manual.clock.advance_us(99);
+  engine.settle();
+  EXPECT_TRUE(queue.poll().empty());
+  manual.clock.advance_us(5'000);
+  engine.settle();
+  auto completions = queue.poll();
+  ASSERT_EQ(completions.size(), 1u);
+  EXPECT_EQ(completions[0].user_data, &late);
+  EXPECT_EQ(completions[0].status, WARPKEM_EXPIRED);
+  EXPECT_EQ(completions[0].failed, 2u);
+  EXPECT_TRUE(late.is_zero());
+  held.finish();
+  engine.settle();
+  held.finish();
+  EXPECT_EQ(queue.poll().size(), 2u) << "what had begun in time completes";
+  EXPECT_TRUE(begun.is_right());
+}
+
+TEST(Scheduler, CancelIsARequestThatComesInTimeOrNot) {
+  Manual manual;
+  Held held;
+  TestEngine engine({{"a", true, 1, held.behaviour()}}, manual.options(), one_thread());
+  Queue queue(engine);
+  Encaps begun(oracle(), 1, 1), waiting(oracle(), 1, 2);
+  const warpkem_request first = submit(engine, begun, to(queue));
+  engine.settle();
+  const warpkem_request second = submit(engine, waiting, to(queue));
+  EXPECT_NE(first, second);
+  check(warpkem_cancel(engine.get(), first));
+  check(warpkem_cancel(engine.get(), second));
+  check(warpkem_cancel(engine.get(), second));
+  auto completions = queue.poll();
+  ASSERT_EQ(completions.size(), 1u);
+  EXPECT_EQ(completions[0].status, WARPKEM_CANCELLED);
+  EXPECT_EQ(completions[0].request, second);
+  EXPECT_EQ(waiting.statuses[0], WARPKEM_CANCELLED);
+  EXPECT_TRUE(waiting.is_zero());
+  held.finish();
+  engine.settle();
+  completions = queue.poll();
+  ASSERT_EQ(completions.size(), 1u);
+  EXPECT_EQ(completions[0].status, WARPKEM_OK);
+  // A handle of the past finds nobody, also when its place was given to another.
+  Encaps third(oracle(), 1, 3);
+  submit(engine, third, to(queue));
+  check(warpkem_cancel(engine.get(), first));
+  check(warpkem_cancel(engine.get(), second));
+  check(warpkem_cancel(engine.get(), 0));
+  check(warpkem_cancel(engine.get(), ~std::uint64_t{0}));
+  engine.settle();
+  held.finish();
+  EXPECT_EQ(queue.poll().at(0).status, WARPKEM_OK);
+}
+
+TEST(Scheduler, ALargeRequestGoesInPiecesAndIsCancelledWhole) {
+  Manual manual;
+  Held held;
+  host::SchedulerOptions options = manual.options();
+  options.batch_items = 2;
+  TestEngine engine({{"a", true, 1, held.behaviour()}}, options, one_thread());
+  Queue queue(engine);
+  Encaps whole(oracle(), 5, 1);
+  submit(engine, whole, to(queue));
+  for (int i = 0; i < 3; ++i) {
+    engine.settle();
+    ASSERT_EQ(held.size(), 1u);
+    EXPECT_EQ(held.entries[0].batch.count, i < 2 ? 2u : 1u);
+    EXPECT_TRUE(queue.poll().empty());
+    held.finish();
+  }
+  EXPECT_EQ(queue.poll().size(), 1u);
+  EXPECT_TRUE(whole.is_right());
+
+  Encaps cut(oracle(), 5, 2);
+  const warpkem_request request = submit(engine, cut, to(queue));
+  engine.settle();
+  check(warpkem_cancel(engine.get(), request));
+  EXPECT_TRUE(queue.poll().empty()) << "a backend still writes to it";
+  held.finish();
+  const auto completions = queue.poll();
+  ASSERT_EQ(completions.size(), 1u);
+  EXPECT_EQ(completions[0].status, WARPKEM_CANCELLED);
+  EXPECT_EQ(completions[0].failed, 5u);
+  EXPECT_TRUE(cut.is_zero());
+  EXPECT_EQ(cut.statuses, std::vector<std::uint8_t>(5, WARPKEM_CANCELLED));
+}
+
+TEST(Scheduler, AFullQueueRefusesAtOnceAndLosesNothing) {
+  Manual manual;
+  Held held;
+  host::SchedulerOptions options = manual.options();
+  options.most_items = 3;
+  TestEngine engine({{"a", true, 1, held.behaviour()}}, options, one_thread());
+  Queue queue(engine);
+  std::deque<Encaps> requests;
+  std::vector<warpkem_batch> batches;
+  for (std::uint32_t i = 0; i < 5; ++i) batches.push_back(requests.emplace_back(oracle(), 1, i).batch);
+  const warpkem_submit_options o = to(queue);
+  std::size_t submitted = 99;
+  std::vector<warpkem_request> handles(5, 0);
+  EXPECT_EQ(warpkem_submit(engine.get(), batches.data(), 5, &o, handles.data(), &submitted), WARPKEM_WOULD_BLOCK);
+  EXPECT_EQ(submitted, 3u);
+  EXPECT_NE(handles[2], 0u);
+  EXPECT_EQ(handles[3], 0u);
+  EXPECT_EQ(engine.counters().refused, 2u);
+  engine.settle();
+  held.finish();
+  EXPECT_EQ(warpkem_submit(engine.get(), &batches[3], 1, &o, nullptr, nullptr), WARPKEM_WOULD_BLOCK)
+      << "what nobody fetched still counts";
+  EXPECT_EQ(queue.poll().size(), 3u);
+  check(warpkem_submit(engine.get(), &batches[3], 2, &o, nullptr, nullptr));
+  engine.settle();
+  held.finish();
+  EXPECT_EQ(queue.poll().size(), 2u);
+  for (const Encaps& e : requests) EXPECT_TRUE(e.is_right());
+}
+
+TEST(Scheduler, AFullQueueInBytesToo) {
+  Manual manual;
+  host::SchedulerOptions options = manual.options();
+  options.most_bytes = 5'000;
+  TestEngine engine({{"a", true, 1, scripted::honest()}}, options, one_thread());
+  Queue queue(engine);
+  Encaps large(oracle(), 8, 1), a(oracle(), 1, 2);
+  const warpkem_submit_options o = to(queue);
+  submit(engine, large, o);  // alone it may be larger than the bound
+  EXPECT_EQ(warpkem_submit(engine.get(), &a.batch, 1, &o, nullptr, nullptr), WARPKEM_WOULD_BLOCK);
+  engine.settle();
+  EXPECT_EQ(queue.poll().size(), 1u);
+  submit(engine, a, o);
+  engine.settle();
+  EXPECT_EQ(queue.poll().size(), 1u);
+  EXPECT_EQ(engine.counters().bytes, 0u);
+}
+
+TEST(Scheduler, NoKindStarvesAnother) {
+  Manual manual;
+  Held held;
+  host::SchedulerOptions options = manual.options();
+  options.batch_items = 1;
+  TestEngine engine({{"a", true, 1, held.behaviour()}}, options, one_thread());
+  Queue queue(engine);
+  static const Oracle other(WARPKEM_ML_KEM_1024);
+  std::deque<Encaps> flood;
+  for (std::uint32_t i = 0; i < 40; ++i) submit(engine, flood.emplace_back(oracle(), 1, i), to(queue));
+  engine.settle();
+  Encaps lone(other, 1, 1);
+  submit(engine, lone, to(queue));
+  int batches = 0;
+  for (bool seen = false; !seen && batches < 10; ++batches) {
+    seen = held.entries[0].batch.algorithm == WARPKEM_ML_KEM_1024;
+    manual.clock.advance_us(20);
+    held.finish();
+    engine.settle();
+  }
+  EXPECT_LE(batches, 3);
+  while (held.size() != 0) held.finish(), engine.settle();
+  EXPECT_EQ(queue.poll().size(), 41u);
+}
+
+TEST(Scheduler, BulkWaitsForInteractiveIsCutAndStillHasItsTurn) {
+  Manual manual;
+  Held held;
+  TestEngine engine({{"device", false, 1, held.behaviour()}}, manual.options(), one_thread());
+  host::CostModel& model = engine.scheduler().cost_model(engine.engine().slots()[0]);
+  model.calibrate({0, 100'000});  // 100 us an item of ML-KEM-768
+  const double item_ns = model.cost(host::Operation::encaps, WARPKEM_ML_KEM_512, false).item_ns;
+  Queue queue(engine);
+  warpkem_submit_options bulk = to(queue);
+  bulk.request_class = WARPKEM_BULK;
+  Encaps large(oracle(), 1000, 1), quick(oracle(), 1, 2);
+  submit(engine, large, bulk);
+  submit(engine, quick, to(queue));
+  engine.settle();
+  ASSERT_GE(held.size(), 1u);
+  EXPECT_EQ(held.entries[0].batch.count, 1u) << "interactive first";
+  bool had_turn = false;
+  std::deque<Encaps> more;
+  for (std::uint32_t i = 0; i < 60; ++i) {
+    submit(engine, more.emplace_back(oracle(), 1, 10 + i), to(queue));
+    const std::size_t count = held.entries[0].batch.count;
+    if (count > 1) {
+      had_turn = true;
+      EXPECT_LE(static_cast<double>(count) * item_ns, 2.01e6);
+    }
+    manual.clock.advance_us(static_cast<std::uint64_t>(static_cast<double>(count) * item_ns / 1000));
+    held.finish();
+    engine.settle();
+  }
+  EXPECT_TRUE(had_turn);
+  while (held.size() != 0) held.finish(), engine.settle();
+  EXPECT_EQ(queue.poll().size(), 62u);
+  EXPECT_TRUE(large.is_right());
+}
+
+TEST(Scheduler, ALyingBackendIsFoundOutQuarantinedAndTakenBack) {
+  Manual manual;
+  auto bad = std::make_shared<std::atomic<std::uint64_t>>(0);
+  host::SchedulerOptions options = manual.options();
+  options.cpu_sentinel = 1;
+  std::string logged;
+  options.log = [](void* context, std::uint32_t, const char* text) { *static_cast<std::string*>(context) += text; };
+  options.log_context = &logged;
+  TestEngine engine({{"liar", true, 1, scripted::lying(1, 1, bad)}, {"good", true, 1, scripted::honest()}}, options,
+                    one_thread());
+  Queue queue(engine);
+  std::deque<Encaps> requests;
+  for (std::uint32_t i = 0; i < 8; ++i) submit(engine, requests.emplace_back(oracle(), 1, i), to(queue));
+  engine.settle();
+  EXPECT_EQ(queue.poll().size(), 8u);
+  for (const Encaps& e : requests) EXPECT_TRUE(e.is_right());
+  EXPECT_EQ(engine.counters().quarantines, 1u);
+  EXPECT_GE(engine.counters().mismatched, 1u);
+  EXPECT_NE(logged.find("quarantine"), std::string::npos);
+  EXPECT_TRUE(engine.engine().slots()[0].quarantined.load());
+  const std::uint64_t lies = bad->load();
+
+  Encaps sync(oracle(), 1, 99);
+  check(warpkem_run(engine.get(), &sync.batch));
+  EXPECT_TRUE(sync.is_right()) << "synchronous calls do not go there either";
+  EXPECT_EQ(bad->load(), lies);
+
+  check(warpkem_take_back(engine.get(), "liar"));
+  EXPECT_EQ(warpkem_take_back(engine.get(), "nobody"), WARPKEM_UNSUPPORTED);
+  Encaps again(oracle(), 1, 100);
+  submit(engine, again, to(queue));
+  engine.settle();
+  EXPECT_GT(bad->load(), lies);
+  EXPECT_EQ(queue.poll().size(), 1u);
+  EXPECT_TRUE(again.is_right());
+  EXPECT_EQ(engine.counters().quarantines, 2u);
+}
+
+TEST(Scheduler, SmallWorkGoesToTheCpuAndLargeToTheDevice) {
+  Manual manual;
+  Held cpu, device;
+  TestEngine engine({{"device", false, 64, device.behaviour()}, {"cpu", true, 1, cpu.behaviour()}}, manual.options(),
+                    one_thread());
+  engine.scheduler().cost_model(engine.engine().slots()[0]).calibrate({100'000, 100});
+  engine.scheduler().cost_model(engine.engine().slots()[1]).calibrate({0, 20'000});
+  Queue queue(engine);
+  Encaps small(oracle(), 1, 1), large(oracle(), 5000, 2);
+  submit(engine, small, to(queue));
+  engine.settle();
+  EXPECT_EQ(cpu.size(), 1u);
+  EXPECT_EQ(device.size(), 0u);
+  cpu.finish();
+  submit(engine, large, to(queue));
+  engine.settle();
+  ASSERT_EQ(device.size(), 1u);
+  EXPECT_GT(device.entries[0].batch.count, 4000u);
+  while (cpu.size() + device.size() != 0) {
+    while (cpu.size() != 0) cpu.finish();
+    while (device.size() != 0) device.finish();
+    engine.settle();
+  }
+  EXPECT_EQ(queue.poll().size(), 2u);
+}
+
+TEST(Scheduler, NothingIsSubmittedWrongly) {
+  Manual manual;
+  TestEngine engine({{"a", true, 1, scripted::honest()}}, manual.options(), one_thread());
+  Queue queue(engine);
+  Encaps good(oracle(), 1, 1), wrong(oracle(), 1, 2);
+  wrong.batch.K_out.bytes = 31;
+  const warpkem_batch batches[] = {good.batch, wrong.batch, good.batch};
+  const warpkem_submit_options o = to(queue);
+  std::size_t submitted = 9;
+  EXPECT_EQ(warpkem_submit(engine.get(), batches, 3, &o, nullptr, &submitted), WARPKEM_INVALID_ARGUMENT);
+  EXPECT_EQ(submitted, 1u);
+  engine.settle();
+  EXPECT_EQ(queue.poll().size(), 1u);
+  warpkem_submit_options neither{};
+  neither.struct_size = sizeof neither;
+  EXPECT_EQ(warpkem_submit(engine.get(), batches, 1, &neither, nullptr, nullptr), WARPKEM_INVALID_ARGUMENT);
+  EXPECT_EQ(warpkem_submit(engine.get(), batches, 1, nullptr, nullptr, nullptr), WARPKEM_INVALID_ARGUMENT);
+  TestEngine other({{"a", true, 1, scripted::honest()}}, manual.options(), one_thread());
+  EXPECT_EQ(warpkem_submit(other.get(), batches, 1, &o, nullptr, nullptr), WARPKEM_INVALID_ARGUMENT);
+  warpkem_batch nothing{};
+  nothing.struct_size = sizeof nothing;
+  nothing.operation = WARPKEM_OP_ENCAPS;
+  nothing.algorithm = WARPKEM_ML_KEM_512;
+  check(warpkem_submit(engine.get(), &nothing, 1, &o, nullptr, nullptr));
+  engine.settle();
+  EXPECT_EQ(queue.poll().at(0).status, WARPKEM_OK);
+  host::SchedulerOptions late;
+  EXPECT_THROW(engine.engine().configure(late), host::Error);
+}
+
+TEST(Scheduler, ItemsAreCountedByTheBackendThatDidThem) {
+  Manual manual;
+  TestEngine engine({{"a", true, 1, scripted::honest()}}, manual.options(), one_thread());
+  Queue queue(engine);
+  Encaps e(oracle(), 3, 1);
+  std::uint64_t by_backend[WARPKEM_MAX_BACKENDS];
+  std::fill(std::begin(by_backend), std::end(by_backend), 77);
+  e.batch.items_by_backend = by_backend;
+  submit(engine, e, to(queue));
+  engine.settle();
+  EXPECT_EQ(queue.poll().size(), 1u);
+  EXPECT_EQ(by_backend[0], 3u);
+  EXPECT_EQ(by_backend[1], 0u);
+}
+
+// ---- with threads
+
+host::SchedulerOptions threaded() { return {}; }
+
+bool is_readable(int fd, int timeout_ms = 0) {
+  pollfd p{fd, POLLIN, 0};
+  return poll(&p, 1, timeout_ms) == 1;
+}
+
+TEST(SchedulerThreads, TheEventFdIsReadableWhileTheQueueIsNotEmpty) {
+  TestEngine engine({{"a", true, 1, scripted::honest()}}, threaded());
+  Queue queue(engine);
+  int fd = -1;
+  check(warpkem_queue_fd(queue.get(), &fd));
+  EXPECT_FALSE(is_readable(fd));
+  Encaps a(oracle(), 1, 1), b(oracle(), 1, 2);
+  submit(engine, a, to(queue));
+  submit(engine, b, to(queue));
+  for (int fetched = 0; fetched < 2; ++fetched) {
+    ASSERT_TRUE(is_readable(fd, 10'000));
+    ASSERT_EQ(queue.poll(1).size(), 1u);
+  }
+  EXPECT_FALSE(is_readable(fd));
+  EXPECT_TRUE(queue.poll().empty());
+}
+
+TEST(SchedulerThreads, AQueueCanBeWaitedFor) {
+  TestEngine engine({{"a", true, 1, scripted::honest()}}, threaded());
+  Queue queue(engine);
+  EXPECT_TRUE(queue.wait(1'000).empty());
+  for (const std::uint32_t flags : {0u, WARPKEM_WILL_WAIT}) {
+    for (std::uint32_t i = 0; i < 200; ++i) {
+      Encaps e(oracle(), 1 + i % 3 * 10, i);
+      warpkem_submit_options o = to(queue);
+      o.flags = flags;
+      submit(engine, e, o);
+      ASSERT_EQ(queue.wait().size(), 1u);
+      if (i % 50 == 0) {
+        ASSERT_TRUE(e.is_right());
+      }
+    }
+  }
+  EXPECT_GT(engine.counters().helped, 0u);
+}
+
+struct CallbackState {
+  TestEngine* engine;
+  warpkem_queue* queue;
+  Encaps* next;
+  std::atomic<int> calls{0};
+  warpkem_status wait = 0, free_queue = 0, shutdown = 0, submit = 99;
+};
+
+TEST(SchedulerThreads, CallbacksMaySubmitButNeitherWaitNorFree) {
+  TestEngine engine({{"a", true, 1, scripted::honest()}}, threaded());
+  Queue queue(engine);
+  Encaps first(oracle(), 1, 1), second(oracle(), 1, 2);
+  CallbackState state{&engine, queue.get(), &second, {}};
+  warpkem_submit_options o{};
+  o.struct_size = sizeof o;
+  o.context = &state;
+  o.callback = [](void* context, const warpkem_completion* completion) {
+    CallbackState& s = *static_cast<CallbackState*>(context);
+    if (completion->status == WARPKEM_OK && s.calls == 0) {
+      warpkem_completion c;
+      std::size_t n;
+      s.wait = warpkem_queue_wait(s.queue, &c, 1, 1000, &n);
+      s.free_queue = warpkem_queue_free(s.queue);
+      s.shutdown = warpkem_shutdown(s.engine->get(), WARPKEM_DRAIN);
+      warpkem_engine_free(s.engine->get());
+      warpkem_submit_options again{};
+      again.struct_size = sizeof again;
+      again.context = context;
+      again.callback = [](void* inner, const warpkem_completion*) { ++static_cast<CallbackState*>(inner)->calls; };
+      s.submit = warpkem_submit(s.engine->get(), &s.next->batch, 1, &again, nullptr, nullptr);
+    }
+    ++s.calls;
+  };
+  submit(engine, first, o);
+  check(warpkem_queue_free(nullptr));
+  while (state.calls < 2) std::this_thread::yield();
+  check(warpkem_shutdown(engine.get(), WARPKEM_DRAIN));
+  EXPECT_EQ(state.wait, WARPKEM_WOULD_DEADLOCK);
+  EXPECT_EQ(state.free_queue, WARPKEM_WOULD_DEADLOCK);
+  EXPECT_EQ(state.shutdown, WARPKEM_WOULD_DEADLOCK);
+  EXPECT_EQ(state.submit, WARPKEM_OK);
+  EXPECT_TRUE(second.is_right());
+}
+
+TEST(SchedulerThreads, AFullQueueBlocksUntilThereIsRoomOrTheTimeIsOver) {
+  Held held;
+  host::SchedulerOptions options = threaded();
+  options.most_items = 1;
+  TestEngine engine({{"a", false, 1, held.behaviour()}}, options);
+  Queue queue(engine);
+  Encaps a(oracle(), 1, 1), b(oracle(), 1, 2);
+  submit(engine, a, to(queue));
+  warpkem_submit_options patient = to(queue);
+  patient.timeout_us = 10'000;
+  EXPECT_EQ(warpkem_submit(engine.get(), &b.batch, 1, &patient, nullptr, nullptr), WARPKEM_WOULD_BLOCK);
+  patient.timeout_us = WARPKEM_FOREVER;
+  std::thread submitter([&] { submit(engine, b, patient); });
+  while (held.size() == 0) std::this_thread::yield();
+  held.finish();
+  EXPECT_EQ(queue.wait().size(), 1u);
+  submitter.join();
+  while (held.size() == 0) std::this_thread::yield();
+  held.finish();
+  EXPECT_EQ(queue.wait().size(), 1u);
+}
+
+TEST(SchedulerThreads, ADeadlinePassesWhileEveryBackendIsStuck) {
+  Held held;
+  TestEngine engine({{"a", true, 1, held.behaviour()}}, threaded(), one_thread());
+  Queue queue(engine);
+  Encaps stuck(oracle(), 1, 1), late(oracle(), 1, 2);
+  submit(engine, stuck, to(queue));
+  while (held.size() == 0) std::this_thread::yield();
+  warpkem_submit_options soon = to(queue);
+  soon.deadline_us = 2'000;
+  submit(engine, late, soon);
+  const auto completions = queue.wait();
+  ASSERT_EQ(completions.size(), 1u);
+  EXPECT_EQ(completions[0].user_data, &late);
+  EXPECT_EQ(completions[0].status, WARPKEM_EXPIRED);
+  held.finish();
+  EXPECT_EQ(queue.wait().size(), 1u);
+}
+
+TEST(SchedulerThreads, DrainFinishesEverything) {
+  TestEngine engine({{"a", true, 1, scripted::honest()}}, threaded());
+  Queue queue(engine);
+  std::deque<Encaps> requests;
+  for (std::uint32_t i = 0; i < 300; ++i) submit(engine, requests.emplace_back(oracle(), 1, i), to(queue));
+  check(warpkem_shutdown(engine.get(), WARPKEM_DRAIN));
+  const auto completions = queue.poll();
+  ASSERT_EQ(completions.size(), 300u);
+  for (const auto& c : completions) EXPECT_EQ(c.status, WARPKEM_OK);
+  const warpkem_submit_options o = to(queue);
+  EXPECT_EQ(warpkem_submit(engine.get(), &requests[0].batch, 1, &o, nullptr, nullptr), WARPKEM_ABORTED);
+  Encaps sync(oracle(), 1, 1);
+  EXPECT_EQ(warpkem_run(engine.get(), &sync.batch), WARPKEM_OK);
+}
+
+TEST(SchedulerThreads, AbortEndsWhatHasNotBegunAndTheQueueOutlivesTheEngine) {
+  Held held;
+  auto engine =
+      std::make_unique<TestEngine>(std::vector<Script>{{"a", true, 1, held.behaviour()}}, threaded(), one_thread());
+  Queue queue(*engine);
+  Encaps begun(oracle(), 1, 1), waiting(oracle(), 2, 2);
+  submit(*engine, begun, to(queue));
+  while (held.size() == 0) std::this_thread::yield();
+  submit(*engine, waiting, to(queue));
+  std::thread ending([&] { engine.reset(); });
+  const auto aborted = queue.wait();
+  ASSERT_EQ(aborted.size(), 1u);
+  EXPECT_EQ(aborted[0].user_data, &waiting);
+  EXPECT_EQ(aborted[0].status, WARPKEM_ABORTED);
+  EXPECT_TRUE(waiting.is_zero());
+  held.finish();
+  ending.join();
+  const auto completions = queue.poll();
+  ASSERT_EQ(completions.size(), 1u);
+  EXPECT_EQ(completions[0].status, WARPKEM_OK);
+  EXPECT_TRUE(begun.is_right());
+}
+
+TEST(SchedulerThreads, FreeingAQueueCancelsItsRequestsAndWaitsForOthers) {
+  Held held;
+  TestEngine engine({{"a", true, 1, held.behaviour()}}, threaded(), one_thread());
+  Encaps begun(oracle(), 1, 1), waiting(oracle(), 1, 2);
+  std::thread finisher;
+  {
+    Queue queue(engine);
+    submit(engine, begun, to(queue));
+    while (held.size() == 0) std::this_thread::yield();
+    submit(engine, waiting, to(queue));
+    finisher = std::thread([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      held.finish();
+    });
+  }
+  finisher.join();
+  EXPECT_EQ(waiting.statuses[0], WARPKEM_CANCELLED);
+  EXPECT_TRUE(begun.is_right());
+  EXPECT_EQ(engine.counters().items, 0u);
+}
+
+TEST(SchedulerThreads, AForkedChildIsToldSoAndNeverHangs) {
+  TestEngine engine({{"a", true, 1, scripted::honest()}}, threaded());
+  Queue queue(engine);
+  Encaps e(oracle(), 1, 1);
+  submit(engine, e, to(queue));
+  ASSERT_EQ(queue.wait().size(), 1u);
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    alarm(20);
+    const warpkem_submit_options o = to(queue);
+    warpkem_completion c;
+    std::size_t n;
+    bool good = warpkem_submit(engine.get(), &e.batch, 1, &o, nullptr, nullptr) == WARPKEM_FORKED;
+    good = good && warpkem_queue_poll(queue.get(), &c, 1, &n) == WARPKEM_FORKED;
+    good = good && warpkem_queue_wait(queue.get(), &c, 1, 0, &n) == WARPKEM_FORKED;
+    good = good && warpkem_shutdown(engine.get(), WARPKEM_DRAIN) == WARPKEM_FORKED;
+    good = good && warpkem_queue_free(queue.get()) == WARPKEM_OK;
+    warpkem_engine_free(new warpkem_engine{std::move(engine.get()->engine)});
+    _exit(good ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  submit(engine, e, to(queue));
+  EXPECT_EQ(queue.wait().size(), 1u);
+}
+
+TEST(SchedulerMetrics, SnapshotsAddUpAndTheTextIsWellFormed) {
+  TestEngine engine({{"a", true, 1, scripted::honest()}}, threaded());
+  Queue queue(engine);
+  for (std::uint32_t i = 0; i < 20; ++i) {
+    Encaps e(oracle(), 1, i);
+    submit(engine, e, to(queue));
+    ASSERT_EQ(queue.wait().size(), 1u);
+  }
+  check(warpkem_shutdown(engine.get(), WARPKEM_DRAIN));
+  std::size_t n = 0;
+  std::vector<warpkem_histogram> histograms(16);
+  check(warpkem_metrics(engine.get(), nullptr, histograms.data(), histograms.size(), &n));
+  ASSERT_EQ(n, 3u);
+  for (std::size_t i = 0; i < n; ++i) {
+    EXPECT_EQ(histograms[i].count, 20u);
+    EXPECT_EQ(histograms[i].phase, i);
+    EXPECT_GE(warpkem_histogram_quantile(&histograms[i], 0.99), warpkem_histogram_quantile(&histograms[i], 0.5));
+    EXPECT_LE(warpkem_histogram_quantile(&histograms[i], 1), histograms[i].max_ns);
+  }
+  warpkem_histogram sum = histograms[2];
+  warpkem_histogram_add(&sum, &histograms[2]);
+  EXPECT_EQ(sum.count, 40u);
+  EXPECT_EQ(warpkem_histogram_bound(WARPKEM_HISTOGRAM_BUCKETS - 1), UINT64_MAX);
+  std::size_t needed = 0;
+  EXPECT_EQ(warpkem_metrics_text(engine.get(), nullptr, 0, &needed), WARPKEM_OUT_OF_MEMORY);
+  std::string text(needed, '?');
+  check(warpkem_metrics_text(engine.get(), text.data(), text.size(), &needed));
+  EXPECT_EQ(text.back(), '\0');
+  EXPECT_NE(text.find("warpkem_requests_completed_total 20\n"), std::string::npos);
+  EXPECT_NE(text.find("warpkem_request_total_seconds_count{backend=\"a\",operation=\"encaps\"} 20\n"),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace warpkem::testing

@@ -1,0 +1,173 @@
+// What the scheduler's tests share: an engine over scripted backends behind the C ABI, keys, and requests with memory
+// of their own.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+#include "host/api/seam.hpp"
+#include "host/clock.hpp"
+#include "host/scheduler.hpp"
+#include "tools/warpkem/scripted_backend.hpp"
+
+namespace warpkem::testing {
+
+class ManualClock : public host::Clock {
+ public:
+  std::uint64_t now_ns() const noexcept override { return now_.load(); }
+  void advance_us(std::uint64_t us) { now_ += us * 1000; }
+
+ private:
+  std::atomic<std::uint64_t> now_{1'000'000'000};
+};
+
+inline void check(warpkem_status status) {
+  if (status != WARPKEM_OK) throw std::runtime_error(warpkem_last_error());
+}
+
+// An engine over scripts, as a handle of the C ABI.
+class TestEngine {
+ public:
+  TestEngine(std::vector<scripted::Script> scripts, const host::SchedulerOptions& options,
+             host::EngineOptions engine_options = {})
+      : handle_{std::make_shared<host::Engine>(engine_options, scripted::table(std::move(scripts)))} {
+    handle_.engine->configure(options);
+  }
+  ~TestEngine() {
+    if (handle_.engine->forked()) return;
+    if (host::Scheduler* s = handle_.engine->started_scheduler()) s->shut_down(false);
+  }
+  warpkem_engine* get() { return &handle_; }
+  host::Scheduler& scheduler() { return handle_.engine->scheduler(); }
+  host::Engine& engine() { return *handle_.engine; }
+  warpkem_counters counters() {
+    warpkem_counters c{};
+    c.struct_size = sizeof c;
+    check(warpkem_metrics(get(), &c, nullptr, 0, nullptr));
+    return c;
+  }
+  // Lets every lane move until none does.
+  void settle() {
+    std::uint64_t next;
+    while (scheduler().step(next)) {
+    }
+  }
+
+ private:
+  warpkem_engine handle_;
+};
+
+class Queue {
+ public:
+  explicit Queue(TestEngine& engine) { check(warpkem_queue_new(engine.get(), &queue_)); }
+  ~Queue() { EXPECT_EQ(warpkem_queue_free(queue_), WARPKEM_OK); }
+  warpkem_queue* get() const { return queue_; }
+  std::vector<warpkem_completion> poll(std::size_t capacity = 1024) {
+    std::vector<warpkem_completion> completions(capacity);
+    std::size_t n = 0;
+    check(warpkem_queue_poll(queue_, completions.data(), capacity, &n));
+    completions.resize(n);
+    return completions;
+  }
+  std::vector<warpkem_completion> wait(std::uint64_t timeout_us = 30'000'000, std::size_t capacity = 1024) {
+    std::vector<warpkem_completion> completions(capacity);
+    std::size_t n = 0;
+    check(warpkem_queue_wait(queue_, completions.data(), capacity, timeout_us, &n));
+    completions.resize(n);
+    return completions;
+  }
+
+ private:
+  warpkem_queue* queue_ = nullptr;
+};
+
+// A key pair and an engine that computes truly, for expected results.
+struct Oracle {
+  explicit Oracle(warpkem_algorithm a)
+      : algorithm(a), ek(warpkem_size(a, WARPKEM_SIZE_EK)), dk(warpkem_size(a, WARPKEM_SIZE_DK)) {
+    warpkem_options options = WARPKEM_OPTIONS_DEFAULT;
+    options.backend = "portable";
+    options.threads = 0;
+    check(warpkem_engine_new(&options, &engine));
+    std::vector<std::uint8_t> seed(64, static_cast<std::uint8_t>(a));
+    check(warpkem_keygen_derand(engine, a, WARPKEM_DK_EXPANDED, 1, {seed.data(), 64, 0}, {ek.data(), ek.size(), 0},
+                                {dk.data(), dk.size(), 0}, nullptr, nullptr));
+  }
+  ~Oracle() { warpkem_engine_free(engine); }
+  Oracle(const Oracle&) = delete;
+  Oracle& operator=(const Oracle&) = delete;
+
+  warpkem_algorithm algorithm;
+  std::vector<std::uint8_t> ek, dk;
+  warpkem_engine* engine = nullptr;
+};
+
+// An encapsulation of `count` items with given m, to the oracle's key.
+struct Encaps {
+  Encaps(const Oracle& o, std::size_t count, std::uint32_t salt)
+      : oracle(o),
+        m(32 * count),
+        c(warpkem_size(o.algorithm, WARPKEM_SIZE_C) * count, 0xEE),
+        K(32 * count, 0xEE),
+        statuses(count, 0xEE),
+        eks(count, o.ek.data()) {
+    for (std::size_t i = 0; i < m.size(); ++i) m[i] = static_cast<std::uint8_t>(salt * 31 + i * 7 + (salt >> 8));
+    batch.struct_size = sizeof batch;
+    batch.operation = WARPKEM_OP_ENCAPS;
+    batch.algorithm = o.algorithm;
+    batch.flags = WARPKEM_DERAND;
+    batch.count = count;
+    batch.ek.table = eks.data();
+    batch.m = {m.data(), m.size(), 0, nullptr};
+    batch.c_out = {c.data(), c.size(), 0, nullptr};
+    batch.K_out = {K.data(), K.size(), 0, nullptr};
+    batch.statuses = statuses.data();
+    batch.failed = &failed;
+    batch.user_data = this;
+  }
+  Encaps(const Encaps&) = delete;
+  Encaps& operator=(const Encaps&) = delete;
+
+  bool is_zero() const {
+    const auto zero = [](const auto& v) { return std::ranges::all_of(v, [](std::uint8_t b) { return b == 0; }); };
+    return zero(c) && zero(K);
+  }
+  bool is_right() const {
+    std::vector<std::uint8_t> c2(c.size()), K2(K.size());
+    warpkem_batch b = batch;
+    b.c_out.data = c2.data();
+    b.K_out.data = K2.data();
+    b.statuses = nullptr;
+    b.failed = nullptr;
+    return warpkem_run(oracle.engine, &b) == WARPKEM_OK && c2 == c && K2 == K;
+  }
+
+  const Oracle& oracle;
+  std::vector<std::uint8_t> m, c, K, statuses;
+  std::vector<const std::uint8_t*> eks;
+  std::size_t failed = 99;
+  warpkem_batch batch{};
+};
+
+inline warpkem_submit_options to(const Queue& queue) {
+  warpkem_submit_options o{};
+  o.struct_size = sizeof o;
+  o.queue = queue.get();
+  return o;
+}
+
+inline warpkem_request submit(TestEngine& engine, const Encaps& e, const warpkem_submit_options& options) {
+  warpkem_request request = 0;
+  check(warpkem_submit(engine.get(), &e.batch, 1, &options, &request, nullptr));
+  return request;
+}
+
+}  // namespace warpkem::testing
