@@ -744,6 +744,14 @@ class Reports(ToolTest):
         self.assertEqual(summary["failed"], 1)
         self.assertEqual(summary["first_failures"], [{"item": 4, "status": INVALID_EK, "name": "WARPKEM_INVALID_EK"}])
 
+    def test_items_are_counted_for_the_preferred_backend(self):
+        backends = json.loads(self.tool("info", "--json").stdout)["backends"]
+        (preferred,) = [b["name"] for b in backends if b["preferred"]]
+        self.assertEqual(preferred, os.environ.get("WARPKEM_BACKEND", preferred))
+        for count in 1, 30:
+            done = self.keygen(count, "ek", "dk", P, "--json", "--backend", preferred)
+            self.assertEqual(json.loads(done.stdout)["items_by_backend"], {preferred: count})
+
     def test_json_and_data_do_not_mix(self):
         for name in "-", "/dev/stdout":
             done = self.tool("keygen", "--param", P, "--count", 1, "--ek", name, "--dk", "dk", "--json", rc=1)
@@ -777,6 +785,7 @@ class Reports(ToolTest):
         done = self.tool("bench", "--op", "encaps", "--param", P, "--backend", "portable", "--batch", 5, "--threads", 1,
                          "--seconds", 0.05, "--json")
         report = json.loads(done.stdout)
+        self.assertGreater(report["benchmarks"][0]["items_per_cpu_second"], 0)
         for field in "date", "num_cpus", "cpu", "library_version", "features":
             self.assertIn(field, report["context"])
         (line,) = report["benchmarks"]

@@ -21,6 +21,7 @@
 #include "tools/warpkem/commands.hpp"
 #include "tools/warpkem/engine.hpp"
 #include "tools/warpkem/io.hpp"
+#include "tools/warpkem/progress.hpp"
 
 namespace warpkem::tool {
 namespace {
@@ -227,6 +228,7 @@ class Measurement {
             {"cpu_time", cpu_seconds_ / static_cast<double>(iterations_) * 1e9},
             {"time_unit", "ns"},
             {"items_per_second", rate()},
+            {"items_per_cpu_second", static_cast<double>(iterations_ * what_.batch) / cpu_seconds_},
             {"min", *slowest},
             {"max", *fastest},
             {"rounds", rates_.size()}};
@@ -379,14 +381,20 @@ int bench(const BenchOptions& options) {
                    make_inputs(engines.begin()->second, one.op, one.algorithm, items, one.prepared_keys));
   }
 
+  Progress progress("bench", cases.size() * (most_rounds + 1));
+  std::uint64_t steps = 0;
   std::vector<std::unique_ptr<Measurement>> measurements;
   for (const Case& one : cases) {
     measurements.push_back(
         std::make_unique<Measurement>(one, engines.at({one.backend, one.threads}), inputs.at({one.op, one.algorithm})));
     measurements.back()->calibrate(seconds / most_rounds);
+    progress.update(++steps);
   }
   for (std::size_t round = 0; round < most_rounds; ++round) {
-    for (const auto& one : measurements) one->round();
+    for (const auto& one : measurements) {
+      one->round();
+      progress.update(++steps);
+    }
   }
 
   if (options.json) {
