@@ -1,5 +1,7 @@
 // The hashing kernels: one thread, one Keccak state. Each holds one copy of the permutation and loops around it. Warps
 // move data between memory and states through shared memory, so that global accesses are coalesced.
+#include <cub/block/block_scan.cuh>
+
 #include "kernels/policy.hpp"
 #include "kernels/sample.cuh"
 #include "kernels/steps.hpp"
@@ -239,8 +241,11 @@ __global__ void __launch_bounds__(policy::matrix_threads) matrix_kernel(MatrixAr
       thread::append_candidates(state, column);
     } while (++block < max_blocks && __any_sync(all_lanes, !column.full()));
 
+    if (!from_queue) {
+      const u32 unfinished = __ballot_sync(all_lanes, !column.full() && base + lane < count);
+      if (lane == 0) args.unfinished[base / 32] = unfinished;
+    }
     if (!column.full()) {
-      if (base + lane < count) args.queue[atomicAdd(args.queued, 1)] = entry;
       for (u32 slot = 256 - (column.end - column.next) / 2; slot < 256; ++slot) {
         reinterpret_cast<u16*>(tile + lane * column_words)[slot] = 0;
       }
@@ -262,6 +267,37 @@ __global__ void __launch_bounds__(policy::matrix_threads) matrix_kernel(MatrixAr
   }
 }
 
+// Lists the entries whose bits are set. One block: the list's order, and with it all that follows, is always the same,
+// which atomics would not give; a pass has at most 32768 words.
+__global__ void __launch_bounds__(policy::collect_threads) collect_kernel(MatrixArgs args, u32 words) {
+  using Scan = cub::BlockScan<u32, policy::collect_threads>;
+  __shared__ typename Scan::TempStorage storage;
+  u32 listed = 0;
+#pragma unroll 1
+  for (u32 first = 0; first < words; first += 4 * policy::collect_threads) {
+    const u32 at = first + 4 * threadIdx.x;
+    u32 bits[4];
+    u32 count = 0;
+#pragma unroll
+    for (u32 i = 0; i < 4; ++i) {
+      bits[i] = at + i < words ? args.unfinished[at + i] : 0;
+      count += static_cast<u32>(__popc(bits[i]));
+    }
+    u32 place, total;
+    Scan(storage).ExclusiveSum(count, place, total);
+    place += listed;
+#pragma unroll
+    for (u32 i = 0; i < 4; ++i) {
+      for (; bits[i] != 0; bits[i] &= bits[i] - 1) {
+        args.queue[place++] = 32 * (at + i) + static_cast<u32>(__ffs(static_cast<int>(bits[i]))) - 1;
+      }
+    }
+    listed += total;
+    __syncthreads();
+  }
+  if (threadIdx.x == 0) *args.queued = listed;
+}
+
 u32 blocks_for(u32 threads, int block) { return (threads + static_cast<u32>(block) - 1) / static_cast<u32>(block); }
 
 }  // namespace
@@ -279,10 +315,10 @@ cudaError_t prf(const PrfArgs& args, u32 items, cudaStream_t stream) noexcept {
 
 cudaError_t sample_matrix(const MatrixArgs& args, u32 items, cudaStream_t stream) noexcept {
   const u32 entries = items * args.k * args.k;
-  if (const cudaError_t error = cudaMemsetAsync(args.queued, 0, sizeof(u32), stream); error != cudaSuccess)
-    return error;
   matrix_kernel<<<blocks_for(entries, policy::matrix_threads), policy::matrix_threads, 0, stream>>>(args, entries,
                                                                                                     false);
+  if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) return error;
+  collect_kernel<<<1, policy::collect_threads, 0, stream>>>(args, (entries + 31) / 32);
   if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) return error;
   const u32 queue_threads = entries / policy::queue_share + 1;
   matrix_kernel<<<blocks_for(queue_threads, policy::matrix_threads), policy::matrix_threads, 0, stream>>>(args, entries,

@@ -213,6 +213,7 @@ class Pass {
     args.rho = rho;
     args.A = A;
     args.k = P::k;
+    args.unfinished = reinterpret_cast<u32*>(open_.take((std::size_t{items_} * P::k * P::k + 31) / 32 * sizeof(u32)));
     args.queue = reinterpret_cast<u32*>(open_.take(std::size_t{items_} * P::k * P::k * sizeof(u32)));
     args.queued = reinterpret_cast<u32*>(open_.take(sizeof(u32)));
     enqueue([&] { return sample_matrix(args, items_, stream_); });

@@ -9,10 +9,10 @@ namespace warpkem::kernels::policy {
 inline constexpr int sponge_threads = 128;
 inline constexpr int prf_threads = 128;
 
-// SampleNTT holds a warp's 32 polynomials in shared memory, 16.8 kB, so that the rejected candidates leave no holes in
-// global memory: 12 warps on an SM with 228 kB. Keccak's 25 independent lanes keep its pipes busy with 3 warps each.
-// Two warps a block: static shared memory ends at 48 kB.
-inline constexpr int matrix_threads = 64;
+// SampleNTT holds a warp's 32 polynomials in shared memory, 17 kB, so that the rejected candidates leave no holes in
+// global memory. Shared memory binds: 12 warps on an SM with 228 kB, 9 with 164, 5 with 100; Keccak's 25 independent
+// lanes keep the integer pipes busy with few. Blocks of one warp leave the least of it over.
+inline constexpr int matrix_threads = 32;
 
 // Half a warp per item. Registers (k * 16 coefficients of y_hat and as many again at work) bind before shared memory.
 inline constexpr int arithmetic_threads = 128;
@@ -22,6 +22,9 @@ inline constexpr int record_threads = 128;
 // Items a pass: the workspace (up to 13 kB an item) stays bounded, and a pass still has 17 waves of matrix warps on 132
 // SMs, so that the last, partly filled one costs little.
 inline constexpr std::size_t items_per_pass = 65'536;
+
+// The one block that lists unfinished entries: as many threads as a block can have.
+inline constexpr int collect_threads = 1024;
 
 // Blocks that work off the queue of unfinished matrix entries; one in 120 entries is queued.
 inline constexpr int queue_share = 64;

@@ -79,7 +79,8 @@ struct MatrixArgs {
   Rows rho;
   Rows A;
   u32 k = 0;
-  u32* queue = nullptr;  // room for items * k * k
+  u32* unfinished = nullptr;  // a bit per entry, in words of 32
+  u32* queue = nullptr;       // room for items * k * k
   u32* queued = nullptr;
   u32 one = 1;  // see thread::Column
 };

@@ -400,11 +400,13 @@ TEST_F(Primitives, SampleNttAgreesWithPortableAlsoWhereThreeBlocksAreTooFew) {
   constexpr u32 items = 150, k = 3;
   Bytes rho(32 * items);
   for (auto& byte : rho) byte = static_cast<u8>(random_below(256));
-  const DeviceMemory rho_in(rho), A(items * k * k * 512), queue(items * k * k * 4), queued(4);
+  const DeviceMemory rho_in(rho), A(items * k * k * 512), queue(items * k * k * 4), queued(4),
+      unfinished(items * k * k);
   kernels::MatrixArgs args;
   args.rho = {rho_in.get(), 32, nullptr};
   args.A = {A.get(), k * k * 512, nullptr};
   args.k = k;
+  args.unfinished = unfinished.as<u32>();
   args.queue = queue.as<u32>();
   args.queued = queued.as<u32>();
   check(kernels::sample_matrix(args, items, nullptr));
