@@ -460,13 +460,9 @@ TEST_P(Launch, WorkspaceGrowsWithTheCountUntilOnePassIsFull) {
 
 TEST(LaunchKnownAnswers, Acvp) {
   if (!has_device()) GTEST_SKIP() << "no CUDA device, neither real nor emulated";
-  const std::string path = std::string(WARPKEM_TEST_KAT_DIR) + "/acvp/cases.jsonl.gz";
-  std::vector<kat::AcvpCase> cases;
-  try {
-    cases = kat::read_acvp(path);
-  } catch (const std::runtime_error& error) {
-    GTEST_SKIP() << error.what();
-  }
+  const std::string folder = std::string(WARPKEM_TEST_KAT_DIR) + "/acvp";
+  const std::vector<kat::AcvpCase> cases = kat::read_acvp(folder);
+  if (cases.empty()) GTEST_SKIP() << "no ACVP vectors in " << folder;
   ASSERT_GE(cases.size(), 400u);
   for (const kat::AcvpCase& test : cases) {
     const Sizes size = sizes_of(test.algorithm);
