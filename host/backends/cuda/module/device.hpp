@@ -26,8 +26,11 @@ class Device {
   std::size_t limit() const noexcept { return limit_.load(std::memory_order_relaxed); }
   void ran_out_of_memory(std::size_t items) noexcept {
     limit_.store(std::max<std::size_t>(1, std::min(limit(), items) / 2), std::memory_order_relaxed);
+    shortages_.fetch_add(1, std::memory_order_relaxed);
     successes_.store(0, std::memory_order_relaxed);
   }
+  // How often it ran out: at a new shortage every lane gives up what it holds between chunks.
+  std::size_t shortages() const noexcept { return shortages_.load(std::memory_order_relaxed); }
   void succeeded() noexcept {
     if (limit() == chunk_ || successes_.fetch_add(1, std::memory_order_relaxed) % 64 != 63) return;
     limit_.store(std::min(chunk_, limit() * 2), std::memory_order_relaxed);
@@ -41,6 +44,7 @@ class Device {
   std::size_t chunk_;
   std::atomic<std::size_t> limit_;
   std::atomic<std::size_t> successes_{0};
+  std::atomic<std::size_t> shortages_{0};
   RandomRing random_;
 };
 

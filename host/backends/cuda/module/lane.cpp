@@ -353,6 +353,12 @@ void Lane::run(const Batch& items, const KeyForms& keys, bool in_place) {
   wipe_staging(layout);
 }
 
+void Lane::trim() noexcept {
+  pinned_ = PinnedBuffer();
+  memory_ = DeviceBuffer();
+  workspace_ = DeviceBuffer();
+}
+
 DeviceBuffer Lane::allocate(const Batch& items, std::size_t bytes) {
   try {
     open();

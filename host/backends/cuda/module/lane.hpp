@@ -60,6 +60,9 @@ class Lane {
   // ChunkFailure.
   void run(const host::Batch& items, const KeyForms& keys, bool in_place);
 
+  // Gives the slot's memory back; the next chunk takes what it needs.
+  void trim() noexcept;
+
   // Device memory for a prepared set. Throws ChunkFailure.
   DeviceBuffer allocate(const host::Batch& items, std::size_t bytes);
 

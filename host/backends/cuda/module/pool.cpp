@@ -181,9 +181,9 @@ void Pool::submit(const Batch& batch, const Keys* keys, Completion done) noexcep
 
 // ---- lanes --------------------------------------------------------------------------------------------------------
 
-// The next chunk for this device; none when the lane shall end. Towards the end of a batch chunks become smaller, so
-// that every lane of every device has its share and all finish together.
-Pool::Chunk Pool::take(Device& device) noexcept {
+// The next chunk for this device; none when the lane shall end, or when memory is short since it last looked. Towards
+// the end of a batch chunks become smaller, so that every lane of every device has its share and all finish together.
+Pool::Chunk Pool::take(Device& device, std::size_t shortages) noexcept {
   std::unique_lock lock(mutex_);
   while (true) {
     if (quarantined(device.ordinal())) {  // perhaps by another pool
@@ -192,6 +192,11 @@ Pool::Chunk Pool::take(Device& device) noexcept {
       lock.unlock();
       work_ready_.notify_all();  // this wake-up may have been another lane's
       return {};
+    }
+    if (device.shortages() != shortages) {
+      Chunk none;
+      none.trim = true;
+      return none;
     }
     for (Work* work = first_; work != nullptr; work = work->following) {
       if (work->failed || !has_items(*work) || !may_take(*work, device)) continue;
@@ -287,8 +292,14 @@ void Pool::lane_main(Device& device) noexcept {
   std::snprintf(name.data(), name.size(), "warpkem-cuda%d", device.ordinal());
   pthread_setname_np(pthread_self(), name.data());
   Lane lane(device, stuck_);
+  std::size_t shortages = 0;
   while (true) {
-    const Chunk chunk = take(device);
+    const Chunk chunk = take(device, shortages);
+    if (chunk.trim) {
+      shortages = device.shortages();
+      lane.trim();
+      continue;
+    }
     if (chunk.work == nullptr) return;
     try {
       run_chunk(lane, device, chunk);
@@ -296,6 +307,8 @@ void Pool::lane_main(Device& device) noexcept {
       end_chunk(chunk);
     } catch (const ChunkFailure& failure) {
       give_back(device, chunk, failure);
+      // Not this lane again before the others have had the time to give up theirs.
+      if (failure.fate() == Fate::smaller) std::this_thread::sleep_for(std::chrono::milliseconds(2));
     } catch (const std::exception& error) {  // memory for a text
       give_back(device, chunk, ChunkFailure(Fate::refused, Status::out_of_memory, error.what()));
     }

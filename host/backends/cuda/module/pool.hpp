@@ -107,9 +107,10 @@ class Pool {
   };
 
   struct Chunk {
-    Work* work = nullptr;
+    Work* work = nullptr;  // null: the lane shall end, or give up its memory
     Range range;
     bool in_place = true;
+    bool trim = false;
   };
 
   class BlockingWorks;
@@ -119,7 +120,7 @@ class Pool {
   void start();
   void lane_main(Device& device) noexcept;
   void run_chunk(Lane& lane, Device& device, const Chunk& chunk);
-  Chunk take(Device& device) noexcept;
+  Chunk take(Device& device, std::size_t shortages) noexcept;
   void give_back(Device& device, const Chunk& chunk, const ChunkFailure& failure) noexcept;
   void end_chunk(const Chunk& chunk) noexcept;
   bool may_take(const Work& work, const Device& device) const noexcept;
