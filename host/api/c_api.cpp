@@ -386,6 +386,46 @@ warpkem_status warpkem_cuda_run(warpkem_engine* engine, const warpkem_batch* giv
   });
 }
 
+warpkem_status warpkem_cuda_alloc(warpkem_engine* engine, uint32_t kind, size_t bytes, void** memory) {
+  return guarded([&] {
+    Engine& e = usable(engine);
+    if (memory == nullptr) throw Error(Status::invalid_argument, "memory is NULL");
+    *memory = nullptr;
+    if (kind != WARPKEM_CUDA_DEVICE && kind != WARPKEM_CUDA_PINNED) {
+      throw Error(Status::invalid_argument, "kind " + std::to_string(kind) + " of memory is unknown");
+    }
+    if (bytes == 0) throw Error(Status::invalid_argument, "bytes is 0");
+    *memory = e.device_resident().allocate(static_cast<MemoryKind>(kind), bytes);
+    return WARPKEM_OK;
+  });
+}
+
+void warpkem_cuda_free(warpkem_engine* engine, uint32_t kind, size_t bytes, void* memory) {
+  if (engine == nullptr || memory == nullptr) return;
+  static_cast<void>(guarded([&] {
+    usable(engine).device_resident().release(static_cast<MemoryKind>(kind), bytes, memory);
+    return WARPKEM_OK;
+  }));
+}
+
+warpkem_status warpkem_cuda_copy(warpkem_engine* engine, void* to, const void* from, size_t bytes) {
+  return guarded([&] {
+    DeviceResident& device = usable(engine).device_resident();
+    if (bytes == 0) return WARPKEM_OK;
+    if (to == nullptr || from == nullptr)
+      throw Error(Status::invalid_argument, to == nullptr ? "to is NULL" : "from is NULL");
+    device.copy(to, from, bytes);
+    return WARPKEM_OK;
+  });
+}
+
+warpkem_status warpkem_cuda_synchronize(warpkem_engine* engine, struct CUstream_st* stream) {
+  return guarded([&] {
+    usable(engine).device_resident().synchronize(stream);
+    return WARPKEM_OK;
+  });
+}
+
 warpkem_status warpkem_engine_backend(warpkem_engine* engine, size_t index, warpkem_backend_info* info) {
   return guarded([&] {
     Engine& e = usable(engine);

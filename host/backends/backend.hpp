@@ -47,10 +47,16 @@ struct RandomSource {
   void* context = nullptr;
 };
 
+enum class MemoryKind : std::uint32_t { device = 1, pinned = 2 };
+
 // What a backend does besides, if its memory is a device's: batches whose arrays are there already, on a stream of the
-// caller's. See warpkem/cuda.h. Both throw Error.
+// caller's. See warpkem/cuda.h. All but release() throw Error.
 class DeviceResident {
  public:
+  virtual void* allocate(MemoryKind kind, std::size_t bytes) = 0;
+  virtual void release(MemoryKind kind, std::size_t bytes, void* memory) noexcept = 0;
+  virtual void copy(void* to, const void* from, std::size_t bytes) = 0;
+  virtual void synchronize(void* stream) = 0;
   virtual std::size_t workspace_bytes(const Batch& batch, std::size_t* failed, bool draw_randomness) = 0;
   virtual void enqueue(const Batch& batch, std::size_t* failed, bool draw_randomness, RandomSource random,
                        void* workspace, std::size_t workspace_bytes, void* stream) = 0;

@@ -54,6 +54,28 @@ WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_cuda_run(warpkem_engine *e
                                                                void *workspace, size_t workspace_bytes,
                                                                struct CUstream_st *stream);
 
+/* ---- memory, for programs without a CUDA runtime of their own; what a runtime gives serves as well ------------------ */
+
+#define WARPKEM_CUDA_DEVICE 1u /* memory of the current device */
+#define WARPKEM_CUDA_PINNED 2u /* page-locked host memory: what batches of warpkem.h have there is copied without staging */
+
+/// @param memory out: `bytes` bytes of `kind`, aligned to 256; NULL unless OK
+/// @return OK; OUT_OF_MEMORY; INVALID_ARGUMENT; UNSUPPORTED: no CUDA backend; BACKEND_FAILED
+WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_cuda_alloc(warpkem_engine *engine, uint32_t kind, size_t bytes,
+                                                                 void **memory);
+
+/// Wipes the memory, of the size that it was allocated with, and gives it back. No batch may be using it. NULL is allowed.
+WARPKEM_API void warpkem_cuda_free(warpkem_engine *engine, uint32_t kind, size_t bytes, void *memory);
+
+/// Copies `bytes` between host and device memory, in any direction, and blocks until that is done.
+WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_cuda_copy(warpkem_engine *engine, void *to, const void *from,
+                                                                size_t bytes);
+
+/// Blocks until `stream` (NULL: the default stream) has done all that it was given. BACKEND_FAILED: something went wrong
+/// there.
+WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_cuda_synchronize(warpkem_engine *engine,
+                                                                       struct CUstream_st *stream);
+
 #ifdef __cplusplus
 }
 #endif

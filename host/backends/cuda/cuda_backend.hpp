@@ -26,6 +26,10 @@ class CudaBackend final : public Backend, private DeviceResident {
   }
 
  private:
+  void* allocate(MemoryKind kind, std::size_t bytes) override;
+  void release(MemoryKind kind, std::size_t bytes, void* memory) noexcept override;
+  void copy(void* to, const void* from, std::size_t bytes) override;
+  void synchronize(void* stream) override;
   std::size_t workspace_bytes(const Batch& batch, std::size_t* failed, bool draw_randomness) override;
   void enqueue(const Batch& batch, std::size_t* failed, bool draw_randomness, RandomSource random, void* workspace,
                std::size_t workspace_bytes, void* stream) override;

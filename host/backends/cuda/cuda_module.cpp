@@ -14,6 +14,14 @@ namespace {
 // after the other.
 constexpr std::size_t preferred_count = 256;
 
+// Calls a function of the table that answers with a status and a text.
+template <class Call>
+void must(Call call) {
+  cuda::Text why_not;
+  const Status status = call(&why_not);
+  if (status != Status::ok) throw Error(status, why_not.data);
+}
+
 class CudaKeyForm final : public KeyForm {
  public:
   CudaKeyForm(const cuda::Module& module, cuda::Keys* keys) : module_(module), keys_(keys) {}
@@ -37,9 +45,7 @@ CudaBackend::~CudaBackend() { module_.destroy(pool_); }
 
 std::unique_ptr<KeyForm> CudaBackend::prepare(const Batch& batch) {
   cuda::Keys* keys = nullptr;
-  cuda::Text why_not;
-  const Status status = module_.prepare(pool_, &batch, &keys, &why_not);
-  if (status != Status::ok) throw Error(status, why_not.data);
+  must([&](cuda::Text* why_not) { return module_.prepare(pool_, &batch, &keys, why_not); });
   try {
     return std::make_unique<CudaKeyForm>(module_, keys);
   } catch (const std::bad_alloc&) {
@@ -67,19 +73,35 @@ void CudaBackend::submit(const Batch& batch, Completion done) noexcept {
 std::size_t CudaBackend::workspace_bytes(const Batch& batch, std::size_t* failed, bool draw_randomness) {
   const cuda::ResidentBatch resident{batch, keys_of(batch), failed, draw_randomness};
   std::size_t bytes = 0;
-  cuda::Text why_not;
-  const Status status = module_.resident_workspace(pool_, &resident, &bytes, &why_not);
-  if (status != Status::ok) throw Error(status, why_not.data);
+  must([&](cuda::Text* why_not) { return module_.resident_workspace(pool_, &resident, &bytes, why_not); });
   return bytes;
 }
 
 void CudaBackend::enqueue(const Batch& batch, std::size_t* failed, bool draw_randomness, RandomSource random,
                           void* workspace, std::size_t workspace_bytes, void* stream) {
   const cuda::ResidentBatch resident{batch, keys_of(batch), failed, draw_randomness};
-  cuda::Text why_not;
-  const Status status = module_.resident_run(pool_, &resident, random, workspace, workspace_bytes,
-                                             static_cast<CUstream_st*>(stream), &why_not);
-  if (status != Status::ok) throw Error(status, why_not.data);
+  must([&](cuda::Text* why_not) {
+    return module_.resident_run(pool_, &resident, random, workspace, workspace_bytes, static_cast<CUstream_st*>(stream),
+                                why_not);
+  });
+}
+
+void* CudaBackend::allocate(MemoryKind kind, std::size_t bytes) {
+  void* memory = nullptr;
+  must([&](cuda::Text* why_not) { return module_.allocate(kind, bytes, &memory, why_not); });
+  return memory;
+}
+
+void CudaBackend::release(MemoryKind kind, std::size_t bytes, void* memory) noexcept {
+  module_.release(kind, bytes, memory);
+}
+
+void CudaBackend::copy(void* to, const void* from, std::size_t bytes) {
+  must([&](cuda::Text* why_not) { return module_.copy(to, from, bytes, why_not); });
+}
+
+void CudaBackend::synchronize(void* stream) {
+  must([&](cuda::Text* why_not) { return module_.synchronize(static_cast<CUstream_st*>(stream), why_not); });
 }
 
 namespace cuda_module {

@@ -80,6 +80,12 @@ struct Module {
                                      Text* why_not) noexcept;
   host::Status (*resident_run)(Pool* pool, const ResidentBatch* batch, host::RandomSource random, void* workspace,
                                std::size_t workspace_bytes, CUstream_st* stream, Text* why_not) noexcept;
+
+  // Memory of the current device, or page-locked; freeing wipes.
+  host::Status (*allocate)(host::MemoryKind kind, std::size_t bytes, void** memory, Text* why_not) noexcept;
+  void (*release)(host::MemoryKind kind, std::size_t bytes, void* memory) noexcept;
+  host::Status (*copy)(void* to, const void* from, std::size_t bytes, Text* why_not) noexcept;
+  host::Status (*synchronize)(CUstream_st* stream, Text* why_not) noexcept;
 };
 
 // Null unless `version` is the module's own.

@@ -15,6 +15,7 @@ namespace warpkem::cuda {
 using host::Batch;
 using host::Completion;
 using host::Error;
+using host::MemoryKind;
 using host::Status;
 
 namespace {
@@ -102,6 +103,40 @@ Status run_resident(Pool* pool, const ResidentBatch* batch, host::RandomSource r
   return guarded(why_not, [&] { resident_run(*pool, *batch, random, workspace, workspace_bytes, stream); });
 }
 
+Status allocate(MemoryKind kind, std::size_t bytes, void** memory, Text* why_not) noexcept {
+  return guarded(why_not, [&] {
+    if (kind == MemoryKind::device) {
+      DeviceBuffer buffer(bytes);
+      *memory = buffer.data();
+      buffer.forget();
+    } else {
+      PinnedBuffer buffer(bytes);
+      *memory = buffer.data();
+      buffer.forget();
+    }
+  });
+}
+
+void release(MemoryKind kind, std::size_t bytes, void* memory) noexcept {
+  auto* const data = static_cast<std::uint8_t*>(memory);
+  if (kind == MemoryKind::device) {
+    DeviceBuffer(data, bytes);
+  } else {
+    PinnedBuffer(data, bytes);
+  }
+}
+
+Status copy(void* to, const void* from, std::size_t bytes, Text* why_not) noexcept {
+  return guarded(why_not, [&] {
+    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, cudaStreamPerThread), "cudaMemcpyAsync");
+    check(cudaStreamSynchronize(cudaStreamPerThread), "cudaStreamSynchronize");
+  });
+}
+
+Status synchronize(CUstream_st* stream, Text* why_not) noexcept {
+  return guarded(why_not, [&] { check(cudaStreamSynchronize(stream), "cudaStreamSynchronize"); });
+}
+
 constexpr Module table{.version = interface_version,
                        .devices = &devices,
                        .create = &create,
@@ -112,7 +147,11 @@ constexpr Module table{.version = interface_version,
                        .free_keys = &free_keys,
                        .is_device_pointer = &is_device_pointer,
                        .resident_workspace = &workspace_for,
-                       .resident_run = &run_resident};
+                       .resident_run = &run_resident,
+                       .allocate = &allocate,
+                       .release = &release,
+                       .copy = &copy,
+                       .synchronize = &synchronize};
 
 }  // namespace
 

@@ -63,6 +63,8 @@ class PinnedBuffer {
   }
   ~PinnedBuffer();
 
+  PinnedBuffer(std::uint8_t* adopted, std::size_t bytes) noexcept : data_(adopted), bytes_(bytes) {}
+
   std::uint8_t* data() const noexcept { return data_; }
   std::size_t size() const noexcept { return bytes_; }
   void forget() noexcept { data_ = nullptr, bytes_ = 0; }
@@ -85,6 +87,7 @@ class DeviceBuffer {
     return *this;
   }
   ~DeviceBuffer();
+  DeviceBuffer(std::uint8_t* adopted, std::size_t bytes) noexcept : data_(adopted), bytes_(bytes) {}
 
   std::uint8_t* data() const noexcept { return data_; }
   std::size_t size() const noexcept { return bytes_; }
