@@ -412,36 +412,31 @@ int bench(const BenchOptions& options) {
 
 }  // namespace
 
-void add_bench(CLI::App& app, Command& chosen) {
+void add_bench(Program& program) {
   const auto options = std::make_shared<BenchOptions>();
-  CLI::App& command = add_command(
-      app, chosen, "bench", "Time the batch calls; without arguments a quick table of everything", options, bench);
+  Arguments arguments = program.add("bench", "Time the batch calls; without arguments a quick table of everything",
+                                    [options] { return bench(*options); });
   const auto parse_op = [options](const std::string& text) {
     for (const Op op : all_ops) {
       if (text == name_of(op)) options->op = op;
     }
-    if (!options->op)
-      throw CLI::ValidationError("--op", fmt::format("'{}' is unknown; accepted: {}", text, fmt::join(op_names, ", ")));
+    return options->op ? std::string() : fmt::format("one of {}", fmt::join(op_names, ", "));
   };
-  command.add_option_function<std::string>("--op", parse_op, "keygen, encaps or decaps (default: all)")
-      ->type_name("OP");
-  add_param(command, options->param);
-  add_backend(command, options->backend);
-  add_number(command, "--batch", options->batch, 1, std::size_t{1} << 24, "Items per call (default 1024)");
-  add_threads(command, options->threads);
-  command.add_flag("--prepared", options->prepared, "With prepared keys: encaps and decaps under one key, or --keys");
-  add_number(command, "--keys", options->keys, 1, std::size_t{1} << 24,
-             "So many prepared keys, used in turn (default 1)");
+  arguments.text("--op", "OP", "keygen, encaps or decaps (default: all)", parse_op);
+  arguments.param(options->param);
+  arguments.backend(options->backend);
+  arguments.number("--batch", options->batch, 1, std::size_t{1} << 24, "Items per call (default 1024)");
+  arguments.threads(options->threads);
+  arguments.flag("--prepared", options->prepared, "With prepared keys: encaps and decaps under one key, or --keys");
+  arguments.number("--keys", options->keys, 1, std::size_t{1} << 24, "So many prepared keys, used in turn (default 1)");
   const auto parse_seconds = [options](const std::string& text) {
     std::istringstream stream(text);
-    if (!(stream >> options->seconds) || !stream.eof() || !(options->seconds > 0) || options->seconds > 3600) {
-      throw CLI::ValidationError("--seconds",
-                                 fmt::format("'{}' is not accepted; a number above 0, at most 3600, is", text));
-    }
+    stream >> options->seconds;
+    const bool good = stream && stream.eof() && options->seconds > 0 && options->seconds <= 3600;
+    return std::string(good ? "" : "a number above 0, at most 3600,");
   };
-  command.add_option_function<std::string>("--seconds", parse_seconds, "Time for each case (default 1)")
-      ->type_name("S");
-  command.add_flag("--json", options->json, "As JSON in Google Benchmark's form");
+  arguments.text("--seconds", "S", "Time for each case (default 1)", parse_seconds);
+  arguments.flag("--json", options->json, "As JSON in Google Benchmark's form");
 }
 
 }  // namespace warpkem::tool

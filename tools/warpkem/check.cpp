@@ -19,15 +19,14 @@ int check_keys(const CheckOptions& options) {
 
 }  // namespace
 
-void add_check(CLI::App& app, Command& chosen) {
+void add_check(Program& program) {
   const auto options = std::make_shared<CheckOptions>();
-  CLI::App& command =
-      add_command(app, chosen, "check", "Check keys as FIPS 203, Sections 7.2 and 7.3, say", options, check_keys);
-  add_job_options(command, options->job);
-  CLI::Option_group* const keys = command.add_option_group("keys", "Which (one of the two)");
-  add_file(*keys, "--ek", options->ek, "Encapsulation keys: every coefficient is below q");
-  add_file(*keys, "--dk", options->dk, "Expanded decapsulation keys: the hash of ek is right");
-  keys->require_option(1);
+  Arguments arguments = program.add("check", "Check keys as FIPS 203, Sections 7.2 and 7.3, say",
+                                    [options] { return check_keys(*options); });
+  add_job_options(arguments, options->job);
+  arguments.file("--ek", options->ek, "Encapsulation keys: every coefficient is below q");
+  arguments.file("--dk", options->dk, "Expanded decapsulation keys: the hash of ek is right");
+  arguments.exactly_one("Which", {"--ek", "--dk"});
 }
 
 }  // namespace warpkem::tool

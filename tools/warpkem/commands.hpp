@@ -1,72 +1,86 @@
-// The subcommands, one file each, and the arguments that they share.
+// The program, its subcommands (one file each), and the arguments that they take.
 #pragma once
 
 #include <fmt/core.h>
 #include <warpkem/warpkem.h>
 
-#include <CLI/CLI.hpp>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
+#include <memory>
 #include <string>
+#include <type_traits>
+
+namespace CLI {
+class App;
+}
 
 namespace warpkem::tool {
 
 enum Exit : int { exit_ok = 0, exit_error = 1, exit_items_failed = 2 };
 
-// Each adds its subcommand to `app`; when that one is named, `chosen` becomes what runs it and returns the exit status.
-using Command = std::function<int()>;
-void add_keygen(CLI::App& app, Command& chosen);
-void add_encaps(CLI::App& app, Command& chosen);
-void add_decaps(CLI::App& app, Command& chosen);
-void add_check(CLI::App& app, Command& chosen);
-void add_info(CLI::App& app, Command& chosen);
-void add_selftest(CLI::App& app, Command& chosen);
-void add_bench(CLI::App& app, Command& chosen);
+enum class Need { optional, required };
 
-// A subcommand with options of type `Options`, which `run` gets.
-template <class Options>
-CLI::App& add_command(CLI::App& app, Command& chosen, const std::string& name, const std::string& description,
-                      const std::shared_ptr<Options>& options, int (*run)(const Options&)) {
-  CLI::App* const command = app.add_subcommand(name, description);
-  command->callback([&chosen, options, run] { chosen = [options, run] { return run(*options); }; });
-  return *command;
-}
+// The arguments of one subcommand. Values are written where the references lead when the command line is parsed. (A
+// door to CLI11, which takes ten seconds to compile wherever it is included.)
+class Arguments {
+ public:
+  explicit Arguments(CLI::App& app) : app_(app) {}
 
-// A whole number in decimal digits, from `least` to `most`.
-template <class Integer>
-CLI::Option* add_number(CLI::App& command, const std::string& name, Integer& value, std::type_identity_t<Integer> least,
-                        std::type_identity_t<Integer> most, const std::string& description) {
-  const auto parse = [name, least, most, &value](const std::string& text) {
-    const char* const end = text.data() + text.size();
-    Integer number{};
-    const auto [stop, error] = std::from_chars(text.data(), end, number);
-    if (error != std::errc() || stop != end || number < least || number > most) {
-      throw CLI::ValidationError(
-          name, fmt::format("'{}' is not accepted; a whole number from {} to {} is", text, least, most));
-    }
-    value = number;
-  };
-  return command.add_option_function<std::string>(name, parse, description)->type_name("N");
-}
+  void file(const std::string& name, std::string& path, const std::string& description, Need need = Need::optional);
+  void flag(const std::string& name, bool& value, const std::string& description);
+  // `parse` gets the text and answers with what is accepted in its place; with nothing if it is good.
+  void text(const std::string& name, const std::string& type, const std::string& description,
+            std::function<std::string(const std::string&)> parse, Need need = Need::optional);
+  void exactly_one(const std::string& description, std::initializer_list<const char*> names);
 
-CLI::Option* add_param(CLI::App& command, warpkem_algorithm& algorithm);
-CLI::Option* add_backend(CLI::App& command, std::string& backend);
-CLI::Option* add_threads(CLI::App& command, std::uint32_t& threads);
-CLI::Option* add_dk_format(CLI::App& command, std::uint32_t& format);
-CLI::Option* add_file(CLI::App& command, const std::string& name, std::string& path, const std::string& description);
+  // A whole number in decimal digits, from `least` to `most`.
+  template <class Integer>
+  void number(const std::string& name, Integer& value, std::type_identity_t<Integer> least,
+              std::type_identity_t<Integer> most, const std::string& description) {
+    text(name, "N", description, [&value, least, most](const std::string& digits) -> std::string {
+      const char* const end = digits.data() + digits.size();
+      Integer parsed{};
+      const auto [stop, error] = std::from_chars(digits.data(), end, parsed);
+      if (error != std::errc() || stop != end || parsed < least || parsed > most) {
+        return fmt::format("a whole number from {} to {}", least, most);
+      }
+      value = parsed;
+      return "";
+    });
+  }
 
-// What keygen, encaps, decaps and check have in common.
-struct JobOptions {
-  warpkem_algorithm param = 0;
-  std::string backend;
-  std::uint32_t threads = WARPKEM_THREADS_AUTO;
-  std::size_t batch = 8192;
-  std::string status;
-  bool json = false;
+  void param(warpkem_algorithm& algorithm, Need need = Need::optional);
+  void backend(std::string& backend);
+  void threads(std::uint32_t& threads);
+  void dk_format(std::uint32_t& format);
+
+ private:
+  CLI::App& app_;
 };
-void add_job_options(CLI::App& command, JobOptions& options);
-void add_key_reuse(CLI::App& command, std::uint64_t& key_reuse);
+
+class Program {
+ public:
+  Program();
+  ~Program();
+
+  // A new subcommand. When it is named on the command line, run() ends with `command` and returns its exit status.
+  Arguments add(const std::string& name, const std::string& description, std::function<int()> command);
+  int run(int argc, char** argv);
+
+ private:
+  std::unique_ptr<CLI::App> app_;
+  std::function<int()> chosen_;
+};
+
+void add_keygen(Program& program);
+void add_encaps(Program& program);
+void add_decaps(Program& program);
+void add_check(Program& program);
+void add_info(Program& program);
+void add_selftest(Program& program);
+void add_bench(Program& program);
 
 }  // namespace warpkem::tool

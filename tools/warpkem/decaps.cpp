@@ -25,15 +25,15 @@ int decaps(const DecapsOptions& options) {
 
 }  // namespace
 
-void add_decaps(CLI::App& app, Command& chosen) {
+void add_decaps(Program& program) {
   const auto options = std::make_shared<DecapsOptions>();
-  CLI::App& command = add_command(app, chosen, "decaps", "Decapsulate each ciphertext", options, decaps);
-  add_job_options(command, options->job);
-  add_file(command, "--dk", options->dk, "Decapsulation keys")->required();
-  add_file(command, "--ciphertext", options->ciphertext, "Ciphertexts c")->required();
-  add_file(command, "--shared-secret", options->shared_secret, "Out: shared secrets K, 32 bytes each")->required();
-  add_dk_format(command, options->dk_format);
-  add_key_reuse(command, options->key_reuse);
+  Arguments arguments = program.add("decaps", "Decapsulate each ciphertext", [options] { return decaps(*options); });
+  add_job_options(arguments, options->job);
+  arguments.file("--dk", options->dk, "Decapsulation keys", Need::required);
+  arguments.file("--ciphertext", options->ciphertext, "Ciphertexts c", Need::required);
+  arguments.file("--shared-secret", options->shared_secret, "Out: shared secrets K, 32 bytes each", Need::required);
+  arguments.dk_format(options->dk_format);
+  add_key_reuse(arguments, options->key_reuse);
 }
 
 }  // namespace warpkem::tool

@@ -25,16 +25,16 @@ int encaps(const EncapsOptions& options) {
 
 }  // namespace
 
-void add_encaps(CLI::App& app, Command& chosen) {
+void add_encaps(Program& program) {
   const auto options = std::make_shared<EncapsOptions>();
-  CLI::App& command =
-      add_command(app, chosen, "encaps", "Encapsulate a fresh shared secret to each key", options, encaps);
-  add_job_options(command, options->job);
-  add_file(command, "--ek", options->ek, "Encapsulation keys")->required();
-  add_file(command, "--ciphertext", options->ciphertext, "Out: ciphertexts c")->required();
-  add_file(command, "--shared-secret", options->shared_secret, "Out: shared secrets K, 32 bytes each")->required();
-  add_file(command, "--m", options->m, "Messages m, 32 bytes each, in place of randomness: for tests only");
-  add_key_reuse(command, options->key_reuse);
+  Arguments arguments =
+      program.add("encaps", "Encapsulate a fresh shared secret to each key", [options] { return encaps(*options); });
+  add_job_options(arguments, options->job);
+  arguments.file("--ek", options->ek, "Encapsulation keys", Need::required);
+  arguments.file("--ciphertext", options->ciphertext, "Out: ciphertexts c", Need::required);
+  arguments.file("--shared-secret", options->shared_secret, "Out: shared secrets K, 32 bytes each", Need::required);
+  arguments.file("--m", options->m, "Messages m, 32 bytes each, in place of randomness: for tests only");
+  add_key_reuse(arguments, options->key_reuse);
 }
 
 }  // namespace warpkem::tool

@@ -82,10 +82,11 @@ int info(const InfoOptions& options) {
 
 }  // namespace
 
-void add_info(CLI::App& app, Command& chosen) {
+void add_info(Program& program) {
   const auto options = std::make_shared<InfoOptions>();
-  CLI::App& command = add_command(app, chosen, "info", "Say what this build and this machine can do", options, info);
-  command.add_flag("--json", options->json, "As JSON");
+  Arguments arguments =
+      program.add("info", "Say what this build and this machine can do", [options] { return info(*options); });
+  arguments.flag("--json", options->json, "As JSON");
 }
 
 }  // namespace warpkem::tool

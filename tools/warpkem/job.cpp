@@ -212,6 +212,20 @@ void print_summary(const Job& job, const Runner& runner, double seconds) {
 
 }  // namespace
 
+void add_job_options(Arguments& arguments, JobOptions& options) {
+  arguments.param(options.param, Need::required);
+  arguments.backend(options.backend);
+  arguments.threads(options.threads);
+  arguments.number("--batch", options.batch, 1, std::size_t{1} << 24, "Items per call and in memory (default 8192)");
+  arguments.file("--status", options.status, "Write one byte per item here: 0, or the number of its status");
+  arguments.flag("--json", options.json, "Print a summary on standard output as JSON");
+}
+
+void add_key_reuse(Arguments& arguments, std::uint64_t& key_reuse) {
+  arguments.number("--key-reuse", key_reuse, 1, std::uint64_t{1} << 40,
+                   "Each key serves N consecutive items (default 1)");
+}
+
 Job::Job(std::string job_name, std::uint32_t job_operation, const JobOptions& job_options)
     : name(std::move(job_name)), options(job_options), operation(job_operation) {
   if (options.json) files.reserve_stdout("--json");

@@ -13,6 +13,18 @@
 
 namespace warpkem::tool {
 
+// What keygen, encaps, decaps and check have in common.
+struct JobOptions {
+  warpkem_algorithm param = 0;
+  std::string backend;
+  std::uint32_t threads = WARPKEM_THREADS_AUTO;
+  std::size_t batch = 8192;
+  std::string status;
+  bool json = false;
+};
+void add_job_options(Arguments& arguments, JobOptions& options);
+void add_key_reuse(Arguments& arguments, std::uint64_t& key_reuse);
+
 // Which member of the batch gets the records of a file.
 struct InputColumn {
   Input* file = nullptr;

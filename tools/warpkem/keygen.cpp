@@ -26,17 +26,16 @@ int keygen(const KeygenOptions& options) {
 
 }  // namespace
 
-void add_keygen(CLI::App& app, Command& chosen) {
+void add_keygen(Program& program) {
   const auto options = std::make_shared<KeygenOptions>();
-  CLI::App& command = add_command(app, chosen, "keygen", "Generate key pairs", options, keygen);
-  add_job_options(command, options->job);
-  CLI::Option_group* const source = command.add_option_group("source", "How many, or from what (one of the two)");
-  add_number(*source, "--count", options->count, 0, std::uint64_t{1} << 48, "So many fresh key pairs");
-  add_file(*source, "--seeds", options->seeds, "One key pair for each seed d || z, 64 bytes");
-  source->require_option(1);
-  add_file(command, "--ek", options->ek, "Out: encapsulation keys")->required();
-  add_file(command, "--dk", options->dk, "Out: decapsulation keys, secret")->required();
-  add_dk_format(command, options->dk_format);
+  Arguments arguments = program.add("keygen", "Generate key pairs", [options] { return keygen(*options); });
+  add_job_options(arguments, options->job);
+  arguments.number("--count", options->count, 0, std::uint64_t{1} << 48, "So many fresh key pairs");
+  arguments.file("--seeds", options->seeds, "One key pair for each seed d || z, 64 bytes");
+  arguments.exactly_one("How many, or from what", {"--count", "--seeds"});
+  arguments.file("--ek", options->ek, "Out: encapsulation keys", Need::required);
+  arguments.file("--dk", options->dk, "Out: decapsulation keys, secret", Need::required);
+  arguments.dk_format(options->dk_format);
 }
 
 }  // namespace warpkem::tool

@@ -26,10 +26,10 @@ int selftest(const SelftestOptions& options) {
 
 }  // namespace
 
-void add_selftest(CLI::App& app, Command& chosen) {
+void add_selftest(Program& program) {
   const auto options = std::make_shared<SelftestOptions>();
-  CLI::App& command = add_command(app, chosen, "selftest", "Run the known-answer tests", options, selftest);
-  add_backend(command, options->backend);
+  Arguments arguments = program.add("selftest", "Run the known-answer tests", [options] { return selftest(*options); });
+  arguments.backend(options->backend);
 }
 
 }  // namespace warpkem::tool
