@@ -63,10 +63,10 @@ class Run:
         else:
             self.note_failure(name)
 
-    def build(self, preset, *options, env=None):
+    def build(self, preset, *options, env=None, target="all"):
         """Configures a preset into build/PRESET and builds it; a failure counts as one failed test."""
         if self.command("cmake", "--preset", preset, *options, env=env) and \
-                self.command("cmake", "--build", BUILD / preset, "--parallel", JOBS, env=env):
+                self.command("cmake", "--build", BUILD / preset, "--parallel", JOBS, "--target", target, env=env):
             return BUILD / preset
         self.note_failure(f"build of {preset}")
         return None
@@ -193,7 +193,7 @@ def tsan(run):
 
 @stage()
 def emulated_gpu(run):
-    """The CUDA backend on an emulated device."""
+    """The CUDA backend on an emulated device, its host code also under the sanitizers."""
     nvcc = shutil.which("nvcc") or shutil.which("nvcc", path="/usr/local/cuda/bin")
     emulator = pathlib.Path(os.environ.get("WARPKEM_PTXEMU_DIR", ROOT / ".." / "shared" / "ptxemu")).resolve()
     if nvcc is None:
@@ -201,8 +201,14 @@ def emulated_gpu(run):
     if not (emulator / "Makefile").is_file():
         return run.note_skip("CUDA under the emulator", f"no emulator in {emulator} (WARPKEM_PTXEMU_DIR)")
     folder = run.build("emu", f"-DWARPKEM_PTXEMU_DIR={emulator}", env={"CUDACXX": nvcc})
-    if folder:
-        run.ctest(folder, "--label-regex", "gpu")
+    if not folder:
+        return
+    run.ctest(folder, "--label-regex", "gpu")
+    runner = f"-DWARPKEM_PTXEMU_RUN={folder}/ptxemu/ptxemu-run"
+    for preset in ("emu-asan", "emu-tsan"):
+        folder = run.build(preset, runner, env={"CUDACXX": nvcc}, target="warpkem_cuda_tests")
+        if folder:
+            run.ctest(folder, "--tests-regex", "^cuda_(module|pipeline|resident|fault)", env=SANITIZERS)
 
 
 @stage(only_all=True)

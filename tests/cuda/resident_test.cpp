@@ -326,6 +326,28 @@ TEST_F(CudaResident, AWorkspaceOneByteTooSmallIsRefused) {
   EXPECT_EQ(status, WARPKEM_INVALID_ARGUMENT);
 }
 
+TEST_F(CudaResident, MemoryForProgramsWithoutARuntime) {
+  const Bytes content = pseudo_random(1000, 1);
+  for (const std::uint32_t kind : {WARPKEM_CUDA_DEVICE, WARPKEM_CUDA_PINNED}) {
+    void* memory = nullptr;
+    ASSERT_EQ(warpkem_cuda_alloc(engine_.get(), kind, content.size(), &memory), WARPKEM_OK) << warpkem_last_error();
+    cudaPointerAttributes attributes{};
+    must(cudaPointerGetAttributes(&attributes, memory));
+    EXPECT_EQ(attributes.type, kind == WARPKEM_CUDA_DEVICE ? cudaMemoryTypeDevice : cudaMemoryTypeHost);
+    Bytes back(content.size());
+    EXPECT_EQ(warpkem_cuda_copy(engine_.get(), memory, content.data(), content.size()), WARPKEM_OK);
+    EXPECT_EQ(warpkem_cuda_copy(engine_.get(), back.data(), memory, content.size()), WARPKEM_OK);
+    EXPECT_EQ(back, content);
+    EXPECT_EQ(warpkem_cuda_synchronize(engine_.get(), stream_), WARPKEM_OK);
+    warpkem_cuda_free(engine_.get(), kind, content.size(), memory);
+  }
+  void* memory = this;
+  EXPECT_EQ(warpkem_cuda_alloc(engine_.get(), 3, 1, &memory), WARPKEM_INVALID_ARGUMENT);
+  EXPECT_EQ(memory, nullptr);
+  EXPECT_EQ(warpkem_cuda_alloc(engine_.get(), WARPKEM_CUDA_DEVICE, std::size_t{1} << 60, &memory),
+            WARPKEM_OUT_OF_MEMORY);
+}
+
 TEST_F(CudaResident, ACpuEngineSaysThatItHasNoDevice) {
   const Engine portable = Engine::strict("portable");
   const Inputs x(WARPKEM_ML_KEM_512, 1, 3);

@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <sys/random.h>
 #include <unistd.h>
+#include <warpkem/cuda.h>
 
 #include <algorithm>
 #include <chrono>
@@ -38,6 +39,11 @@ constexpr Op all_ops[] = {Op::keygen, Op::encaps, Op::decaps};
 constexpr const char* op_names[] = {"keygen", "encaps", "decaps"};
 const char* name_of(Op op) { return op_names[static_cast<std::size_t>(op)]; }
 
+// Where the arrays of a call are.
+enum class Memory { pageable, pinned, device };
+constexpr const char* memory_names[] = {"pageable", "pinned", "device"};
+const char* name_of(Memory memory) { return memory_names[static_cast<std::size_t>(memory)]; }
+
 struct BenchOptions {
   std::optional<Op> op;
   warpkem_algorithm param = 0;
@@ -46,6 +52,8 @@ struct BenchOptions {
   std::uint32_t threads = WARPKEM_THREADS_AUTO;
   std::size_t keys = 0;
   bool prepared = false;
+  std::optional<Memory> memory;
+  std::string devices;
   double seconds = 0;
   bool json = false;
 };
@@ -152,6 +160,39 @@ Inputs make_inputs(const Engine& engine, Op op, warpkem_algorithm algorithm, std
   return inputs;
 }
 
+// An array of a call in page-locked or device memory, with a column's content if there is one.
+class PlacedColumn {
+ public:
+  PlacedColumn(warpkem_engine* engine, Memory memory, std::size_t items, std::size_t record_bytes)
+      : engine_(engine),
+        kind_(memory == Memory::pinned ? WARPKEM_CUDA_PINNED : WARPKEM_CUDA_DEVICE),
+        record_(record_bytes),
+        bytes_(items * record_bytes) {
+    check(warpkem_cuda_alloc(engine_, kind_, bytes_, &memory_));
+  }
+  PlacedColumn(warpkem_engine* engine, Memory memory, const Column& content)
+      : PlacedColumn(engine, memory, content.memory.size() / content.record, content.record) {
+    check(warpkem_cuda_copy(engine_, memory_, content.memory.data(), bytes_));
+  }
+  PlacedColumn(PlacedColumn&& other) noexcept
+      : engine_(other.engine_),
+        kind_(other.kind_),
+        record_(other.record_),
+        bytes_(other.bytes_),
+        memory_(std::exchange(other.memory_, nullptr)) {}
+  PlacedColumn& operator=(PlacedColumn&&) = delete;
+  ~PlacedColumn() { warpkem_cuda_free(engine_, kind_, bytes_, memory_); }
+
+  std::uint8_t* item(std::size_t i) const { return static_cast<std::uint8_t*>(memory_) + i * record_; }
+  std::size_t record() const { return record_; }
+
+ private:
+  warpkem_engine* engine_;
+  std::uint32_t kind_;
+  std::size_t record_, bytes_;
+  void* memory_ = nullptr;
+};
+
 // ---- one case ----
 
 struct Case {
@@ -161,11 +202,14 @@ struct Case {
   std::size_t batch;
   std::uint32_t threads;
   std::size_t prepared_keys;  // 0: from encoded keys
+  std::optional<Memory> memory;
 
   std::string name() const {
-    return fmt::format("{}/{}/{}/batch:{}/threads:{}{}", name_of(op), warpkem_algorithm_name(algorithm), backend, batch,
-                       threads, prepared_keys > 0 ? "/prepared" : "");
+    return fmt::format("{}/{}/{}/batch:{}/threads:{}{}{}", name_of(op), warpkem_algorithm_name(algorithm), backend,
+                       batch, threads, prepared_keys > 0 ? "/prepared" : "",
+                       memory ? fmt::format("/memory:{}", name_of(*memory)) : "");
   }
+  bool placed() const { return memory && *memory != Memory::pageable; }
 };
 
 class Measurement {
@@ -182,6 +226,7 @@ class Measurement {
       output(WARPKEM_SIZE_K);
       if (what.op == Op::encaps) output(WARPKEM_SIZE_C);
     }
+    if (what.placed()) place();
     if (what.prepared_keys > 0) {
       keys_ = prepare(engine, what.op, what.algorithm, what.prepared_keys, inputs.columns[0].in(0, what.prepared_keys));
     }
@@ -222,6 +267,7 @@ class Measurement {
             {"batch", what_.batch},
             {"threads", what_.threads},
             {"prepared", what_.prepared_keys > 0},
+            {"memory", name_of(what_.memory.value_or(Memory::pageable))},
             {"keys", what_.prepared_keys > 0 ? what_.prepared_keys : inputs_.items},
             {"iterations", iterations_},
             {"real_time", call_ns},
@@ -244,6 +290,11 @@ class Measurement {
   void run() {
     const std::size_t n = what_.batch;
     if (next_ + n > inputs_.items) next_ = 0;
+    if (what_.placed()) {
+      run_placed();
+      next_ += n;
+      return;
+    }
     const auto in = [&](std::size_t column) { return inputs_.columns[column].in(next_, n); };
     const auto out = [&](std::size_t column) { return outputs_[column].out(n); };
     const std::uint32_t* const index = keys_ ? inputs_.key_of.data() + next_ : nullptr;
@@ -266,10 +317,75 @@ class Measurement {
     next_ += n;
   }
 
+  void place() {
+    for (const Column& column : inputs_.columns) placed_inputs_.emplace_back(engine_, *what_.memory, column);
+    for (const Column& column : outputs_) {
+      placed_outputs_.emplace_back(engine_, *what_.memory, what_.batch, column.record);
+    }
+    if (inputs_.key_of.empty() || *what_.memory != Memory::device) return;
+    placed_index_.emplace(engine_, Memory::device, inputs_.items, sizeof(std::uint32_t));
+    check(warpkem_cuda_copy(engine_, placed_index_->item(0), inputs_.key_of.data(),
+                            inputs_.items * sizeof(std::uint32_t)));
+  }
+
+  void run_placed() {
+    const std::size_t n = what_.batch;
+    const auto in = [&](std::size_t column) {
+      const PlacedColumn& from = placed_inputs_[column];
+      return warpkem_source{from.item(next_), n * from.record(), 0, nullptr};
+    };
+    const auto out = [&](std::size_t column) {
+      const PlacedColumn& to = placed_outputs_[column];
+      return warpkem_target{to.item(0), n * to.record(), 0, nullptr};
+    };
+    warpkem_batch batch{};
+    batch.struct_size = sizeof batch;
+    batch.algorithm = what_.algorithm;
+    batch.count = n;
+    batch.keys = keys_.get();
+    if (what_.op == Op::keygen) {
+      batch.operation = WARPKEM_OP_KEYGEN, batch.flags = WARPKEM_DERAND;
+      batch.seeds = in(0), batch.ek_out = out(0), batch.dk_out = out(1);
+    } else if (what_.op == Op::encaps) {
+      batch.operation = WARPKEM_OP_ENCAPS, batch.flags = WARPKEM_DERAND;
+      if (!keys_) batch.ek = in(0);
+      batch.m = in(1), batch.K_out = out(0), batch.c_out = out(1);
+    } else {
+      batch.operation = WARPKEM_OP_DECAPS;
+      if (!keys_) batch.dk = in(0);
+      batch.c = in(1), batch.K_out = out(0);
+    }
+    if (keys_ && *what_.memory == Memory::pinned) batch.index = inputs_.key_of.data() + next_;
+    if (keys_ && *what_.memory == Memory::device) {
+      batch.index = reinterpret_cast<const std::uint32_t*>(placed_index_->item(next_));
+    }
+    warpkem_status status = WARPKEM_OK;
+    if (*what_.memory == Memory::pinned) {
+      status = warpkem_run(engine_, &batch);
+    } else {
+      if (!workspace_) {
+        std::size_t bytes = 0;
+        check(warpkem_cuda_workspace_bytes(engine_, &batch, &bytes));
+        workspace_.emplace(engine_, Memory::device, std::max<std::size_t>(bytes, 1), 1);
+        workspace_bytes_ = bytes;
+      }
+      status = warpkem_cuda_run(engine_, &batch, workspace_->item(0), workspace_bytes_, nullptr);
+    }
+    if (status != WARPKEM_OK)
+      throw Error(fmt::format("{}: {}: {}", what_.name(), warpkem_status_name(status), warpkem_last_error()));
+  }
+
+  // Device-resident calls return when they are enqueued.
+  void finish_calls() {
+    if (what_.memory == Memory::device) check(warpkem_cuda_synchronize(engine_, nullptr));
+  }
+
   // A wrong answer has no rate.
-  void verify() const {
+  void verify() {
+    finish_calls();
     if (what_.op != Op::decaps) return;
     const std::size_t bytes = what_.batch * inputs_.columns[2].record;
+    if (what_.placed()) check(warpkem_cuda_copy(engine_, outputs_[0].memory.data(), placed_outputs_[0].item(0), bytes));
     if (std::memcmp(outputs_[0].memory.data(), inputs_.columns[2].memory.data(), bytes) != 0) {
       throw Error(what_.name() + ": wrong shared secrets");
     }
@@ -279,6 +395,7 @@ class Measurement {
     const double cpu = cpu_seconds();
     const auto start = Clock::now();
     for (std::size_t i = 0; i < calls; ++i) run();
+    finish_calls();
     const double elapsed = seconds_between(start, Clock::now());
     cpu_seconds_ += cpu_seconds() - cpu;
     iterations_ += calls;
@@ -289,6 +406,9 @@ class Measurement {
   warpkem_engine* engine_;
   const Inputs& inputs_;
   std::vector<Column> outputs_;
+  std::vector<PlacedColumn> placed_inputs_, placed_outputs_;
+  std::optional<PlacedColumn> placed_index_, workspace_;
+  std::size_t workspace_bytes_ = 0;
   Keys keys_;
   std::size_t next_ = 0;
   std::size_t calls_ = 1, rounds_wanted_ = most_rounds;
@@ -301,7 +421,9 @@ class Measurement {
 
 std::vector<Case> choose_cases(const BenchOptions& options, bool everything) {
   std::vector<std::string> backends{options.backend};
-  if (options.backend.empty()) {
+  if (options.backend.empty() && (options.memory || !options.devices.empty())) {
+    backends = {"cuda"};
+  } else if (options.backend.empty()) {
     backends.clear();
     const Engine any;
     for (const auto& info : any.backends()) {
@@ -323,7 +445,7 @@ std::vector<Case> choose_cases(const BenchOptions& options, bool everything) {
       for (const auto& backend : backends) {
         for (const auto& [batch, width] : shapes) {
           const std::size_t keys = !options.prepared ? 0 : options.keys > 0 ? options.keys : 1;
-          cases.push_back({op, algorithm, backend, batch, width, keys});
+          cases.push_back({op, algorithm, backend, batch, width, keys, options.memory});
         }
       }
     }
@@ -337,6 +459,24 @@ std::string cpu_model() {
     if (line.starts_with("model name")) return line.substr(std::min(line.find(": ") + 2, line.size()));
   }
   return "unknown";
+}
+
+// Bytes per second between page-locked memory and the current device, the best of a few copies: what bounds every rate
+// of batches in host memory.
+Json link_rates(warpkem_engine* engine) {
+  constexpr std::size_t bytes = std::size_t{64} << 20;
+  constexpr int copies = 5;
+  const PlacedColumn host(engine, Memory::pinned, bytes, 1), device(engine, Memory::device, bytes, 1);
+  const auto rate = [&](const PlacedColumn& to, const PlacedColumn& from) {
+    double best = 0;
+    for (int i = 0; i < copies; ++i) {
+      const auto start = Clock::now();
+      check(warpkem_cuda_copy(engine, to.item(0), from.item(0), bytes));
+      best = std::max(best, static_cast<double>(bytes) / seconds_between(start, Clock::now()));
+    }
+    return best;
+  };
+  return {{"to_device_bytes_per_second", rate(device, host)}, {"to_host_bytes_per_second", rate(host, device)}};
 }
 
 Json context() {
@@ -359,7 +499,10 @@ Json context() {
 
 int bench(const BenchOptions& options) {
   const bool everything = !options.op && options.param == 0 && options.backend.empty() && options.batch == 0 &&
-                          options.threads == WARPKEM_THREADS_AUTO && !options.prepared && options.keys == 0;
+                          options.threads == WARPKEM_THREADS_AUTO && !options.prepared && options.keys == 0 &&
+                          !options.memory && options.devices.empty();
+  if ((options.memory || !options.devices.empty()) && !options.backend.empty() && options.backend != "cuda")
+    throw Error("--memory and --devices: accepted with --backend cuda");
   if (options.prepared && options.op == Op::keygen)
     throw Error("--prepared: accepted with --op encaps and --op decaps");
   if (options.keys > 0 && !options.prepared) throw Error("--keys: accepted with --prepared only");
@@ -371,7 +514,7 @@ int bench(const BenchOptions& options) {
   // Work of one backend must not be done by another while it is timed.
   std::map<std::pair<std::string, std::uint32_t>, Engine> engines;
   for (const Case& one : cases)
-    engines.try_emplace({one.backend, one.threads}, one.backend, one.threads, WARPKEM_NO_FAIL_OVER);
+    engines.try_emplace({one.backend, one.threads}, one.backend, one.threads, WARPKEM_NO_FAIL_OVER, options.devices);
   std::map<std::pair<Op, warpkem_algorithm>, Inputs> inputs;
   for (const Case& one : cases) {
     if (inputs.contains({one.op, one.algorithm})) continue;
@@ -399,6 +542,13 @@ int bench(const BenchOptions& options) {
 
   if (options.json) {
     Json all = {{"context", context()}, {"benchmarks", Json::array()}};
+    for (const auto& [key, engine] : engines) {
+      if (key.first != "cuda") continue;
+      for (const auto& info : engine.backends()) {
+        if (info.name == std::string("cuda")) all["context"]["cuda_devices"] = info.detail;
+      }
+      all["context"]["link"] = link_rates(engine.get());
+    }
     for (const auto& one : measurements) all["benchmarks"].push_back(one->report());
     write_stdout(all.dump(2) + "\n");
   } else {
@@ -429,6 +579,22 @@ void add_bench(Program& program) {
   arguments.threads(options->threads);
   arguments.flag("--prepared", options->prepared, "With prepared keys: encaps and decaps under one key, or --keys");
   arguments.number("--keys", options->keys, 1, std::size_t{1} << 24, "So many prepared keys, used in turn (default 1)");
+  const auto parse_memory = [options](const std::string& text) {
+    for (const Memory memory : {Memory::pageable, Memory::pinned, Memory::device}) {
+      if (text == name_of(memory)) options->memory = memory;
+    }
+    return options->memory ? std::string() : fmt::format("one of {}", fmt::join(memory_names, ", "));
+  };
+  arguments.text("--memory", "WHERE",
+                 "pageable, pinned (page-locked) or device: where the arrays are; device: of the first GPU, enqueued "
+                 "without waiting between the calls",
+                 parse_memory);
+  const auto parse_devices = [options](const std::string& text) {
+    options->devices = text;
+    return std::string(text.empty() ? "a list of GPUs" : "");
+  };
+  arguments.text("--devices", "LIST", "GPUs of the CUDA backend, with commas: index, UUID or PCI id (default: all)",
+                 parse_devices);
   const auto parse_seconds = [options](const std::string& text) {
     std::istringstream stream(text);
     stream >> options->seconds;

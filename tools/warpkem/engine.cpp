@@ -11,11 +11,13 @@ void check(warpkem_status status) {
   throw Error(fmt::format("{}: {}", warpkem_status_name(status), warpkem_last_error()));
 }
 
-Engine::Engine(const std::string& backend, std::uint32_t threads, std::uint32_t flags) {
+Engine::Engine(const std::string& backend, std::uint32_t threads, std::uint32_t flags,
+               const std::string& cuda_devices) {
   warpkem_options options = WARPKEM_OPTIONS_DEFAULT;
   options.backend = backend.empty() ? nullptr : backend.c_str();
   options.threads = threads;
   options.flags = flags;
+  options.cuda_devices = cuda_devices.empty() ? nullptr : cuda_devices.c_str();
   const warpkem_status status = warpkem_engine_new(&options, &engine_);
   if (status == WARPKEM_OK) return;
   std::string text = fmt::format("{}{}", backend.empty() ? "" : "--backend " + backend + ": ", warpkem_last_error());

@@ -13,7 +13,7 @@ class Engine {
  public:
   // `backend` empty: the best there is. Throws Error.
   explicit Engine(const std::string& backend = "", std::uint32_t threads = WARPKEM_THREADS_AUTO,
-                  std::uint32_t flags = 0);
+                  std::uint32_t flags = 0, const std::string& cuda_devices = "");
   ~Engine() { warpkem_engine_free(engine_); }
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
