@@ -8,8 +8,6 @@
  * Of the items of a call, one that is bad fails alone: its outputs are zero, its status says why, the call returns
  * WARPKEM_ITEM_FAILED, and all others are complete. A ciphertext is never bad: decapsulation rejects implicitly.
  */
-/* Pointers as C writes them, comments in columns: */
-/* clang-format off */
 #ifndef WARPKEM_WARPKEM_H
 #define WARPKEM_WARPKEM_H
 

@@ -9,7 +9,7 @@ int main(void) {
   const warpkem_out ek_out = {ek[0], sizeof ek, 0}, dk_out = {dk[0], sizeof dk, 0}, c_out = {c[0], sizeof c, 0},
                     K_out = {K[0], sizeof K, 0}, K_again_out = {K_again[0], sizeof K_again, 0};
   const warpkem_in ek_in = {ek[0], sizeof ek, 0}, dk_in = {dk[0], sizeof dk, 0}, c_in = {c[0], sizeof c, 0};
-  warpkem_engine *engine;
+  warpkem_engine* engine;
   if (strcmp(warpkem_version(), WARPKEM_VERSION_STRING) != 0) return puts("header and library differ"), 1;
   if (warpkem_engine_new(NULL, &engine) ||
       warpkem_keygen(engine, WARPKEM_ML_KEM_768, WARPKEM_DK_EXPANDED, n, ek_out, dk_out, NULL, NULL) ||
