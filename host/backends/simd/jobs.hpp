@@ -1,6 +1,6 @@
 // Sponges of different lengths side by side, for groups that do not fill the lanes: while a lane or two hash a key or a
 // ciphertext block after block, the others sample entries of A, each beginning the next when it has finished one. Words
-// go in and out one by one here, which costs 5 % of the permutations; full groups go through sponge.hpp.
+// go in and out one by one here; full groups go through sponge.hpp.
 #pragma once
 
 #include "host/backends/simd/sample.hpp"
