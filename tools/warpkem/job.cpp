@@ -243,6 +243,7 @@ int Job::run() {
   Output* const status_file =
       options.status.empty() ? nullptr : &files.output("--status", options.status, Secrecy::open);
   const auto total = expected_items(*this);
+  if (total) options.batch = static_cast<std::size_t>(std::clamp<std::uint64_t>(*total, 1, options.batch));
   Runner runner(*this);
   files.open();
   Progress progress(fmt::format("{} {}", name, warpkem_algorithm_name(options.param)), total);
