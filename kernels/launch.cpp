@@ -149,6 +149,18 @@ class Pass {
     return output({batch_.forms, batch_.forms_stride, nullptr}, bytes, Secrecy::secret);
   }
 
+  Mapping mapping(u32 states_per_item) const noexcept {
+    switch (batch_.hashing) {
+      case DeviceBatch::Hashing::by_thread:
+        return Mapping::by_thread;
+      case DeviceBatch::Hashing::by_warp:
+        return Mapping::by_warp;
+      case DeviceBatch::Hashing::chosen:
+        break;
+    }
+    return std::size_t{items_} * states_per_item <= policy::by_warp_states ? Mapping::by_warp : Mapping::by_thread;
+  }
+
   // G, H and J of FIPS 203, 4.1.
   void G(Rows prefix, Rows body, u64 pad, Rows first_half, Rows second_half) noexcept {
     Sponge job;
@@ -181,7 +193,7 @@ class Pass {
     hash(job);
   }
   void hash(const Sponge& job) noexcept {
-    enqueue([&] { return sponge(job, statuses_, items_, stream_); });
+    enqueue([&] { return sponge(job, statuses_, items_, mapping(1), stream_); });
   }
 
   void check_hash(const KeyRows& key) noexcept {
@@ -203,7 +215,7 @@ class Pass {
     args.first = first;
     args.words = static_cast<u32>(16 * eta);
     args.out = secret_.take(std::size_t{items_} * polynomials * 64 * static_cast<std::size_t>(eta));
-    enqueue([&] { return prf(args, items_, stream_); });
+    enqueue([&] { return prf(args, items_, mapping(args.polynomials), stream_); });
     return args.out;
   }
 
@@ -216,7 +228,7 @@ class Pass {
     args.unfinished = reinterpret_cast<u32*>(open_.take((std::size_t{items_} * P::k * P::k + 31) / 32 * sizeof(u32)));
     args.queue = reinterpret_cast<u32*>(open_.take(std::size_t{items_} * P::k * P::k * sizeof(u32)));
     args.queued = reinterpret_cast<u32*>(open_.take(sizeof(u32)));
-    enqueue([&] { return sample_matrix(args, items_, stream_); });
+    enqueue([&] { return sample_matrix(args, items_, mapping(P::k * P::k), stream_); });
   }
 
   // ML-KEM.KeyGen_internal (Algorithm 16), up to H(ek). `seeds` are d || z.

@@ -66,6 +66,9 @@ struct DeviceBatch {
   std::uint8_t* forms = nullptr;  // prepare_*: where the forms go, as in Keys
   std::size_t forms_stride = 0;
 
+  // Which lanes share a Keccak state: chosen from the number of states, or as told, for measurements and tests.
+  enum class Hashing : std::uint32_t { chosen = 0, by_thread, by_warp } hashing = Hashing::chosen;
+
   std::uint8_t* statuses = nullptr;  // one ItemStatus per item, or null
   std::uint64_t* failed = nullptr;   // how many items failed, or null; 8-byte aligned
 };

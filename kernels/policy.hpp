@@ -9,6 +9,13 @@ namespace warpkem::kernels::policy {
 inline constexpr int sponge_threads = 128;
 inline constexpr int prf_threads = 128;
 
+// A Keccak state of one thread takes 24 rounds of 180 instructions at one per two clocks: 8,600 clocks, however few
+// states there are, and 67 clocks of an SM where there are enough. A state of a warp waits three times a round for a
+// shuffle: some 4,600 clocks, and 430 of an SM. So warps win as long as each has a scheduler for itself, four to an SM
+// of some 132.
+inline constexpr std::size_t by_warp_states = 512;
+inline constexpr int by_warp_threads = 64;
+
 // SampleNTT holds a warp's 32 polynomials in shared memory, 17 kB, so that the rejected candidates leave no holes in
 // global memory. Shared memory binds: 12 warps on an SM with 228 kB, 9 with 164, 5 with 100; Keccak's 25 independent
 // lanes keep the integer pipes busy with few. Blocks of one warp leave the least of it over.
