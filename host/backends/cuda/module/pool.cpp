@@ -1,5 +1,6 @@
 #include "host/backends/cuda/module/pool.hpp"
 
+#include <nvtx3/nvToolsExt.h>
 #include <pthread.h>
 #include <signal.h>
 #include <unistd.h>
@@ -149,6 +150,7 @@ void Pool::enqueue(Work* work) noexcept {
 void Pool::start() {
   const std::scoped_lock lock(mutex_);
   if (!lanes_.empty()) return;
+  nvtxInitialize(nullptr);  // once, rather than by every lane at the same time
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);  // the application's handlers run on its own threads
