@@ -25,7 +25,7 @@ LAYERS = [
     ("provider", r"host/provider/", [PUBLIC, r"host/provider/.*"]),
     ("engine", r"host/", [PUBLIC, r"host/[\w]+\.hpp", r"host/api/.*", r"host/backends/(backend|registry)\.hpp"]),
     ("kernels", r"kernels/", [LEAF, r"kernels/.*"]),
-    ("serve-bench", r"tools/warpkem/(scripted_backend|serve_bench)\.[ch]pp", [PUBLIC, r"host/.*", r"tools/warpkem/.*"]),
+    ("serve-bench", r"tools/warpkem/(scripted_backend|serve_\w+)\.[ch]pp", [PUBLIC, r"host/.*", r"tools/warpkem/.*"]),
     ("tool", r"tools/warpkem/", [PUBLIC, r"tools/warpkem/.*"]),
     ("examples", r"tools/examples/", [PUBLIC, r"tools/examples/.*"]),
 ]

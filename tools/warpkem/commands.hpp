@@ -82,5 +82,6 @@ void add_check(Program& program);
 void add_info(Program& program);
 void add_selftest(Program& program);
 void add_bench(Program& program);
+void add_serve_bench(Program& program);
 
 }  // namespace warpkem::tool

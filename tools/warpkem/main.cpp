@@ -10,7 +10,8 @@ int main(int argc, char** argv) {
   try {
     prepare_process();
     Program program;
-    for (const auto add : {add_keygen, add_encaps, add_decaps, add_check, add_info, add_selftest, add_bench})
+    for (const auto add :
+         {add_keygen, add_encaps, add_decaps, add_check, add_info, add_selftest, add_bench, add_serve_bench})
       add(program);
     return program.run(argc, argv);
   } catch (const std::exception& error) {

@@ -1,0 +1,281 @@
+// warpkem serve-bench: load for the scheduler, closed loop or open (Poisson), through the same queues and threads that
+// a server uses. Latencies of an open loop count from when a request was due, not from when it could be sent.
+#include <fmt/format.h>
+#include <prometheus/client_metric.h>
+#include <prometheus/collectable.h>
+#include <prometheus/exposer.h>
+#include <prometheus/metric_family.h>
+
+#include <charconv>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <nlohmann/json.hpp>
+
+#include "tools/warpkem/commands.hpp"
+#include "tools/warpkem/engine.hpp"
+#include "tools/warpkem/io.hpp"
+#include "tools/warpkem/serve_load.hpp"
+
+namespace warpkem::tool {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr const char* op_names[] = {"", "keygen", "encaps", "decaps"};
+
+struct ServeBenchOptions {
+  ServeOptions load;
+  std::string mix = "encaps:768=1", verify;
+  bool closed = false, json = false;
+  std::uint16_t metrics_port = 0;
+};
+
+// keygen:512=1,encaps:768=4,decaps:ML-KEM-1024=2
+std::vector<ServeOp> parse_mix(std::string_view text) {
+  std::vector<ServeOp> mix;
+  for (std::string_view rest = text; !rest.empty();) {
+    const std::string_view part = rest.substr(0, rest.find(','));
+    rest.remove_prefix(std::min(rest.size(), part.size() + 1));
+    const std::size_t colon = part.find(':'), equals = part.find('=');
+    const auto refuse = [&] {
+      return Error(fmt::format("'{}' of --op-mix is not accepted; OPERATION:PARAM=WEIGHT is, as encaps:768=1", part));
+    };
+    if (colon == std::string_view::npos) throw refuse();
+    ServeOp op;
+    op.operation = 0;
+    for (std::uint32_t i = 1; i < std::size(op_names); ++i) {
+      if (part.substr(0, colon) == op_names[i]) op.operation = i;
+    }
+    const std::string param(part.substr(colon + 1, equals == std::string_view::npos ? equals : equals - colon - 1));
+    op.algorithm = warpkem_algorithm_by_name(param.c_str());
+    if (op.algorithm == 0) op.algorithm = warpkem_algorithm_by_name(("ML-KEM-" + param).c_str());
+    if (equals != std::string_view::npos) {
+      const std::string_view weight = part.substr(equals + 1);
+      const auto [end, error] = std::from_chars(weight.data(), weight.data() + weight.size(), op.weight);
+      if (error != std::errc() || end != weight.data() + weight.size()) throw refuse();
+    }
+    if (op.operation == 0 || op.algorithm == 0 || !(op.weight > 0)) throw refuse();
+    mix.push_back(op);
+  }
+  if (mix.empty()) throw Error("--op-mix is empty");
+  return mix;
+}
+
+// The engine's metrics for Prometheus, while there is an engine.
+class EngineMetrics final : public prometheus::Collectable {
+ public:
+  void show(warpkem_engine* engine) {
+    const std::scoped_lock lock(mutex_);
+    engine_ = engine;
+  }
+
+  std::vector<prometheus::MetricFamily> Collect() const override {
+    const std::scoped_lock lock(mutex_);
+    std::vector<prometheus::MetricFamily> families;
+    if (engine_ == nullptr) return families;
+    warpkem_counters c{};
+    c.struct_size = sizeof c;
+    check(warpkem_metrics(engine_, &c, nullptr, 0, nullptr));
+    const auto number = [&](const char* name, const char* help, std::uint64_t value, bool gauge = false) {
+      prometheus::MetricFamily f{
+          name, help, gauge ? prometheus::MetricType::Gauge : prometheus::MetricType::Counter, {}};
+      prometheus::ClientMetric metric;
+      (gauge ? metric.gauge.value : metric.counter.value) = static_cast<double>(value);
+      f.metric.push_back(metric);
+      families.push_back(std::move(f));
+    };
+    number("warpkem_requests_submitted_total", "Requests taken.", c.submitted);
+    number("warpkem_requests_refused_total", "Requests refused because the queue was full.", c.refused);
+    number("warpkem_requests_completed_total", "Requests completed, however.", c.completed);
+    number("warpkem_requests_failed_total", "Completed requests with an item that is not ok.", c.failed);
+    number("warpkem_requests_cancelled_total", "Requests cancelled.", c.cancelled);
+    number("warpkem_requests_expired_total", "Requests that no backend had begun by their deadline.", c.expired);
+    number("warpkem_requests_aborted_total", "Requests ended by a shutdown.", c.aborted);
+    number("warpkem_batches_total", "Batches formed.", c.batches);
+    number("warpkem_batch_items_total", "Items in the batches formed.", c.batch_items);
+    number("warpkem_items_redone_total", "Items sent to another backend.", c.redone);
+    number("warpkem_requests_helped_total", "Requests run by the thread that waited for them.", c.helped);
+    number("warpkem_items_checked_total", "Items recomputed by the sentinel.", c.checked);
+    number("warpkem_items_mismatched_total", "Recomputed items with a different result.", c.mismatched);
+    number("warpkem_items_unchecked_total", "Items that no other backend could recompute.", c.unchecked);
+    number("warpkem_quarantines_total", "Backends put into quarantine.", c.quarantines);
+    number("warpkem_queue_items", "Items submitted and not yet delivered.", c.items, true);
+    number("warpkem_queue_bytes", "Bytes of their records.", c.bytes, true);
+    add_histograms(families);
+    return families;
+  }
+
+ private:
+  void add_histograms(std::vector<prometheus::MetricFamily>& families) const {
+    std::size_t n = 0;
+    check(warpkem_metrics(engine_, nullptr, nullptr, 0, &n));
+    std::vector<warpkem_histogram> histograms(n + 16);
+    check(warpkem_metrics(engine_, nullptr, histograms.data(), histograms.size(), &n));
+    histograms.resize(std::min(n, histograms.size()));
+    constexpr const char* names[] = {"wait", "service", "total"};
+    constexpr const char* helps[] = {"From submission to being in a batch.",
+                                     "What backends took for a request's batch.", "From submission to completion."};
+    for (std::uint32_t phase = 0; phase < 3; ++phase) {
+      prometheus::MetricFamily f{
+          fmt::format("warpkem_request_{}_seconds", names[phase]), helps[phase], prometheus::MetricType::Histogram, {}};
+      for (const warpkem_histogram& h : histograms) {
+        if (h.phase != phase) continue;
+        prometheus::ClientMetric metric;
+        metric.label = {{"backend", h.backend}, {"operation", h.operation < 4 ? op_names[h.operation] : "check"}};
+        metric.histogram.sample_count = h.count;
+        metric.histogram.sample_sum = static_cast<double>(h.sum_ns) * 1e-9;
+        std::uint64_t below = 0;
+        for (std::size_t i = 0; i < WARPKEM_HISTOGRAM_BUCKETS; ++i) {
+          below += h.buckets[i];
+          if (i % 4 != 3 || i + 1 == WARPKEM_HISTOGRAM_BUCKETS) continue;
+          metric.histogram.bucket.push_back({below, static_cast<double>(warpkem_histogram_bound(i)) * 1e-9});
+        }
+        metric.histogram.bucket.push_back({h.count, std::numeric_limits<double>::infinity()});
+        f.metric.push_back(std::move(metric));
+      }
+      if (!f.metric.empty()) families.push_back(std::move(f));
+    }
+  }
+
+  mutable std::mutex mutex_;
+  warpkem_engine* engine_ = nullptr;
+};
+
+Json to_json(const ServeReport& r) {
+  const auto us = [](std::uint64_t ns) { return std::round(static_cast<double>(ns) / 10) / 100; };
+  Json j;
+  j["offered_per_second"] = static_cast<double>(r.offered) / r.elapsed_seconds;
+  j["completed_per_second"] = static_cast<double>(r.completed) / r.elapsed_seconds;
+  j["offered"] = r.offered;
+  j["completed"] = r.completed;
+  j["refused"] = r.refused;
+  j["failed"] = r.failed;
+  j["cancelled"] = r.cancelled;
+  j["expired"] = r.expired;
+  j["lost"] = r.lost;
+  j["duplicated"] = r.duplicated;
+  j["wrong"] = r.wrong;
+  j["latency_us"] = {{"p50", us(r.latency_ns.quantile(0.5))},
+                     {"p99", us(r.latency_ns.quantile(0.99))},
+                     {"p999", us(r.latency_ns.quantile(0.999))},
+                     {"max", us(r.latency_ns.max())}};
+  const double batches = static_cast<double>(r.batch_items.count());
+  double items = 0;
+  for (const auto& [backend, n] : r.items_by_backend) items += static_cast<double>(n);
+  j["batch_size"] = {
+      {"p50", r.batch_items.quantile(0.5)}, {"mean", batches > 0 ? items / batches : 0}, {"max", r.batch_items.max()}};
+  j["stall_us"] = us(r.stall_ns.quantile(0.99));
+  j["stall_max_us"] = us(r.stall_ns.max());
+  j["cpu_ns_per_request"] = r.completed != 0 ? r.cpu_seconds * 1e9 / static_cast<double>(r.completed) : 0;
+  j["rss_bytes"] = r.rss_bytes;
+  j["items_by_backend"] = r.items_by_backend;
+  if (r.bound_us > 0) j["bound_us"] = r.bound_us;
+  j["sentinel"] = {{"checked", r.counters.checked},
+                   {"mismatched", r.counters.mismatched},
+                   {"quarantines", r.counters.quarantines},
+                   {"bad_items", r.lies}};
+  j["redone"] = r.counters.redone;
+  j["elapsed_seconds"] = r.elapsed_seconds;
+  return j;
+}
+
+int serve_bench(const ServeBenchOptions& given) {
+  ServeOptions load = given.load;
+  load.mix = parse_mix(given.mix);
+  if (given.closed && load.rate > 0) throw Error("--closed and --rate exclude each other");
+  if (!given.verify.empty() && given.verify != "portable") {
+    throw Error(fmt::format("--verify '{}' is not accepted; portable is", given.verify));
+  }
+  load.verify = !given.verify.empty();
+  if (load.seconds <= 0 && load.requests == 0) load.seconds = 5;
+  ServeReport report;
+  if (load.virtual_clock) {
+    report = serve_virtually(load);
+  } else if (given.metrics_port != 0) {
+    const auto metrics = std::make_shared<EngineMetrics>();
+    prometheus::Exposer exposer(fmt::format("127.0.0.1:{}", given.metrics_port), 1);
+    exposer.RegisterCollectable(metrics);
+    report = serve(load, [&](warpkem_engine* engine) { metrics->show(engine); });
+  } else {
+    report = serve(load, {});
+  }
+  const Json j = to_json(report);
+  if (given.json) {
+    write_stdout(j.dump(2) + "\n");
+  } else {
+    std::string text = fmt::format("{:.0f} requests/s completed of {:.0f} offered, {} refused, {} failed\n",
+                                   j["completed_per_second"].get<double>(), j["offered_per_second"].get<double>(),
+                                   report.refused, report.failed);
+    text += fmt::format("latency: p50 {} us, p99 {} us, p99.9 {} us, max {} us (machine's own stalls: p99 {} us)\n",
+                        j["latency_us"]["p50"].get<double>(), j["latency_us"]["p99"].get<double>(),
+                        j["latency_us"]["p999"].get<double>(), j["latency_us"]["max"].get<double>(),
+                        j["stall_us"].get<double>());
+    text += fmt::format("batches: p50 {}, mean {:.1f}, max {} items; {:.0f} ns of CPU a request\n",
+                        report.batch_items.quantile(0.5), j["batch_size"]["mean"].get<double>(),
+                        report.batch_items.max(), j["cpu_ns_per_request"].get<double>());
+    for (const auto& [backend, items] : report.items_by_backend) text += fmt::format("{}: {} items\n", backend, items);
+    text += fmt::format("lost {}, duplicated {}, wrong {}\n", report.lost, report.duplicated, report.wrong);
+    if (report.bound_us > 0) text += fmt::format("bound of max_delay and two batches: {:.1f} us\n", report.bound_us);
+    write_stdout(text);
+  }
+  return report.lost + report.duplicated + report.wrong + report.failed == 0 ? exit_ok : exit_items_failed;
+}
+
+}  // namespace
+
+void add_serve_bench(Program& program) {
+  const auto o = std::make_shared<ServeBenchOptions>();
+  Arguments arguments = program.add("serve-bench", "Load the scheduler as a server would, and measure it",
+                                    [o] { return serve_bench(*o); });
+  ServeOptions& load = o->load;
+  const auto word = [&](const char* name, const char* type, std::string& value, const char* description) {
+    arguments.text(name, type, description, [&value](const std::string& text) {
+      value = text;
+      return std::string(text.empty() ? "a text" : "");
+    });
+  };
+  const auto real = [&](const char* name, const char* type, double& value, double most, const char* description) {
+    arguments.text(name, type, description, [&value, most](const std::string& text) -> std::string {
+      const char* const end = text.data() + text.size();
+      double parsed = 0;
+      const auto [stop, error] = std::from_chars(text.data(), end, parsed);
+      if (error != std::errc() || stop != end || !(parsed >= 0 && parsed <= most)) {
+        return fmt::format("a number from 0 to {}", most);
+      }
+      value = parsed;
+      return "";
+    });
+  };
+  word("--op-mix", "MIX", o->mix, "OPERATION:PARAM=WEIGHT with commas (default encaps:768=1)");
+  arguments.number("--producers", load.producers, 1, 4096, "Threads that submit (default 8)");
+  arguments.number("--outstanding", load.outstanding, 1, 1 << 20,
+                   "Closed loop: requests that each keeps under way (default 256)");
+  arguments.flag("--closed", o->closed, "Closed loop (default)");
+  real("--rate", "R", load.rate, 1e9, "Open loop: requests a second, Poisson");
+  real("--seconds", "S", load.seconds, 1e6, "How long (default 5)");
+  arguments.number("--requests", load.requests, 1, std::uint64_t{1} << 40, "How many, in place of --seconds");
+  word("--backend", "B", load.backend,
+       "A backend that 'warpkem info' lists, null (does nothing), or lying:P (answers wrongly with probability P)");
+  arguments.threads(load.threads);
+  word("--faults", "SPEC", load.faults, "Faults of the first backend: error:PROBABILITY,slow:MICROSECONDS");
+  arguments.number("--seed", load.seed, 0, UINT64_MAX, "Of faults, lies and arrivals (default 1)");
+  word("--verify", "portable", o->verify, "Compare results with portable's");
+  arguments.flag("--virtual-clock", load.virtual_clock, "Simulate time and one device, exactly");
+  arguments.number("--hand-over", load.hand_over, 1, 1 << 16,
+                   "Requests per submission and completions per poll at the most (default 256)");
+  arguments.number("--queue-items", load.max_items, 1, std::size_t{1} << 30,
+                   "Bound of the engine's queue (default 4096, or twice the closed loop's)");
+  arguments.number("--max-delay", load.max_delay_us, 1, 1'000'000, "max_delay in microseconds (default 50)");
+  real("--sentinel", "F", load.sentinel, 1, "Fraction of items that are recomputed (default 0)");
+  arguments.number("--deadline", load.deadline_us, 1, std::uint64_t{1} << 40,
+                   "Deadline of each request in microseconds (default none)");
+  real("--cancel", "F", load.cancel, 1, "Fraction of requests that are cancelled at once (default 0)");
+  real("--bulk", "F", load.bulk, 1, "Fraction of submissions of class bulk (default 0)");
+  arguments.flag("--json", o->json, "Print JSON");
+  arguments.number("--metrics-port", o->metrics_port, 1, 65535,
+                   "Serve Prometheus metrics on 127.0.0.1:N while it runs");
+}
+
+}  // namespace warpkem::tool

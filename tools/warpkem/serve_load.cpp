@@ -1,0 +1,696 @@
+#include "tools/warpkem/serve_load.hpp"
+
+#include <fmt/format.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <charconv>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <deque>
+#include <fstream>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <thread>
+
+#include "host/api/seam.hpp"
+#include "host/scheduler.hpp"
+#include "tools/warpkem/engine.hpp"
+#include "tools/warpkem/io.hpp"
+#include "tools/warpkem/scripted_backend.hpp"
+
+namespace warpkem::tool {
+namespace {
+
+using scripted::Script;
+
+constexpr std::size_t num_answers = 64;  // known answers of each kind; the loads go through them
+
+std::uint64_t now_ns() {
+  timespec t{};
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(t.tv_nsec);
+}
+
+double cpu_seconds() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec);
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+std::uint64_t rss_bytes() {
+  std::ifstream file("/proc/self/statm");
+  std::uint64_t total = 0, resident = 0;
+  file >> total >> resident;
+  return resident * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+double number(std::string_view text, std::string_view what) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || !(value >= 0)) {
+    throw Error(fmt::format("'{}' of {} is not a number", text, what));
+  }
+  return value;
+}
+
+// ---- the engine under load
+
+struct Scripted {
+  std::vector<Script> scripts;
+  std::shared_ptr<std::atomic<std::uint64_t>> lies = std::make_shared<std::atomic<std::uint64_t>>(0);
+  std::shared_ptr<FineHistogram> sizes = std::make_shared<FineHistogram>();
+  std::shared_ptr<std::mutex> mutex = std::make_shared<std::mutex>();
+  bool computes = true;  // results mean something
+};
+
+scripted::Behaviour counting(const Scripted& s, scripted::Behaviour behaviour) {
+  return [sizes = s.sizes, mutex = s.mutex, behaviour](host::Backend& inner, const host::Batch& batch,
+                                                       host::Completion done) {
+    {
+      const std::scoped_lock lock(*mutex);
+      sizes->add(batch.count);
+    }
+    behaviour(inner, batch, done);
+  };
+}
+
+const char* best_cpu_backend() {
+  const Engine engine;
+  for (const warpkem_backend_info& info : engine.backends()) {
+    for (const host::BackendEntry& entry : host::backend_table()) {
+      if (info.available != 0 && entry.on_cpu && std::string_view(entry.name) == info.name) return entry.name;
+    }
+  }
+  throw Error("no CPU backend");
+}
+
+Scripted backends(const ServeOptions& options) {
+  Scripted s;
+  const std::string& name = options.backend;
+  if (name == "null") {
+    s.computes = false;
+    s.scripts.push_back({"null", true, 1, counting(s, scripted::null()), "portable"});
+    return s;
+  }
+  if (name.starts_with("lying:")) {
+    const double p = number(std::string_view(name).substr(6), "--backend");
+    const char* const best = best_cpu_backend();
+    s.scripts.push_back({"lying", true, 1, counting(s, scripted::lying(p, options.seed, s.lies)), best});
+    s.scripts.push_back({best, true, 1, counting(s, scripted::honest()), best});
+    return s;
+  }
+  const host::BackendEntry* chosen = nullptr;
+  const std::string wanted = name.empty() || name == "auto" ? best_cpu_backend() : name;
+  for (const host::BackendEntry& entry : host::backend_table()) {
+    if (entry.name == wanted) chosen = &entry;
+  }
+  if (chosen == nullptr) throw Error(fmt::format("backend '{}' is unknown", name));
+  scripted::Behaviour behaviour = scripted::honest();
+  for (std::string_view rest = options.faults; !rest.empty();) {
+    const std::string_view fault = rest.substr(0, rest.find(','));
+    rest.remove_prefix(std::min(rest.size(), fault.size() + 1));
+    if (fault.starts_with("error:")) {
+      behaviour = scripted::failing(number(fault.substr(6), "--faults"), options.seed, behaviour);
+    } else if (fault.starts_with("slow:")) {
+      behaviour = scripted::slow(number(fault.substr(5), "--faults"), 0, behaviour);
+    } else {
+      throw Error(fmt::format("fault '{}' is unknown; accepted: error:PROBABILITY, slow:MICROSECONDS", fault));
+    }
+  }
+  s.scripts.push_back({chosen->name, chosen->on_cpu, 1, counting(s, behaviour), chosen->name});
+  // Who takes over: faults are injected into the first one only.
+  const char* const second = options.faults.empty() ? "portable" : best_cpu_backend();
+  if (!options.faults.empty() || std::string_view(second) != chosen->name) {
+    s.scripts.push_back({"reserve", true, 1, counting(s, scripted::honest()), second});
+  }
+  return s;
+}
+
+// ---- what is asked and what is right
+
+// One kind of request: a key, and known answers.
+struct Kind {
+  ServeOp op;
+  std::size_t in_bytes = 0, out1_bytes = 0, out2_bytes = 0;
+  std::vector<std::uint8_t> ek, dk;
+  // Of answer i: the secret input (seed, m, or c for decaps) and both outputs.
+  std::vector<std::uint8_t> input, out1, out2;
+
+  Kind(const ServeOp& o, warpkem_engine* portable) : op(o) {
+    const auto size = [&](std::uint32_t what) { return warpkem_size(op.algorithm, what); };
+    ek.resize(size(WARPKEM_SIZE_EK));
+    dk.resize(size(WARPKEM_SIZE_DK));
+    std::mt19937_64 random(op.operation * 100 + op.algorithm);
+    const auto fill = [&](std::vector<std::uint8_t>& v) {
+      for (auto& byte : v) byte = static_cast<std::uint8_t>(random());
+    };
+    std::vector<std::uint8_t> seed(64);
+    fill(seed);
+    check(warpkem_keygen_derand(portable, op.algorithm, WARPKEM_DK_EXPANDED, 1, {seed.data(), 64, 0},
+                                {ek.data(), ek.size(), 0}, {dk.data(), dk.size(), 0}, nullptr, nullptr));
+    const std::size_t c_bytes = size(WARPKEM_SIZE_C), n = num_answers;
+    if (op.operation == WARPKEM_OP_KEYGEN) {
+      in_bytes = 64, out1_bytes = ek.size(), out2_bytes = dk.size();
+    } else if (op.operation == WARPKEM_OP_ENCAPS) {
+      in_bytes = 32, out1_bytes = c_bytes, out2_bytes = 32;
+    } else {
+      in_bytes = c_bytes, out1_bytes = 32;
+    }
+    input.resize(n * in_bytes), out1.resize(n * out1_bytes), out2.resize(n * out2_bytes);
+    if (op.operation == WARPKEM_OP_KEYGEN) {
+      fill(input);
+      check(warpkem_keygen_derand(portable, op.algorithm, WARPKEM_DK_EXPANDED, n, {input.data(), input.size(), 0},
+                                  {out1.data(), out1.size(), 0}, {out2.data(), out2.size(), 0}, nullptr, nullptr));
+      return;
+    }
+    std::vector<std::uint8_t> m(32 * n), c(c_bytes * n), K(32 * n), eks;
+    fill(m);
+    for (std::size_t i = 0; i < n; ++i) eks.insert(eks.end(), ek.begin(), ek.end());
+    check(warpkem_encaps_derand(portable, op.algorithm, n, {eks.data(), eks.size(), 0}, {m.data(), m.size(), 0},
+                                {c.data(), c.size(), 0}, {K.data(), K.size(), 0}, nullptr, nullptr));
+    if (op.operation == WARPKEM_OP_ENCAPS) {
+      input = m, out1 = c, out2 = K;
+    } else {
+      input = c, out1 = K;
+    }
+  }
+
+  std::size_t key_bytes() const {
+    return op.operation == WARPKEM_OP_ENCAPS ? ek.size() : op.operation == WARPKEM_OP_DECAPS ? dk.size() : 0;
+  }
+};
+
+// One request in flight, with memory of its own.
+struct Slot {
+  const Kind* kind = nullptr;
+  std::vector<std::uint8_t> memory;  // key, input, outputs
+  std::size_t answer = 0;
+  bool in_flight = false, derand = true;
+  std::uint64_t intended_ns = 0;
+  warpkem_batch batch{};
+
+  std::uint8_t* key() { return memory.data(); }
+  std::uint8_t* input() { return memory.data() + kind->key_bytes(); }
+  std::uint8_t* out1() { return input() + kind->in_bytes; }
+  std::uint8_t* out2() { return out1() + kind->out1_bytes; }
+
+  // Lays the request out; its arrays do not move afterwards.
+  void prepare(const Kind& k, std::size_t number) {
+    if (kind == &k) return;
+    kind = &k;
+    memory.assign(k.key_bytes() + k.in_bytes + k.out1_bytes + k.out2_bytes, 0);
+    batch = {};
+    batch.struct_size = sizeof batch;
+    batch.operation = k.op.operation;
+    batch.algorithm = k.op.algorithm;
+    batch.count = 1;
+    batch.user_data = reinterpret_cast<void*>(number);
+    if (k.op.operation == WARPKEM_OP_KEYGEN) {
+      batch.ek_out = {out1(), k.out1_bytes, 0, nullptr};
+      batch.dk_out = {out2(), k.out2_bytes, 0, nullptr};
+    } else if (k.op.operation == WARPKEM_OP_ENCAPS) {
+      memcpy(key(), k.ek.data(), k.ek.size());
+      batch.ek = {key(), k.ek.size(), 0, nullptr};
+      batch.c_out = {out1(), k.out1_bytes, 0, nullptr};
+      batch.K_out = {out2(), k.out2_bytes, 0, nullptr};
+    } else {
+      memcpy(key(), k.dk.data(), k.dk.size());
+      batch.dk = {key(), k.dk.size(), 0, nullptr};
+      batch.c = {input(), k.in_bytes, 0, nullptr};
+      batch.K_out = {out1(), k.out1_bytes, 0, nullptr};
+    }
+  }
+  // The next question. Half of the keygens and encapsulations draw their own randomness unless all are verified.
+  void ask(std::uint64_t dice, bool given) {
+    answer = dice % num_answers;
+    derand = given || kind->op.operation == WARPKEM_OP_DECAPS;
+    if (derand) memcpy(input(), kind->input.data() + answer * kind->in_bytes, kind->in_bytes);
+    if (kind->op.operation == WARPKEM_OP_DECAPS) return;
+    batch.flags = derand ? WARPKEM_DERAND : 0;
+    warpkem_source& source = kind->op.operation == WARPKEM_OP_KEYGEN ? batch.seeds : batch.m;
+    source = derand ? warpkem_source{input(), kind->in_bytes, 0, nullptr} : warpkem_source{};
+  }
+  bool is_right() {
+    return memcmp(out1(), kind->out1.data() + answer * kind->out1_bytes, kind->out1_bytes) == 0 &&
+           memcmp(out2(), kind->out2.data() + answer * kind->out2_bytes, kind->out2_bytes) == 0;
+  }
+  bool is_zero() {
+    const auto zero = [](const std::uint8_t* p, std::size_t n) {
+      return std::all_of(p, p + n, [](auto b) { return b == 0; });
+    };
+    return zero(out1(), kind->out1_bytes) && zero(out2(), kind->out2_bytes);
+  }
+};
+
+struct Shared {
+  const ServeOptions& options;
+  warpkem_engine* engine;
+  std::deque<Kind> kinds;
+  std::vector<double> up_to;  // cumulative weights
+  bool computes;
+  warpkem_engine* portable;
+  std::atomic<bool> stop{false};
+  std::atomic<std::int64_t> left;  // requests to be submitted, if they are counted
+};
+
+class Producer {
+ public:
+  Producer(Shared& shared, std::size_t number, std::size_t slots)
+      : s_(shared), random_(shared.options.seed * 1000 + number), slots_(slots) {
+    check(warpkem_queue_new(s_.engine, &queue_));
+    options_.struct_size = sizeof options_;
+    options_.queue = queue_;
+    options_.deadline_us = s_.options.deadline_us;
+    options_.flags = 0;
+    for (std::size_t i = slots; i-- != 0;) free_.push_back(i);
+    completions_.resize(s_.options.hand_over);
+    batches_.reserve(s_.options.hand_over);
+    chosen_.reserve(s_.options.hand_over);
+    handles_.resize(s_.options.hand_over);
+    for (std::size_t i = 0; i < slots; ++i) slots_[i].prepare(pick_kind(), i);
+  }
+  ~Producer() { warpkem_queue_free(queue_); }
+  Producer(const Producer&) = delete;
+  Producer& operator=(const Producer&) = delete;
+
+  void run() {
+    prctl(PR_SET_TIMERSLACK, 1);
+    if (s_.options.rate > 0) {
+      open_loop();
+    } else {
+      closed_loop();
+    }
+    // What does not come back within half a minute is lost.
+    while (free_.size() != slots_.size() && collect(30'000'000) != 0) {
+    }
+    report.lost = slots_.size() - free_.size();
+  }
+
+  ServeReport report;
+
+ private:
+  const Kind& pick_kind() {
+    if (s_.kinds.size() == 1) return s_.kinds.front();
+    const double at = std::uniform_real_distribution<>(0, s_.up_to.back())(random_);
+    const auto found = std::ranges::upper_bound(s_.up_to, at);
+    return s_.kinds[std::min<std::size_t>(static_cast<std::size_t>(found - s_.up_to.begin()), s_.kinds.size() - 1)];
+  }
+
+  bool roll(double p) { return p > 0 && std::uniform_real_distribution<>()(random_) < p; }
+
+  void add(std::uint64_t intended_ns) {
+    const std::size_t i = free_.back();
+    free_.pop_back();
+    Slot& slot = slots_[i];
+    if (s_.kinds.size() > 1) slot.prepare(pick_kind(), i);
+    if (s_.computes) {
+      const std::uint64_t dice = random_();
+      slot.ask(dice >> 1, s_.options.verify ? (dice & 7) != 0 : false);
+    }
+    slot.intended_ns = intended_ns;
+    slot.in_flight = true;
+    batches_.push_back(slot.batch);
+    chosen_.push_back(i);
+  }
+
+  void submit() {
+    if (batches_.empty()) return;
+    std::size_t taken = 0;
+    options_.request_class = roll(s_.options.bulk) ? WARPKEM_BULK : WARPKEM_INTERACTIVE;
+    const warpkem_status status = warpkem_submit(s_.engine, batches_.data(), batches_.size(), &options_,
+                                                 s_.options.cancel > 0 ? handles_.data() : nullptr, &taken);
+    report.offered += batches_.size();
+    report.accepted += taken;
+    if (status == WARPKEM_WOULD_BLOCK) {
+      report.refused += batches_.size() - taken;
+    } else {
+      check(status);
+    }
+    for (std::size_t i = taken; i < chosen_.size(); ++i) {
+      slots_[chosen_[i]].in_flight = false;
+      free_.push_back(chosen_[i]);
+    }
+    if (s_.options.cancel > 0) {
+      for (std::size_t i = 0; i < taken; ++i) {
+        if (roll(s_.options.cancel)) check(warpkem_cancel(s_.engine, handles_[i]));
+      }
+    }
+    batches_.clear();
+    chosen_.clear();
+  }
+
+  std::size_t collect(std::uint64_t timeout_us) {
+    std::size_t n = 0;
+    if (timeout_us == 0) {
+      check(warpkem_queue_poll(queue_, completions_.data(), completions_.size(), &n));
+    } else {
+      check(warpkem_queue_wait(queue_, completions_.data(), completions_.size(), timeout_us, &n));
+    }
+    const std::uint64_t now = n != 0 ? now_ns() : 0;
+    for (std::size_t i = 0; i < n; ++i) take_back(completions_[i], now);
+    return n;
+  }
+
+  void take_back(const warpkem_completion& completion, std::uint64_t now) {
+    const auto i = reinterpret_cast<std::size_t>(completion.user_data);
+    Slot& slot = slots_[i];
+    if (!slot.in_flight) {
+      ++report.duplicated;
+      return;
+    }
+    slot.in_flight = false;
+    free_.push_back(i);
+    ++report.completed;
+    report.latency_ns.add(now - std::min(now, slot.intended_ns));
+    if (completion.status != WARPKEM_OK) {
+      if (completion.status == WARPKEM_CANCELLED && s_.options.cancel > 0) {
+        ++report.cancelled;
+      } else if (completion.status == WARPKEM_EXPIRED && s_.options.deadline_us != 0) {
+        ++report.expired;
+      } else {
+        ++report.failed;
+      }
+      if (s_.computes && s_.options.verify && !slot.is_zero()) ++report.wrong;
+      return;
+    }
+    if (!s_.computes || !s_.options.verify) return;
+    if (slot.derand) {
+      if (!slot.is_right()) ++report.wrong;
+    } else if (slot.kind->op.operation == WARPKEM_OP_ENCAPS && random_() % 16 == 0) {
+      // Its own randomness: the holder of dk must come to the same K.
+      std::uint8_t K[32];
+      check(warpkem_decaps(s_.portable, slot.kind->op.algorithm, WARPKEM_DK_EXPANDED, 1,
+                           {slot.kind->dk.data(), slot.kind->dk.size(), 0}, {slot.out1(), slot.kind->out1_bytes, 0},
+                           {K, 32, 0}, nullptr, nullptr));
+      if (memcmp(K, slot.out2(), 32) != 0) ++report.wrong;
+    }
+  }
+
+  std::size_t may_submit(std::size_t wanted) {
+    if (s_.options.requests == 0) return wanted;
+    const std::int64_t before = s_.left.fetch_sub(static_cast<std::int64_t>(wanted));
+    return static_cast<std::size_t>(std::clamp<std::int64_t>(before, 0, static_cast<std::int64_t>(wanted)));
+  }
+
+  void closed_loop() {
+    while (!s_.stop.load(std::memory_order_relaxed)) {
+      while (!free_.empty()) {
+        const std::size_t n = may_submit(std::min(free_.size(), s_.options.hand_over));
+        if (n == 0) return;
+        const std::uint64_t now = now_ns();
+        for (std::size_t i = 0; i < n; ++i) add(now);
+        const std::uint64_t refused = report.refused;
+        submit();
+        if (report.refused != refused) break;
+      }
+      if (free_.size() == slots_.size()) continue;
+      collect(100'000);
+    }
+  }
+
+  void open_loop() {
+    std::exponential_distribution<> gap(s_.options.rate / static_cast<double>(s_.options.producers) * 1e-9);
+    double next = static_cast<double>(now_ns()) + gap(random_);
+    while (!s_.stop.load(std::memory_order_relaxed)) {
+      const auto now = static_cast<double>(now_ns());
+      while (next <= now) {
+        if (may_submit(1) == 0) return;
+        if (free_.empty()) {
+          // As many are under way as the engine's whole queue holds: this one cannot even be asked.
+          submit();
+          collect(0);
+          if (free_.empty()) ++report.offered, ++report.refused;
+        }
+        if (!free_.empty()) add(static_cast<std::uint64_t>(next));
+        if (batches_.size() == s_.options.hand_over) submit();
+        next += gap(random_);
+      }
+      submit();
+      const double left_us = (next - static_cast<double>(now_ns())) / 1000;
+      if (free_.size() == slots_.size()) {
+        if (left_us >= 1)
+          std::this_thread::sleep_for(std::chrono::nanoseconds(static_cast<std::int64_t>(left_us * 1000)));
+      } else {
+        collect(left_us >= 1 ? static_cast<std::uint64_t>(left_us) : 0);
+      }
+    }
+  }
+
+  Shared& s_;
+  std::mt19937_64 random_;
+  warpkem_queue* queue_ = nullptr;
+  std::vector<Slot> slots_;
+  std::vector<std::size_t> free_, chosen_;
+  std::vector<warpkem_batch> batches_;
+  std::vector<warpkem_completion> completions_;
+  std::vector<warpkem_request> handles_;
+  warpkem_submit_options options_{};
+};
+
+// Sleeps and looks how late it wakes: what the machine alone does to a thread.
+void watch(const std::atomic<bool>& stop, FineHistogram& stall_ns) {
+  prctl(PR_SET_TIMERSLACK, 1);
+  constexpr std::uint64_t nap_ns = 500'000;
+  while (!stop.load(std::memory_order_relaxed)) {
+    const std::uint64_t before = now_ns();
+    std::this_thread::sleep_for(std::chrono::nanoseconds(nap_ns));
+    const std::uint64_t slept = now_ns() - before;
+    stall_ns.add(slept - std::min(slept, nap_ns));
+  }
+}
+
+std::deque<Kind> make_kinds(const ServeOptions& options, warpkem_engine* portable, std::vector<double>& up_to) {
+  std::deque<Kind> kinds;
+  for (const ServeOp& op : options.mix) {
+    kinds.emplace_back(op, portable);
+    up_to.push_back((up_to.empty() ? 0 : up_to.back()) + op.weight);
+  }
+  return kinds;
+}
+
+}  // namespace
+
+ServeReport serve(const ServeOptions& options, const std::function<void(warpkem_engine*)>& running) {
+  const Scripted scripted = backends(options);
+  const bool open = options.rate > 0;
+  const std::size_t closed_items = options.producers * options.outstanding;
+  const std::size_t max_items = options.max_items != 0 ? options.max_items
+                                : open                 ? 4096
+                                                       : std::max<std::size_t>(4096, 2 * closed_items);
+
+  host::EngineOptions engine_options;
+  if (options.threads != WARPKEM_THREADS_AUTO) engine_options.threads = options.threads;
+  warpkem_engine handle{std::make_shared<host::Engine>(engine_options, scripted::table(scripted.scripts))};
+  host::SchedulerOptions scheduler_options;
+  scheduler_options.most_items = max_items;
+  scheduler_options.max_delay_ns = options.max_delay_us * std::uint64_t{1000};
+  scheduler_options.cpu_sentinel = scheduler_options.device_sentinel = options.sentinel;
+  handle.engine->configure(scheduler_options);
+
+  const Engine portable("portable", 1);
+  ServeReport report;
+  {
+    Shared shared{options,           &handle,        {}, {},
+                  scripted.computes, portable.get(), {}, static_cast<std::int64_t>(options.requests)};
+    shared.kinds = make_kinds(options, portable.get(), shared.up_to);
+    std::vector<std::unique_ptr<Producer>> producers;
+    const std::size_t slots = open ? max_items / options.producers + options.hand_over : options.outstanding;
+    for (std::size_t i = 0; i < options.producers; ++i)
+      producers.push_back(std::make_unique<Producer>(shared, i, slots));
+    if (running) running(&handle);
+
+    const double cpu_before = cpu_seconds();
+    const std::uint64_t begin = now_ns();
+    std::vector<std::thread> threads;
+    for (const auto& producer : producers) {
+      threads.emplace_back([&p = *producer] {
+        try {
+          p.run();
+        } catch (const std::exception& error) {
+          fmt::print(stderr, "warpkem: a producer: {}\n", error.what());
+          ++p.report.failed;
+        }
+      });
+    }
+    std::atomic<bool> over{false};
+    std::thread watcher([&] { watch(over, report.stall_ns); });
+    std::thread timer([&] {
+      for (std::uint64_t second = 1; !over; ++second) {
+        while (!over && now_ns() < begin + second * 1'000'000'000) {
+          std::this_thread::sleep_for(std::chrono::milliseconds(20));
+          if (options.requests == 0 && static_cast<double>(now_ns() - begin) >= options.seconds * 1e9)
+            shared.stop = true;
+        }
+        report.rss_bytes.push_back(rss_bytes());
+      }
+    });
+    for (std::thread& thread : threads) thread.join();
+    report.elapsed_seconds = static_cast<double>(now_ns() - begin) * 1e-9;
+    report.cpu_seconds = cpu_seconds() - cpu_before;
+    over = true;
+    watcher.join();
+    timer.join();
+    if (running) running(nullptr);
+    for (const auto& producer : producers) {
+      const ServeReport& p = producer->report;
+      report.offered += p.offered, report.accepted += p.accepted, report.completed += p.completed;
+      report.refused += p.refused, report.failed += p.failed, report.cancelled += p.cancelled;
+      report.expired += p.expired, report.lost += p.lost, report.duplicated += p.duplicated, report.wrong += p.wrong;
+      report.latency_ns.merge(p.latency_ns);
+    }
+    report.counters.struct_size = sizeof report.counters;
+    check(warpkem_metrics(&handle, &report.counters, nullptr, 0, nullptr));
+  }
+  check(warpkem_shutdown(&handle, WARPKEM_DRAIN));
+  for (const host::Engine::Slot& slot : handle.engine->slots()) report.items_by_backend[slot.entry->name] = slot.items;
+  report.lies = scripted.lies->load();
+  report.batch_items = *scripted.sizes;
+  return report;
+}
+
+// ---- simulated time
+
+namespace {
+
+class SimulatedClock final : public host::Clock {
+ public:
+  std::uint64_t now_ns() const noexcept override { return now; }
+  std::uint64_t now = 1'000'000'000;
+};
+
+// A device that takes a modelled time for each batch and does one after the other.
+struct SimulatedDevice {
+  struct Running {
+    std::uint64_t end_ns;
+    host::Batch batch;
+    host::Completion done;
+  };
+  static constexpr std::uint64_t fixed_ns = 20'000, item_ns = 500;
+
+  SimulatedClock& clock;
+  std::deque<Running> running;
+  std::uint64_t longest_ns = 0;
+  FineHistogram sizes;
+
+  scripted::Behaviour behaviour() {
+    return [this](host::Backend&, const host::Batch& batch, host::Completion done) {
+      const std::uint64_t service = fixed_ns + item_ns * batch.count;
+      const std::uint64_t begin = std::max(clock.now, running.empty() ? 0 : running.back().end_ns);
+      running.push_back({begin + service, batch, done});
+      longest_ns = std::max(longest_ns, service);
+      sizes.add(batch.count);
+    };
+  }
+};
+
+}  // namespace
+
+ServeReport serve_virtually(const ServeOptions& options) {
+  SimulatedClock clock;
+  SimulatedDevice device{clock, {}, 0, {}};
+  host::SchedulerOptions scheduler_options;
+  scheduler_options.threads = false;
+  scheduler_options.clock = &clock;
+  scheduler_options.device_sentinel = 0;
+  scheduler_options.max_delay_ns = options.max_delay_us * std::uint64_t{1000};
+  warpkem_engine handle{std::make_shared<host::Engine>(
+      host::EngineOptions{}, scripted::table({{"simulated", false, 1, device.behaviour(), "portable"}}))};
+  handle.engine->configure(scheduler_options);
+  host::Scheduler& scheduler = handle.engine->scheduler();
+  const Engine portable("portable", 1);
+  std::vector<double> up_to;
+  const std::deque<Kind> kinds = make_kinds(options, portable.get(), up_to);
+
+  ServeReport report;
+  warpkem_queue* queue = nullptr;
+  check(warpkem_queue_new(&handle, &queue));
+  warpkem_submit_options submit_options{};
+  submit_options.struct_size = sizeof submit_options;
+  submit_options.queue = queue;
+  std::deque<Slot> slots;
+  std::vector<std::size_t> free;
+  std::mt19937_64 random(options.seed);
+  const double rate = options.rate > 0 ? options.rate : 0.5e9 / static_cast<double>(SimulatedDevice::item_ns);
+  std::exponential_distribution<> gap(rate * 1e-9);
+  const std::uint64_t begin = clock.now;
+  const std::uint64_t wanted =
+      options.requests != 0 ? options.requests : static_cast<std::uint64_t>(rate * options.seconds);
+  double arrival = static_cast<double>(clock.now) + gap(random);
+  std::vector<warpkem_completion> completions(4096);
+  while (report.completed < wanted) {
+    std::uint64_t next = host::never;
+    while (scheduler.step(next)) {
+    }
+    if (report.offered < wanted) next = std::min(next, static_cast<std::uint64_t>(arrival));
+    if (!device.running.empty()) next = std::min(next, device.running.front().end_ns);
+    if (next == host::never) break;  // nothing will ever happen again: what is left is lost
+    clock.now = std::max(clock.now, next);
+    while (!device.running.empty() && device.running.front().end_ns <= clock.now) {
+      const SimulatedDevice::Running done = device.running.front();
+      device.running.pop_front();
+      std::fill_n(done.batch.statuses, done.batch.count, std::uint8_t{0});
+      done.done.call(done.done.context, {});
+    }
+    while (report.offered < wanted && static_cast<std::uint64_t>(arrival) <= clock.now) {
+      if (free.empty()) {
+        free.push_back(slots.size());
+        slots.emplace_back();
+      }
+      const std::size_t i = free.back();
+      free.pop_back();
+      Slot& slot = slots[i];
+      const double at = std::uniform_real_distribution<>(0, up_to.back())(random);
+      slot.prepare(kinds[static_cast<std::size_t>(std::ranges::upper_bound(up_to, at) - up_to.begin()) % kinds.size()],
+                   i);
+      slot.intended_ns = static_cast<std::uint64_t>(arrival);
+      slot.in_flight = true;
+      ++report.offered;
+      const warpkem_status status = warpkem_submit(&handle, &slot.batch, 1, &submit_options, nullptr, nullptr);
+      if (status == WARPKEM_WOULD_BLOCK) {
+        ++report.refused;
+        slot.in_flight = false;
+        free.push_back(i);
+      } else {
+        check(status);
+        ++report.accepted;
+      }
+      arrival += gap(random);
+    }
+    std::size_t n = 0;
+    check(warpkem_queue_poll(queue, completions.data(), completions.size(), &n));
+    for (std::size_t k = 0; k < n; ++k) {
+      const auto i = reinterpret_cast<std::size_t>(completions[k].user_data);
+      Slot& slot = slots[i];
+      if (!slot.in_flight) {
+        ++report.duplicated;
+        continue;
+      }
+      slot.in_flight = false;
+      free.push_back(i);
+      ++report.completed;
+      if (completions[k].status != WARPKEM_OK) ++report.failed;
+      report.latency_ns.add(clock.now - slot.intended_ns);
+    }
+    if (report.completed + report.refused >= wanted) break;
+  }
+  report.lost = report.accepted - report.completed;
+  report.elapsed_seconds = static_cast<double>(clock.now - begin) * 1e-9;
+  report.bound_us = static_cast<double>(options.max_delay_us) + 2e-3 * static_cast<double>(device.longest_ns);
+  report.batch_items = device.sizes;
+  report.items_by_backend["simulated"] = report.completed;
+  check(warpkem_queue_free(queue));
+  check(warpkem_shutdown(&handle, WARPKEM_ABORT));
+  return report;
+}
+
+}  // namespace warpkem::tool
