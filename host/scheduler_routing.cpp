@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 
 #include "host/scheduler.hpp"
 
@@ -67,7 +68,13 @@ BatchRun* Scheduler::take_rework(Lane& lane, std::uint64_t now) {
   BatchRun* before = nullptr;
   for (BatchRun* run = rework_first_; run != nullptr; before = run, run = run->next) {
     const auto fits = [&](const Engine::Slot* s) { return may_rework(*s, *run); };
-    auto slot = std::ranges::find_if(lane.slots, [&](const Engine::Slot* s) { return fits(s) && usable(*s, now); });
+    const auto fits_now = [&](const Engine::Slot* s) { return fits(s) && usable(*s, now); };
+    auto slot = std::ranges::find_if(lane.slots, fits_now);
+    if (run->stage == BatchRun::Stage::check) {
+      // The last of them that can is the one that is nearest to the specification.
+      const auto last = std::find_if(lane.slots.rbegin(), lane.slots.rend(), fits_now);
+      slot = last != lane.slots.rend() ? std::prev(last.base()) : lane.slots.end();
+    }
     if (slot == lane.slots.end()) slot = std::ranges::find_if(lane.slots, fits);
     const bool lost = !can_rework(*run);  // the last candidate went meanwhile: any lane ends it
     if (slot == lane.slots.end() && !lost) continue;

@@ -561,6 +561,26 @@ TEST(Scheduler, ALyingBackendIsFoundOutQuarantinedAndTakenBack) {
   EXPECT_EQ(engine.counters().quarantines, 2u);
 }
 
+TEST(Scheduler, ALyingCheckerIsNotBelieved) {
+  Manual manual;
+  auto bad = std::make_shared<std::atomic<std::uint64_t>>(0);
+  host::SchedulerOptions options = manual.options();
+  options.cpu_sentinel = 1;
+  host::EngineOptions engine_options = one_thread();
+  engine_options.backend = "good";
+  TestEngine engine({{"liar", true, 1, scripted::lying(1, 1, bad)}, {"good", true, 1, scripted::honest()}}, options,
+                    engine_options);
+  Queue queue(engine);
+  Encaps e(oracle(), 3, 1);
+  submit(engine, e, to(queue));
+  engine.settle();
+  EXPECT_EQ(queue.poll().size(), 1u);
+  EXPECT_TRUE(e.is_right());
+  EXPECT_TRUE(engine.engine().slots()[0].quarantined.load());
+  EXPECT_FALSE(engine.engine().slots()[1].quarantined.load());
+  EXPECT_EQ(engine.counters().unchecked, 3u);
+}
+
 TEST(Scheduler, SmallWorkGoesToTheCpuAndLargeToTheDevice) {
   Manual manual;
   Held cpu, device;
