@@ -157,7 +157,7 @@ class Group {
     for (int l = 0; l < size_; ++l) __builtin_memcpy(secrets_.items[l].seeds, out[l], 64);
   }
 
-  // ---- smaller groups: hashes and A_hat together ----
+  // ---- smaller groups: hashes and A_hat side by side ----
 
   bool full() const noexcept { return size_ == W; }
 
@@ -202,23 +202,34 @@ class Group {
   // Rows [row, row + rows_at_once()) of A_hat, or of its transpose, for all items, to row_of(0, ...) onwards.
   template <bool transposed>
   [[gnu::noinline]] void sample_rows(const Pointers& rho, int row) noexcept {
-    if (!full()) {
-      add_rows<transposed>(rho);
-      return run_jobs();
-    }
-    for (int j = 0; j < k; ++j) {
+    const int entries = rows_at_once() * k * size_;
+    int i = 0, j = 0, l = 0;
+    for (int done = 0; done < entries; done += W) {
+      const int active = entries - done < W ? entries - done : W;
+      Pointers seed;
+      u64 position[W];
       MatrixEntry* entry[W];
-      for (int l = 0; l < W; ++l) entry[l] = row_of(0, l) + j;
-      sample_entries(rho, position_of<transposed>(row, j), entry);
+      for (int lane = 0; lane < W; ++lane) {
+        if (lane >= active) {
+          seed[lane] = seed[0], position[lane] = position[0];
+          continue;
+        }
+        seed[lane] = rho[l], position[lane] = position_of<transposed>(row + i, j), entry[lane] = row_of(i, l) + j;
+        if (++l == size_) {
+          l = 0;
+          if (++j == k) j = 0, ++i;
+        }
+      }
+      sample_entries(seed, position, entry, active);
     }
   }
 
-  // SampleNTT(rho || j || i), FIPS 203 Algorithm 7, in every lane.
-  [[gnu::always_inline]] void sample_entries(const Pointers& rho, u64 position,
-                                             MatrixEntry* const (&entry)[W]) noexcept {
-    Sponge<K> sponge(secrets_.state, kShake128Rate, W);
+  // SampleNTT(rho || j || i), FIPS 203 Algorithm 7, in each of `active` lanes.
+  [[gnu::always_inline]] void sample_entries(const Pointers& rho, const u64 (&position)[W],
+                                             MatrixEntry* const (&entry)[W], int active) noexcept {
+    Sponge<K> sponge(secrets_.state, kShake128Rate, active);
     sponge.absorb(rho, 4);
-    sponge.absorb_word(position);
+    sponge.absorb_words(position);
     sponge.close();
     u8* out[W];
     for (int block = 0; block < 3; ++block) {
@@ -227,7 +238,7 @@ class Group {
       sponge.copy_out(out, kShake128Rate);
     }
     int have[W], least = n;
-    for (int l = 0; l < W; ++l) {
+    for (int l = 0; l < active; ++l) {
       have[l] = SampleNTT_first_blocks(secrets_.squeezed[l], *entry[l]);
       if (have[l] < least) least = have[l];
     }
@@ -236,7 +247,7 @@ class Group {
         squeezed_lanes(out, 0);
         sponge.copy_out(out, kShake128Rate);
         least = n;
-        for (int l = 0; l < W; ++l) {
+        for (int l = 0; l < active; ++l) {
           if (have[l] < n) have[l] = SampleNTT_next_block(secrets_.squeezed[l], *entry[l], have[l]);
           if (have[l] < least) least = have[l];
         }
