@@ -12,7 +12,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <map>
+#include <initializer_list>
 #include <memory>
 #include <random>
 #include <string>
@@ -169,7 +169,7 @@ int main(int argc, char** argv) {
       for (const char* op : {"keygen", "encaps", "decaps"}) {
         for (const bool prepared : {false, true}) {
           if (prepared && std::string(op) == "keygen") continue;
-          for (const std::size_t batch : {1, 4, 16, 64, 1024, 16384}) {
+          for (const std::size_t batch : std::initializer_list<std::size_t>{1, 4, 16, 64, 1024, 16384}) {
             for (const std::uint32_t count : threads) {
               const Case what{op, backend, algorithm, batch, count, prepared};
               benchmark::RegisterBenchmark(what.name().c_str(),
