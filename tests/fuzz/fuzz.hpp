@@ -1,0 +1,157 @@
+// What the fuzz targets share: engines forced to each backend of this machine, good records, and inputs made of good
+// records and the edits that the fuzzer asks for, so that it need not find a hash before it gets anywhere.
+#pragma once
+
+#include <warpkem/warpkem.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace warpkem::fuzz {
+
+using Bytes = std::vector<std::uint8_t>;
+constexpr std::size_t most_items = 10;
+
+[[noreturn]] inline void die(const std::string& what) {
+  std::fprintf(stderr, "%s; %s\n", what.c_str(), warpkem_last_error());
+  std::abort();
+}
+
+struct Backend {
+  std::string name;
+  warpkem_engine* engine;
+};
+
+// Every usable CPU backend; portable, the oracle, is the last.
+inline const std::vector<Backend>& backends() {
+  static const std::vector<Backend> all = [] {
+    std::vector<Backend> found;
+    for (const char* name : {"avx512", "avx2", "portable"}) {
+      warpkem_options options = WARPKEM_OPTIONS_DEFAULT;
+      options.backend = name;
+      options.threads = 0;
+      options.flags = WARPKEM_NO_FAIL_OVER;
+      warpkem_engine* engine = nullptr;
+      if (warpkem_engine_new(&options, &engine) == WARPKEM_OK) found.push_back({name, engine});
+    }
+    return found;
+  }();
+  return all;
+}
+
+// Good records of one parameter set.
+struct Good {
+  explicit Good(warpkem_algorithm a)
+      : algorithm(a),
+        ek_bytes(warpkem_size(a, WARPKEM_SIZE_EK)),
+        dk_bytes(warpkem_size(a, WARPKEM_SIZE_DK)),
+        c_bytes(warpkem_size(a, WARPKEM_SIZE_C)),
+        seeds(most_items * 64),
+        m(most_items * 32),
+        ek(most_items * ek_bytes),
+        dk(most_items * dk_bytes),
+        c(most_items * c_bytes) {
+    for (std::size_t i = 0; i < seeds.size(); ++i) seeds[i] = static_cast<std::uint8_t>(i * 31 + a);
+    for (std::size_t i = 0; i < m.size(); ++i) m[i] = static_cast<std::uint8_t>(i * 17 + a);
+    Bytes K(most_items * 32);
+    warpkem_engine* engine = backends().back().engine;
+    if (warpkem_keygen_derand(engine, a, 0, most_items, {seeds.data(), seeds.size(), 0}, {ek.data(), ek.size(), 0},
+                              {dk.data(), dk.size(), 0}, nullptr, nullptr) != WARPKEM_OK ||
+        warpkem_encaps_derand(engine, a, most_items, {ek.data(), ek.size(), 0}, {m.data(), m.size(), 0},
+                              {c.data(), c.size(), 0}, {K.data(), K.size(), 0}, nullptr, nullptr) != WARPKEM_OK) {
+      die("no good records");
+    }
+  }
+  warpkem_algorithm algorithm;
+  std::size_t ek_bytes, dk_bytes, c_bytes;
+  Bytes seeds, m, ek, dk, c;
+};
+
+inline const Good& good(std::uint8_t choice) {
+  static const Good sets[] = {Good(WARPKEM_ML_KEM_512), Good(WARPKEM_ML_KEM_768), Good(WARPKEM_ML_KEM_1024)};
+  return sets[choice % 3];
+}
+
+// The fuzzer's bytes, read one after the other; zeros at the end.
+class Input {
+ public:
+  Input(const std::uint8_t* data, std::size_t bytes) : rest_(data, bytes) {}
+  std::uint8_t byte() {
+    if (rest_.empty()) return 0;
+    const std::uint8_t value = rest_[0];
+    rest_ = rest_.subspan(1);
+    return value;
+  }
+  std::size_t word() { return byte() | std::size_t{byte()} << 8; }
+  bool empty() const { return rest_.empty(); }
+
+  // Some edits of `bytes`: a value at a place, or a run of one value.
+  void edit(Bytes& bytes) {
+    for (std::size_t edits = byte() % 16; edits != 0 && !empty() && !bytes.empty(); --edits) {
+      const std::size_t at = word() * 3 % bytes.size();
+      const std::uint8_t value = byte(), run = byte();
+      for (std::size_t i = at; i < bytes.size() && i <= at + (run > 200 ? run : 0); ++i) bytes[i] = value;
+    }
+  }
+
+ private:
+  std::span<const std::uint8_t> rest_;
+};
+
+// What one backend made of an input.
+struct Outcome {
+  warpkem_status status = 0;
+  std::size_t failed = 0;
+  Bytes statuses, first, second;
+  bool operator==(const Outcome&) const = default;
+};
+
+// Runs `work(engine, outcome)` on every backend and compares with portable; checks what holds of every outcome.
+template <class Work>
+void compare(std::size_t count, Work work) {
+  Outcome right;
+  for (auto backend = backends().rbegin(); backend != backends().rend(); ++backend) {
+    Outcome outcome;
+    outcome.statuses.assign(count, 0xee);
+    work(backend->engine, outcome);
+    std::size_t failed = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::uint8_t status = outcome.statuses[i];
+      if (status != WARPKEM_OK && status != WARPKEM_INVALID_EK && status != WARPKEM_INVALID_DK &&
+          status != WARPKEM_INVALID_KEY_INDEX) {
+        die(backend->name + ": an item has status " + std::to_string(status));
+      }
+      failed += status != WARPKEM_OK;
+      for (const Bytes* output : {&outcome.first, &outcome.second}) {
+        if (status == WARPKEM_OK || output->empty()) continue;
+        const std::size_t record = output->size() / count;
+        for (std::size_t b = 0; b < record; ++b) {
+          if ((*output)[i * record + b] != 0) die(backend->name + ": outputs of a failed item are not zero");
+        }
+      }
+    }
+    if (outcome.failed != failed || outcome.status != (failed != 0 ? WARPKEM_ITEM_FAILED : WARPKEM_OK)) {
+      die(backend->name + ": the call answers " + warpkem_status_name(outcome.status));
+    }
+    if (backend == backends().rbegin()) {
+      right = outcome;
+    } else if (!(outcome == right)) {
+      die(backend->name + " differs from portable");
+    }
+  }
+}
+
+inline warpkem_in in(const Bytes& bytes) { return {bytes.data(), bytes.size(), 0}; }
+inline warpkem_out out(Bytes& bytes) { return {bytes.data(), bytes.size(), 0}; }
+inline Bytes head(const Bytes& bytes, std::size_t count) {
+  return Bytes(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(count));
+}
+
+}  // namespace warpkem::fuzz
