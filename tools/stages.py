@@ -202,6 +202,14 @@ def constant_time(run):
 
 
 @stage()
+def fuzz(run):
+    """Each fuzz target for some seconds, backends compared with portable."""
+    folder = run.build("fuzz", "-DWARPKEM_FUZZ_SECONDS=20", target="warpkem_fuzz")
+    if folder:
+        run.ctest(folder, "--label-regex", "^fuzz$", env=SANITIZERS)
+
+
+@stage()
 def emulated_gpu(run):
     """The CUDA backend on an emulated device, its host code also under the sanitizers."""
     nvcc = shutil.which("nvcc") or shutil.which("nvcc", path="/usr/local/cuda/bin")
@@ -236,6 +244,14 @@ def constant_time_clang(run):
                        target="ct_program")
     if folder:
         run.ctest(folder, "--label-regex", "^ct$")
+
+
+@stage(only_all=True)
+def long_fuzz(run):
+    """The same for five minutes each."""
+    folder = run.build("fuzz", "-DWARPKEM_FUZZ_SECONDS=300", target="warpkem_fuzz")
+    if folder:
+        run.ctest(folder, "--label-regex", "^fuzz$", env=SANITIZERS)
 
 
 @stage(only_all=True)

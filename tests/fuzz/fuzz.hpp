@@ -31,8 +31,8 @@ struct Backend {
 
 // Every usable CPU backend; portable, the oracle, is the last.
 inline const std::vector<Backend>& backends() {
-  static const std::vector<Backend> all = [] {
-    std::vector<Backend> found;
+  static const std::vector<Backend>& all = *[] {  // for as long as the process lives
+    auto& found = *new std::vector<Backend>;
     for (const char* name : {"avx512", "avx2", "portable"}) {
       warpkem_options options = WARPKEM_OPTIONS_DEFAULT;
       options.backend = name;
@@ -41,7 +41,7 @@ inline const std::vector<Backend>& backends() {
       warpkem_engine* engine = nullptr;
       if (warpkem_engine_new(&options, &engine) == WARPKEM_OK) found.push_back({name, engine});
     }
-    return found;
+    return &found;
   }();
   return all;
 }

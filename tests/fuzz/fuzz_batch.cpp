@@ -72,8 +72,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t byte
     for (int a = 5; a < 9 && b.count != 0; ++a) {
       const std::size_t stride = arrays[a].stride != 0 ? arrays[a].stride : records[a];
       for (std::size_t i = 0; i < b.count; ++i) {
-        const std::uint8_t* record = arrays[a].table != nullptr ? arrays[a].table[i] : arrays[a].data + i * stride;
         if (arrays[a].table == nullptr && arrays[a].data == nullptr) continue;
+        const std::uint8_t* record = arrays[a].table != nullptr ? arrays[a].table[i] : arrays[a].data + i * stride;
         for (std::size_t byte = 0; byte < records[a]; ++byte) {
           std::uint8_t& mark = allowed[static_cast<std::size_t>(record - arena.data()) + byte];
           if (mark != 0) die("two outputs share a byte");
