@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <string_view>
@@ -12,7 +13,7 @@ namespace warpkem::tool {
 namespace {
 
 std::string minutes(double seconds) {
-  const auto whole = static_cast<std::uint64_t>(std::min(seconds, 359999.0) + 0.5);
+  const auto whole = static_cast<std::uint64_t>(std::lround(std::min(seconds, 359999.0)));
   return whole < 3600 ? fmt::format("{}:{:02}", whole / 60, whole % 60)
                       : fmt::format("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60);
 }
