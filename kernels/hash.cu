@@ -1,7 +1,6 @@
 // The hashing kernels: one thread, one Keccak state. Each holds one copy of the permutation and loops around it. Warps
 // move data between memory and states through shared memory, so that global accesses are coalesced.
-#include <cub/block/block_scan.cuh>
-
+#include "kernels/collect.cuh"
 #include "kernels/policy.hpp"
 #include "kernels/sample.cuh"
 #include "kernels/steps.hpp"
@@ -270,32 +269,18 @@ __global__ void __launch_bounds__(policy::matrix_threads) matrix_kernel(MatrixAr
 // Lists the entries whose bits are set. One block: the list's order, and with it all that follows, is always the same,
 // which atomics would not give; a pass has at most 32768 words.
 __global__ void __launch_bounds__(policy::collect_threads) collect_kernel(MatrixArgs args, u32 words) {
-  using Scan = cub::BlockScan<u32, policy::collect_threads>;
-  __shared__ typename Scan::TempStorage storage;
-  u32 listed = 0;
+  using Collector = block::Collector<policy::collect_threads>;
+  __shared__ typename Collector::Scan::TempStorage storage;
+  Collector collector{storage, args.queue};
 #pragma unroll 1
   for (u32 first = 0; first < words; first += 4 * policy::collect_threads) {
     const u32 at = first + 4 * threadIdx.x;
     u32 bits[4];
-    u32 count = 0;
 #pragma unroll
-    for (u32 i = 0; i < 4; ++i) {
-      bits[i] = at + i < words ? args.unfinished[at + i] : 0;
-      count += static_cast<u32>(__popc(bits[i]));
-    }
-    u32 place, total;
-    Scan(storage).ExclusiveSum(count, place, total);
-    place += listed;
-#pragma unroll
-    for (u32 i = 0; i < 4; ++i) {
-      for (; bits[i] != 0; bits[i] &= bits[i] - 1) {
-        args.queue[place++] = 32 * (at + i) + static_cast<u32>(__ffs(static_cast<int>(bits[i]))) - 1;
-      }
-    }
-    listed += total;
-    __syncthreads();
+    for (u32 i = 0; i < 4; ++i) bits[i] = at + i < words ? args.unfinished[at + i] : 0;
+    collector.append(32 * at, bits);
   }
-  if (threadIdx.x == 0) *args.queued = listed;
+  if (threadIdx.x == 0) *args.queued = collector.listed;
 }
 
 u32 blocks_for(u32 threads, int block) { return (threads + static_cast<u32>(block) - 1) / static_cast<u32>(block); }

@@ -383,9 +383,7 @@ class Pass {
     }
     if (args.failed == nullptr && args.outputs[0].bytes == 0) return;
     args.list = reinterpret_cast<u32*>(open_.take(items_ * sizeof(u32)));
-    args.listed = reinterpret_cast<u64*>(open_.take(sizeof(u64)));
-    args.scratch_bytes = finish_scratch_bytes(items_);
-    args.scratch = open_.take(args.scratch_bytes);
+    args.listed = reinterpret_cast<u32*>(open_.take(sizeof(u32)));
     enqueue([&] { return finish(args, items_, stream_); });
   }
 

@@ -30,7 +30,7 @@ inline constexpr int record_threads = 128;
 // SMs, so that the last, partly filled one costs little.
 inline constexpr std::size_t items_per_pass = 65'536;
 
-// The one block that lists unfinished entries: as many threads as a block can have.
+// The one block that lists unfinished entries, or failed items: as many threads as a block can have.
 inline constexpr int collect_threads = 1024;
 
 // Blocks that work off the queue of unfinished matrix entries; one in 120 entries is queued.

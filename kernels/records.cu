@@ -2,9 +2,7 @@
 #include <thrust/iterator/counting_iterator.h>
 #include <thrust/iterator/transform_iterator.h>
 
-#include <cub/device/device_select.cuh>
-#include <cuda/std/functional>
-
+#include "kernels/collect.cuh"
 #include "kernels/policy.hpp"
 #include "kernels/steps.hpp"
 
@@ -39,27 +37,43 @@ __global__ void __launch_bounds__(policy::record_threads)
   statuses[item] = status;
 }
 
+// Lists and counts the failed items of a pass. One block; where nothing failed it only reads the statuses.
+__global__ void __launch_bounds__(policy::collect_threads) list_failed_kernel(FinishArgs args, u32 items) {
+  using Collector = block::Collector<policy::collect_threads>;
+  __shared__ typename Collector::Scan::TempStorage storage;
+  Collector collector{storage, args.list};
+#pragma unroll 1
+  for (u32 first = 0; first < items; first += 32 * policy::collect_threads) {
+    const u32 at = first + 32 * threadIdx.x;
+    u32 bits[1] = {0};
+    if (at + 32 <= items && reinterpret_cast<u64>(args.statuses) % 16 == 0) {
+      const uint4* statuses = reinterpret_cast<const uint4*>(args.statuses + at);
+      const uint4 v0 = statuses[0], v1 = statuses[1];
+      bits[0] = v0.x | v0.y | v0.z | v0.w | v1.x | v1.y | v1.z | v1.w;
+    } else {
+      bits[0] = 1;
+    }
+    if (bits[0] != 0) {
+      bits[0] = 0;
+      for (u32 i = 0; i < 32 && at + i < items; ++i) bits[0] |= static_cast<u32>(args.statuses[at + i] != 0) << i;
+    }
+    if (__syncthreads_or(bits[0] != 0)) collector.append(at, bits);
+  }
+  if (threadIdx.x == 0) {
+    *args.listed = collector.listed;
+    if (args.failed != nullptr) *args.failed += collector.listed;
+  }
+}
+
 __global__ void __launch_bounds__(policy::record_threads) zero_failed_kernel(FinishArgs args) {
-  const u64 listed = *args.listed;
-  if (args.failed != nullptr && blockIdx.x == 0 && threadIdx.x == 0) *args.failed += listed;
+  const u32 listed = *args.listed;
   const u32 lane = threadIdx.x % 32, warps = gridDim.x * blockDim.x / 32;
-  for (u64 i = (blockIdx.x * blockDim.x + threadIdx.x) / 32; i < listed; i += warps) {
+  for (u32 i = (blockIdx.x * blockDim.x + threadIdx.x) / 32; i < listed; i += warps) {
     const u32 item = args.list[i];
     for (const Output& output : args.outputs) {
       for (u32 n = lane; n < output.bytes; n += 32) output.rows[item][n] = 0;
     }
   }
-}
-
-struct IsFailure {
-  __host__ __device__ bool operator()(u8 status) const { return status != 0; }
-};
-
-cudaError_t select_failed(void* scratch, std::size_t& scratch_bytes, const u8* statuses, u32* list, u64* listed,
-                          u32 items, cudaStream_t stream) {
-  const auto flags = thrust::make_transform_iterator(statuses, IsFailure{});
-  return cub::DeviceSelect::Flagged(scratch, scratch_bytes, thrust::make_counting_iterator(u32{0}), flags, list, listed,
-                                    static_cast<int>(items), stream);
 }
 
 }  // namespace
@@ -79,15 +93,10 @@ cudaError_t resolve_keys(const u32* index, u64 num_keys, const u8* key_statuses,
   return cudaGetLastError();
 }
 
-std::size_t finish_scratch_bytes(u32 items) noexcept {
-  std::size_t bytes = 0;
-  return select_failed(nullptr, bytes, nullptr, nullptr, nullptr, items, nullptr) == cudaSuccess ? bytes : 0;
-}
-
 cudaError_t finish(const FinishArgs& args, u32 items, cudaStream_t stream) noexcept {
-  std::size_t bytes = args.scratch_bytes;
-  const cudaError_t error = select_failed(args.scratch, bytes, args.statuses, args.list, args.listed, items, stream);
-  if (error != cudaSuccess) return error;
+  list_failed_kernel<<<1, policy::collect_threads, 0, stream>>>(args, items);
+  if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) return error;
+  if (args.outputs[0].bytes == 0) return cudaSuccess;
   zero_failed_kernel<<<policy::zero_failed_blocks, policy::record_threads, 0, stream>>>(args);
   return cudaGetLastError();
 }

@@ -133,11 +133,8 @@ struct FinishArgs {
   u64* failed = nullptr;  // or null
   Output outputs[3];
   u32* list = nullptr;  // room for items
-  u64* listed = nullptr;
-  void* scratch = nullptr;  // finish_scratch_bytes(items)
-  std::size_t scratch_bytes = 0;
+  u32* listed = nullptr;
 };
-std::size_t finish_scratch_bytes(u32 items) noexcept;
 cudaError_t finish(const FinishArgs& args, u32 items, cudaStream_t stream) noexcept;
 
 }  // namespace warpkem::kernels

@@ -13,7 +13,7 @@ NVCC = sys.argv[1]
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ARCHITECTURES = ("80", "90", "120")
 KERNELS = ("sponge", "prf", "matrix", "collect", "sponge_by_warp", "prf_by_warp", "matrix_by_warp", "keygen", "encrypt", "decrypt", "reencrypt", "check_modulus", "copy_records",
-           "resolve_keys", "zero_failed")
+           "resolve_keys", "list_failed", "zero_failed")
 
 
 class Resources(unittest.TestCase):
