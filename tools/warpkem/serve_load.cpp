@@ -271,7 +271,8 @@ class Producer {
     options_.struct_size = sizeof options_;
     options_.queue = queue_;
     options_.deadline_us = s_.options.deadline_us;
-    options_.flags = 0;
+    // A lone request is run by the thread that waits for it, as wait() in async.hpp does.
+    if (s_.options.rate <= 0 && slots == 1) options_.flags = WARPKEM_WILL_WAIT;
     for (std::size_t i = slots; i-- != 0;) free_.push_back(i);
     completions_.resize(s_.options.hand_over);
     batches_.reserve(s_.options.hand_over);
