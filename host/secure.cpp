@@ -20,6 +20,28 @@ void wipe(void* data, std::size_t bytes) noexcept {
   if (bytes != 0) explicit_bzero(data, bytes);
 }
 
+void clear_vector_registers() noexcept {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx")) {
+    asm volatile("vzeroall" ::
+                     : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
+                       "xmm12", "xmm13", "xmm14", "xmm15");
+  } else {
+    asm volatile(
+        ".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15\n\t"
+        "pxor %%xmm\\n, %%xmm\\n\n\t.endr" ::
+            : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12",
+              "xmm13", "xmm14", "xmm15");
+  }
+  // The compiler has no use for these here; the C library's memcpy() has.
+  if (__builtin_cpu_supports("avx512f")) {
+    asm volatile(
+        ".irp n, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31\n\t"
+        "vpxorq %%zmm\\n, %%zmm\\n, %%zmm\\n\n\t.endr" ::);
+  }
+#endif
+}
+
 SecureBuffer::SecureBuffer(std::size_t bytes) : bytes_(bytes) {
   if (bytes == 0) return;
   if (bytes < page) {

@@ -10,6 +10,10 @@ namespace warpkem::host {
 
 void wipe(void* data, std::size_t bytes) noexcept;
 
+// Zeroes the vector registers that this CPU has: a copy leaves there what it copied, and whoever saves them next (a
+// lazily bound call of the program's, say) puts it on a stack that nobody wipes.
+void clear_vector_registers() noexcept;
+
 // A zeroed, 64-byte aligned buffer, wiped before it is freed. From 4 KiB on it is a mapping of its own, which is marked
 // MADV_DONTDUMP. Throws std::bad_alloc.
 class SecureBuffer {

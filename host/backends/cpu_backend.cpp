@@ -70,6 +70,7 @@ void CpuBackend::run(const Batch& batch) {
         try {
           const Workspace workspace(s.backend);
           s.backend.kernels_.run(slice(s.batch, first, count), workspace.data());
+          clear_vector_registers();
         } catch (const std::bad_alloc&) {
           s.out_of_memory.store(true, std::memory_order_relaxed);
         }
