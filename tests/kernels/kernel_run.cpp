@@ -16,22 +16,40 @@
 #include "kat/kem.hpp"
 #include "kernels/steps.hpp"
 #include "tests/kernels/device.hpp"
-#include "tests/support/backends.hpp"
 
 namespace warpkem::kernels::test {
 namespace {
 
-using warpkem::test::engine_of;
-using warpkem::test::Random;
+// Not that of tests/support, which looks for every backend and with it would run others' kernels.
+warpkem_engine* portable_engine() {
+  warpkem_options options = WARPKEM_OPTIONS_DEFAULT;
+  options.backend = "portable";
+  warpkem_engine* engine = nullptr;
+  if (warpkem_engine_new(&options, &engine) != WARPKEM_OK) throw std::runtime_error(warpkem_last_error());
+  return engine;
+}
+
+class Random {
+ public:
+  explicit Random(std::uint64_t seed) : state_(seed) {}
+  std::size_t below(std::size_t bound) {
+    state_ = state_ * 6364136223846793005u + 1442695040888963407u;
+    return static_cast<std::size_t>(state_ >> 33) % bound;
+  }
+  Bytes bytes(std::size_t count) {
+    Bytes all(count);
+    for (auto& byte : all) byte = static_cast<std::uint8_t>(below(256));
+    return all;
+  }
+
+ private:
+  std::uint64_t state_;
+};
 
 class KernelRun {
  public:
   KernelRun(std::uint32_t algorithm, std::size_t count, int variant)
-      : algorithm_(algorithm),
-        count_(count),
-        variant_(variant),
-        random_(1),
-        portable_(engine_of("portable"), algorithm) {
+      : algorithm_(algorithm), count_(count), variant_(variant), random_(1), portable_(portable_engine(), algorithm) {
     batch_.algorithm = algorithm;
     batch_.count = count;
   }
