@@ -147,11 +147,9 @@ To checked_array(const char* name, const From& from, std::size_t record, std::si
 }
 
 // A courtesy: following such a pointer would end the process.
-template <class From>
-void refuse_device_memory(const Engine& engine, const char* name, const From& from) {
-  if (engine.is_device_pointer(from.data) || engine.is_device_pointer(from.table)) {
-    refuse(std::string(name) + " is device memory; batches there are for warpkem_cuda_run()");
-  }
+void refuse_device_memory(const Engine& engine, const char* name, const void* pointer) {
+  if (!engine.is_device_pointer(pointer)) return;
+  refuse(std::string(name) + " is device memory; batches there are for warpkem_cuda_run()");
 }
 
 template <class Array>
@@ -216,12 +214,15 @@ Batch checked_batch(const Engine& engine, const warpkem_batch& arguments, Operat
   if (batch.count == 0) return batch;
 
   Extents extents;
+  const auto on_host = [&](const char* name, const void* pointer) {
+    if (memory == Memory::host) refuse_device_memory(engine, name, pointer);
+  };
   const auto in = [&](const char* name, const warpkem_source& from, std::size_t record) {
-    if (memory == Memory::host) refuse_device_memory(engine, name, from);
+    on_host(name, from.data), on_host(name, from.table);
     return checked_array<In>(name, from, record, batch.count, memory, extents);
   };
   const auto out = [&](const char* name, const warpkem_target& to, std::size_t record) {
-    if (memory == Memory::host) refuse_device_memory(engine, name, to);
+    on_host(name, to.data), on_host(name, to.table);
     return checked_array<Out>(name, to, record, batch.count, memory, extents);
   };
   const std::size_t dk_bytes = batch.dk_format == DkFormat::seed ? algorithm->dk_seed_bytes : algorithm->dk_bytes;
@@ -235,6 +236,7 @@ Batch checked_batch(const Engine& engine, const warpkem_batch& arguments, Operat
   if (encaps) batch.c_out = out("c", arguments.c_out, algorithm->c_bytes);
   if (encaps || decaps) batch.K_out = out("K", arguments.K_out, algorithm->K_bytes);
   if (batch.count > SIZE_MAX / sizeof(std::uint32_t)) refuse("count overflows");
+  on_host("index", batch.index), on_host("statuses", arguments.statuses), on_host("failed", arguments.failed);
   add_plain(extents, "index", batch.index, batch.count * sizeof(std::uint32_t), false);
   add_plain(extents, "statuses", arguments.statuses, batch.count, true);
   add_plain(extents, "failed", arguments.failed, sizeof(std::size_t), true);

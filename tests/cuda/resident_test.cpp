@@ -309,6 +309,18 @@ TEST_F(CudaResident, WrongMemoryIsRefusedByName) {
   EXPECT_NE(std::string(warpkem_last_error()).find("ek is device memory"), std::string::npos);
 }
 
+TEST_F(CudaResident, TheFirstHostCallOfAnEngineRefusesDeviceMemory) {
+  const Inputs x(WARPKEM_ML_KEM_512, 4, 3);
+  OnDevice ek(x.ek), statuses(Bytes(x.count));
+  const Engine fresh = Engine::strict("cuda");
+  EXPECT_EQ(warpkem_check_ek(fresh.get(), x.algorithm, x.count, {ek.data(), ek.size(), 0}, nullptr, nullptr),
+            WARPKEM_INVALID_ARGUMENT);
+  EXPECT_EQ(
+      warpkem_check_ek(fresh.get(), x.algorithm, x.count, {x.ek.data(), x.ek.size(), 0}, statuses.data(), nullptr),
+      WARPKEM_INVALID_ARGUMENT);
+  EXPECT_NE(std::string(warpkem_last_error()).find("statuses is device memory"), std::string::npos);
+}
+
 TEST_F(CudaResident, AWorkspaceOneByteTooSmallIsRefused) {
   const Inputs x(WARPKEM_ML_KEM_512, 3, 3);
   OnDevice ek(x.ek), dk(x.dk);

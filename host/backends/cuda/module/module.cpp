@@ -84,8 +84,8 @@ void free_keys(Keys* keys) noexcept {
   if (keys != nullptr && !keys->pool().forked()) keys->pool().retire(keys);
 }
 
-bool is_device_pointer(Pool* pool, const void* pointer) noexcept {
-  if (!pool->started()) return false;  // the question itself would make a context
+// May make the device's context, which an engine that can use the device will want anyway.
+bool is_device_pointer(Pool*, const void* pointer) noexcept {
   cudaPointerAttributes attributes{};
   if (cudaPointerGetAttributes(&attributes, pointer) != cudaSuccess) {
     static_cast<void>(cudaGetLastError());

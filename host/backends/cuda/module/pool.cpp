@@ -164,7 +164,6 @@ void Pool::start() {
   } catch (const std::exception&) {  // fewer lanes are enough, as long as every device has one
   }
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  started_.store(true, std::memory_order_relaxed);
   if (lanes_.size() < devices_.size()) throw Error(Status::out_of_memory, "cuda: threads could not be started");
 }
 

@@ -77,7 +77,6 @@ class Pool {
 
   const std::vector<std::unique_ptr<Device>>& devices() const noexcept { return devices_; }
   bool forked() const noexcept;
-  bool started() const noexcept { return started_.load(std::memory_order_relaxed); }
 
  private:
   enum class Kind { batch, prepare, retire };
@@ -139,7 +138,6 @@ class Pool {
   Work* last_ = nullptr;
   Work* spare_ = nullptr;  // finished ones, kept for the next batches
   bool stopping_ = false;
-  std::atomic<bool> started_{false};
   std::vector<std::thread> lanes_;
 };
 
