@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <chrono>
 #include <system_error>
 #include <utility>
 
@@ -49,6 +50,22 @@ void pin_to_core(std::thread& thread, unsigned number) noexcept {
 }
 
 thread_local bool alone = false;
+
+// Waits a little for what is likely to come at once: the next batch, the end of a piece. Waking a thread that sleeps
+// takes as long, and the kernel may first put it on the core of the thread that wakes it.
+template <class Condition>
+void spin_until(Condition condition) noexcept {
+  constexpr std::chrono::microseconds patience{50};
+  const auto end = std::chrono::steady_clock::now() + patience;
+  do {
+    for (int i = 0; i < 32; ++i) {
+      if (condition()) return;
+#if defined(__x86_64__)
+      __builtin_ia32_pause();
+#endif
+    }
+  } while (std::chrono::steady_clock::now() < end);
+}
 
 }  // namespace
 
@@ -105,6 +122,9 @@ void WorkerPool::work_on(Job& job) noexcept {
 void WorkerPool::help() {
   std::unique_lock lock(mutex_);
   for (;;) {
+    lock.unlock();
+    spin_until([this] { return has_jobs_.load(std::memory_order_relaxed); });
+    lock.lock();
     work_added_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
     if (jobs_.empty()) return;
     Job& job = *jobs_.front();
@@ -112,9 +132,14 @@ void WorkerPool::help() {
     lock.unlock();
     work_on(job);
     lock.lock();
-    std::erase(jobs_, &job);  // nothing of it is left to take
+    remove(job);  // nothing of it is left to take
     if (--job.helpers == 0) helper_left_.notify_all();
   }
+}
+
+void WorkerPool::remove(Job& job) {
+  std::erase(jobs_, &job);
+  has_jobs_.store(!jobs_.empty(), std::memory_order_relaxed);
 }
 
 void WorkerPool::run(std::size_t count, std::size_t grain, Work work, void* context) {
@@ -124,11 +149,15 @@ void WorkerPool::run(std::size_t count, std::size_t grain, Work work, void* cont
     const std::scoped_lock lock(mutex_);
     if (!started_) start_threads();
     jobs_.push_back(&job);
+    has_jobs_.store(true, std::memory_order_relaxed);
   }
   work_added_.notify_all();
   work_on(job);
   std::unique_lock lock(mutex_);
-  std::erase(jobs_, &job);
+  remove(job);
+  lock.unlock();
+  spin_until([&job] { return job.helpers.load(std::memory_order_relaxed) == 0; });
+  lock.lock();
   helper_left_.wait(lock, [&job] { return job.helpers == 0; });
 }
 

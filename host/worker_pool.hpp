@@ -51,19 +51,21 @@ class WorkerPool {
     std::size_t count;
     std::size_t grain;
     std::atomic<std::size_t> next{0};
-    unsigned helpers = 0;  // pool threads inside; guarded by mutex_
+    std::atomic<unsigned> helpers{0};  // pool threads inside; changed under mutex_
   };
 
   void start_threads();
   void help();
   void work_on(Job& job) noexcept;
+  void remove(Job& job);  // under mutex_
 
   const unsigned threads_;
   const bool pin_;
 
   std::mutex mutex_;
   std::condition_variable work_added_, helper_left_;
-  std::vector<Job*> jobs_;  // those with pieces left, oldest first
+  std::vector<Job*> jobs_;             // those with pieces left, oldest first
+  std::atomic<bool> has_jobs_{false};  // changed under mutex_
   bool stopping_ = false;
   bool started_ = false;
   std::vector<std::thread> workers_;
