@@ -25,7 +25,13 @@ std::atomic<bool> stuck{false};
 
 // The module's calls are bound to this first: a device can be made to answer "not ready" for as long as a test likes.
 extern "C" __attribute__((visibility("default"))) cudaError_t cudaEventQuery(cudaEvent_t event) {
-  static auto* const real = reinterpret_cast<cudaError_t (*)(cudaEvent_t)>(dlsym(RTLD_NEXT, "cudaEventQuery"));
+  // The runtime comes next where it is preloaded, else only the module has loaded it.
+  static auto* const real = [] {
+    void* found = dlsym(RTLD_NEXT, "cudaEventQuery");
+    const std::string runtime = "libcudart.so." + std::to_string(CUDART_VERSION / 1000);
+    if (found == nullptr) found = dlsym(dlopen(runtime.c_str(), RTLD_LAZY | RTLD_NOLOAD), "cudaEventQuery");
+    return reinterpret_cast<cudaError_t (*)(cudaEvent_t)>(found);
+  }();
   return stuck.load() ? cudaErrorNotReady : real(event);
 }
 
