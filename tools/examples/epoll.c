@@ -14,13 +14,13 @@ struct connection {
   uint8_t ek[EK], c[C], K[K];
 };
 
-static void must(warpkem_status status, const char *what) {
+static void must(warpkem_status status, const char* what) {
   if (status == WARPKEM_OK) return;
   fprintf(stderr, "%s: %s: %s\n", what, warpkem_status_name(status), warpkem_last_error());
   exit(1);
 }
 
-static void start(warpkem_engine *engine, warpkem_queue *queue, struct connection *connection) {
+static void start(warpkem_engine* engine, warpkem_queue* queue, struct connection* connection) {
   warpkem_batch batch;
   warpkem_submit_options options;
   memset(&batch, 0, sizeof batch);
@@ -44,8 +44,8 @@ static void start(warpkem_engine *engine, warpkem_queue *queue, struct connectio
 int main(void) {
   static struct connection connections[CONNECTIONS];
   static uint8_t dk[DK];
-  warpkem_engine *engine = NULL;
-  warpkem_queue *queue = NULL;
+  warpkem_engine* engine = NULL;
+  warpkem_queue* queue = NULL;
   int epoll_fd = epoll_create1(EPOLL_CLOEXEC), queue_fd = -1;
   int started = 0, finished = 0, i;
   struct epoll_event event;
@@ -77,7 +77,7 @@ int main(void) {
     }
     must(warpkem_queue_poll(queue, completions, 32, &n), "poll");
     for (k = 0; k < n; ++k) {
-      struct connection *connection = completions[k].user_data;
+      struct connection* connection = completions[k].user_data;
       must(completions[k].status, "a request");
       if (finished % 100 == 0) { /* the owner of dk comes to the same K */
         uint8_t other[K];
