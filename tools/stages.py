@@ -223,10 +223,18 @@ def emulated_gpu(run):
         return
     run.ctest(folder, "--label-regex", "gpu")
     runner = f"-DWARPKEM_PTXEMU_RUN={folder}/ptxemu/ptxemu-run"
-    for preset in ("emu-asan", "emu-tsan"):
+    for preset, tests in (("emu-asan", "module|pipeline|resident|fault"), ("emu-tsan", "module|pipeline|resident")):
         folder = run.build(preset, runner, env={"CUDACXX": nvcc}, target="warpkem_cuda_tests")
         if folder:
-            run.ctest(folder, "--tests-regex", "^cuda_(module|pipeline|resident|fault)", env=SANITIZERS)
+            run.ctest(folder, "--tests-regex", f"^cuda_({tests})", env=SANITIZERS)
+
+
+@stage(only_all=True)
+def emulated_faults(run):
+    """Every fault of the emulated device under ThreadSanitizer, after emulated-gpu."""
+    if not (BUILD / "emu-tsan").is_dir():
+        return run.note_skip("the fault sweep", "emulated-gpu has built nothing")
+    run.ctest(BUILD / "emu-tsan", "--tests-regex", "^cuda_fault", env=SANITIZERS)
 
 
 @stage(only_all=True)
