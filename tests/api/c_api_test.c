@@ -714,7 +714,7 @@ static void BadItemsFailAlone(void) {
     for (pattern = 0; pattern < n + 3; ++pattern) { /* each one, first and last, all, every other */
       const int without = (int)(pattern % 4);
       struct call call = good_call(kinds[x], 0, n, pattern % 2 ? 5 : 0);
-      uint8_t bad[16];
+      uint8_t bad[16] = {0};
       size_t num_bad = 0;
       warpkem_status status;
       char text[32];
