@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "host/batch.hpp"
+
 namespace warpkem::host {
 
 struct Algorithm {
@@ -13,6 +15,9 @@ struct Algorithm {
   const char* alias;
   const char* oid;
   std::size_t ek_bytes, dk_bytes, dk_seed_bytes, c_bytes, K_bytes, seed_bytes, m_bytes;
+
+  // Bytes of a dk in that format.
+  std::size_t dk_record(DkFormat format) const noexcept { return format == DkFormat::seed ? dk_seed_bytes : dk_bytes; }
 };
 
 inline constexpr std::size_t max_algorithms = 32;  // ids are below this

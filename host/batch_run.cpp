@@ -41,7 +41,7 @@ Arrays arrays_of(const Batch& kind) noexcept {
 std::size_t out_bytes(const Batch& kind, Out Batch::*array) noexcept {
   const Algorithm& a = *find_algorithm(kind.algorithm);
   if (array == &Batch::ek_out) return a.ek_bytes;
-  if (array == &Batch::dk_out) return kind.dk_format == DkFormat::seed ? a.dk_seed_bytes : a.dk_bytes;
+  if (array == &Batch::dk_out) return a.dk_record(kind.dk_format);
   return array == &Batch::c_out ? a.c_bytes : a.K_bytes;
 }
 
@@ -91,8 +91,7 @@ void BatchRun::build(Random& random) {
       if (kind_.keys == nullptr) continue;
       const std::size_t key = from.key_of(i);
       all_.index[at] = static_cast<std::uint32_t>(key);
-      const std::uint8_t verdict = key >= kind_.keys->count() ? static_cast<std::uint8_t>(ItemStatus::invalid_key_index)
-                                                              : kind_.keys->statuses()[key];
+      const std::uint8_t verdict = kind_.keys->verdict(key);
       if (verdict == ok) continue;
       all_.statuses[at] = verdict;
       undecided_[at] = 0;

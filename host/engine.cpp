@@ -115,14 +115,9 @@ class SecretBytes {
 
 // Gives items that cannot be done their status: a bad index, a key that is bad itself.
 void refuse_bad_keys(const Batch& batch) noexcept {
-  const std::uint8_t* key_statuses = batch.keys->statuses();
   for (std::size_t i = 0; i < batch.count; ++i) {
-    const std::size_t key = batch.key_of(i);
-    if (key >= batch.keys->count()) {
-      batch.statuses[i] = static_cast<std::uint8_t>(ItemStatus::invalid_key_index);
-    } else if (key_statuses[key] != ok) {
-      batch.statuses[i] = key_statuses[key];
-    }
+    const std::uint8_t verdict = batch.keys->verdict(batch.key_of(i));
+    if (verdict != ok) batch.statuses[i] = verdict;
   }
 }
 
@@ -135,12 +130,6 @@ Range next_pending(const Batch& batch, std::size_t from) noexcept {
   const auto first = std::find(statuses.begin() + static_cast<std::ptrdiff_t>(from), statuses.end(), pending);
   const auto last = std::find_if(first, statuses.end(), [](std::uint8_t s) { return s != pending; });
   return {static_cast<std::size_t>(first - statuses.begin()), static_cast<std::size_t>(last - first)};
-}
-
-std::vector<const char*> table_names(std::span<const BackendEntry> table) {
-  std::vector<const char*> names;
-  for (const BackendEntry& entry : table) names.push_back(entry.name);
-  return names;
 }
 
 }  // namespace
@@ -156,7 +145,7 @@ Engine::Engine(const EngineOptions& options, std::span<const BackendEntry> table
   forced_ = !options.backend.empty();
   if (forced_ && named == table.end()) {
     std::string text = "backend \"" + options.backend + "\" is unknown; known are";
-    for (const char* name : table_names(table)) text += std::string(" ") + name;
+    for (const BackendEntry& entry : table) text += std::string(" ") + entry.name;
     throw Error(Status::unsupported, text);
   }
   for (std::size_t i = 0; i < num_slots_; ++i) {
@@ -217,7 +206,7 @@ void Engine::dispatch(const Batch& batch, std::uint64_t* items_by_backend, std::
       waiter.wait();
       const auto left = static_cast<std::size_t>(std::count(part.statuses, part.statuses + part.count, pending));
       slot.items.fetch_add(part.count - left, std::memory_order_relaxed);
-      if (items_by_backend != nullptr) items_by_backend[&slot - slots_.get()] += part.count - left;
+      if (items_by_backend != nullptr) items_by_backend[slot.number] += part.count - left;
       if (waiter.status() == Status::ok && left == 0) continue;
       const char* const text = waiter.status() != Status::ok ? waiter.text() : "left items undone";
       texts += (texts.empty() ? "" : "; ") + std::string(slot.entry->name) + ": " + text;
@@ -313,9 +302,7 @@ CallResult Engine::prepare(const Batch& batch, KeySet*& keys) noexcept {
   keys = nullptr;
   try {
     const Algorithm& a = *find_algorithm(batch.algorithm);
-    const std::size_t record = batch.operation == Operation::prepare_ek ? a.ek_bytes
-                               : batch.dk_format == DkFormat::seed      ? a.dk_seed_bytes
-                                                                        : a.dk_bytes;
+    const std::size_t record = batch.operation == Operation::prepare_ek ? a.ek_bytes : a.dk_record(batch.dk_format);
     auto set = std::make_unique<KeySet>(shared_from_this(), batch, record);
     std::string texts;
     bool only_memory = true;

@@ -41,6 +41,10 @@ class KeySet {
   }
   std::size_t count() const noexcept { return encoded_batch_.count; }
   const std::uint8_t* statuses() const noexcept { return statuses_.data(); }
+  // What an item that names this key is answered before any work: ok, or why it cannot be done.
+  std::uint8_t verdict(std::size_t key) const noexcept {
+    return key < count() ? statuses_[key] : static_cast<std::uint8_t>(ItemStatus::invalid_key_index);
+  }
   std::size_t bytes_per_key() const noexcept;
 
   // Where submitted requests that use this set wait: with derand or without, interactive or bulk. The scheduler's.

@@ -15,7 +15,7 @@ template <class F>
 void for_each_output(const Batch& b, F f) {
   const Algorithm& a = *find_algorithm(b.algorithm);
   if (b.ek_out.present()) f(b.ek_out, a.ek_bytes);
-  if (b.dk_out.present()) f(b.dk_out, b.dk_format == DkFormat::seed ? a.dk_seed_bytes : a.dk_bytes);
+  if (b.dk_out.present()) f(b.dk_out, a.dk_record(b.dk_format));
   if (b.c_out.present()) f(b.c_out, a.c_bytes);
   if (b.K_out.present()) f(b.K_out, a.K_bytes);
 }

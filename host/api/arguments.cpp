@@ -225,7 +225,7 @@ Batch checked_batch(const Engine& engine, const warpkem_batch& arguments, Operat
     on_host(name, to.data), on_host(name, to.table);
     return checked_array<Out>(name, to, record, batch.count, memory, extents);
   };
-  const std::size_t dk_bytes = batch.dk_format == DkFormat::seed ? algorithm->dk_seed_bytes : algorithm->dk_bytes;
+  const std::size_t dk_bytes = algorithm->dk_record(batch.dk_format);
   if (keygen && derand) batch.seeds = in("seeds", arguments.seeds, algorithm->seed_bytes);
   if (encaps && derand) batch.m = in("m", arguments.m, algorithm->m_bytes);
   if (takes_ek) batch.ek = in("ek", arguments.ek, algorithm->ek_bytes);

@@ -38,7 +38,7 @@ void refuse_in_callback(const char* what) {
 
 std::size_t record_bytes(const Batch& b) noexcept {
   const Algorithm& a = *find_algorithm(b.algorithm);
-  const std::size_t dk = b.dk_format == DkFormat::seed ? a.dk_seed_bytes : a.dk_bytes;
+  const std::size_t dk = a.dk_record(b.dk_format);
   std::size_t bytes = 0;
   if (b.seeds.present()) bytes += a.seed_bytes;
   if (b.m.present()) bytes += a.m_bytes;
