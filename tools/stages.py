@@ -264,9 +264,9 @@ def long_fuzz(run):
 
 @stage(only_all=True)
 def long_tests(run):
-    """What takes minutes: ten million items through the tool."""
+    """What takes minutes: ten million items through the tool, ten million requests and a soak through the scheduler."""
     if run.build("dev", "-DWARPKEM_CUDA=OFF"):
-        run.ctest(BUILD / "dev", "--tests-regex", "^tool$", env={"WARPKEM_LONG_TESTS": "1"})
+        run.ctest(BUILD / "dev", "--tests-regex", "^(tool|serve_bench)$", env={"WARPKEM_LONG_TESTS": "1"})
 
 
 @stage(only_all=True)

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <condition_variable>
 #include <mutex>
 #include <stdexcept>
 #include <thread>
@@ -24,7 +25,8 @@ class ScriptedBackend final : public Backend {
  public:
   ScriptedBackend(const Script& script, std::unique_ptr<Backend> inner)
       : inner_(std::move(inner)),
-        info_{script.name, "scripted, around " + inner_->info().name, script.preferred_count},
+        info_{script.name, "scripted, around " + inner_->info().name,
+              script.preferred_count != 0 ? script.preferred_count : inner_->info().preferred_count},
         behaviour_(script.behaviour) {}
   const BackendInfo& info() const noexcept override { return info_; }
   std::unique_ptr<KeyForm> prepare(const Batch& batch) override { return inner_->prepare(batch); }
@@ -57,9 +59,22 @@ constexpr auto all_probes(std::index_sequence<I...>) {
 }
 constexpr auto probes = all_probes(std::make_index_sequence<most_scripts>());
 
-// Waits for the inner backend, which is a CPU's and so is done when it returns.
+// Runs a batch on the inner backend and waits for it. Whether that failed, its statuses say.
 void run_inner(Backend& inner, const Batch& batch) {
-  inner.submit(batch, {[](void*, const Outcome&) noexcept {}, nullptr});
+  struct Done {
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool finished = false;
+  } done;
+  inner.submit(batch, {[](void* context, const Outcome&) noexcept {
+                         Done& d = *static_cast<Done*>(context);
+                         const std::scoped_lock lock(d.mutex);
+                         d.finished = true;
+                         d.changed.notify_one();
+                       },
+                       &done});
+  std::unique_lock lock(done.mutex);
+  done.changed.wait(lock, [&] { return done.finished; });
 }
 
 // A generator that threads share.

@@ -27,7 +27,7 @@ using Behaviour = std::function<void(Backend& inner, const Batch& batch, Complet
 struct Script {
   const char* name;  // of the backend; lives as long as the engine
   bool on_cpu = true;
-  std::size_t preferred_count = 1;
+  std::size_t preferred_count = 1;  // 0: the inner one's
   Behaviour behaviour;
   const char* inner = "portable";  // the backend of the library's table that computes
 };

@@ -152,11 +152,14 @@ Json to_json(const ServeReport& r) {
   j["completed"] = r.completed;
   j["refused"] = r.refused;
   j["failed"] = r.failed;
+  j["expected_failures"] = r.expected_failures;
   j["cancelled"] = r.cancelled;
   j["expired"] = r.expired;
   j["lost"] = r.lost;
   j["duplicated"] = r.duplicated;
   j["wrong"] = r.wrong;
+  j["verified"] = r.verified;
+  j["verified_drawn"] = r.verified_drawn;
   j["latency_us"] = {{"p50", us(r.latency_ns.quantile(0.5))},
                      {"p99", us(r.latency_ns.quantile(0.99))},
                      {"p999", us(r.latency_ns.quantile(0.999))},
@@ -188,7 +191,10 @@ int serve_bench(const ServeBenchOptions& given) {
   if (!given.verify.empty() && given.verify != "portable") {
     throw Error(fmt::format("--verify '{}' is not accepted; portable is", given.verify));
   }
-  load.verify = !given.verify.empty();
+  load.verify = !given.verify.empty() || load.bad > 0;
+  if (load.virtual_clock && (load.verify || !load.faults.empty())) {
+    throw Error("--virtual-clock computes nothing: it excludes --verify, --bad and --faults");
+  }
   if (load.seconds <= 0 && load.requests == 0) load.seconds = 5;
   ServeReport report;
   if (load.virtual_clock) {
@@ -217,6 +223,10 @@ int serve_bench(const ServeBenchOptions& given) {
                         report.batch_items.max(), j["cpu_ns_per_request"].get<double>());
     for (const auto& [backend, items] : report.items_by_backend) text += fmt::format("{}: {} items\n", backend, items);
     text += fmt::format("lost {}, duplicated {}, wrong {}\n", report.lost, report.duplicated, report.wrong);
+    if (load.verify) {
+      text += fmt::format("verified {}, of which {} with randomness of the engine's own; {} bad keys refused\n",
+                          report.verified, report.verified_drawn, report.expected_failures);
+    }
     if (report.bound_us > 0) text += fmt::format("bound of max_delay and two batches: {:.1f} us\n", report.bound_us);
     write_stdout(text);
   }
@@ -257,11 +267,21 @@ void add_serve_bench(Program& program) {
   real("--seconds", "S", load.seconds, 1e6, "How long (default 5)");
   arguments.number("--requests", load.requests, 1, std::uint64_t{1} << 40, "How many, in place of --seconds");
   word("--backend", "B", load.backend,
-       "A backend that 'warpkem info' lists, null (does nothing), or lying:P (answers wrongly with probability P)");
+       "A backend that 'warpkem info' lists: it gets all work, another only what it fails; null (does nothing); or "
+       "lying:P (answers wrongly with probability P). Default: the best there is");
   arguments.threads(load.threads);
   word("--faults", "SPEC", load.faults, "Faults of the first backend: error:PROBABILITY,slow:MICROSECONDS");
   arguments.number("--seed", load.seed, 0, UINT64_MAX, "Of faults, lies and arrivals (default 1)");
-  word("--verify", "portable", o->verify, "Compare results with portable's");
+  word("--verify", "portable", o->verify,
+       "Check every result: against portable's where the randomness is given; by decapsulation, and key pairs by a "
+       "round "
+       "trip and FIPS 203's checks, where it is the engine's own; zeros where there is an error");
+  real("--drawn", "F", load.drawn, 1,
+       "Fraction of key generations and encapsulations whose randomness the engine draws (default 0.5, or 1/64 with "
+       "--verify, which then takes longer)");
+  real(
+      "--bad", "F", load.bad, 1,
+      "Fraction of encapsulations and decapsulations with a bad key, which must fail alone; implies --verify portable");
   arguments.flag("--virtual-clock", load.virtual_clock, "Simulate time and one device, exactly");
   arguments.number("--hand-over", load.hand_over, 1, 1 << 16,
                    "Requests per submission and completions per poll at the most (default 256)");

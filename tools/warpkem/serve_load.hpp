@@ -31,7 +31,9 @@ struct ServeOptions {
   std::string backend;         // a real one's name, "null", "lying:P"; empty: the best
   std::string faults;          // error:P,slow:US with commas
   std::uint64_t seed = 1;
-  bool verify = false;  // against portable
+  bool verify = false;  // every result, against portable
+  double drawn = -1;  // fraction of keygens and encapsulations whose randomness the engine draws; negative: the default
+  double bad = 0;     // fraction of encapsulations and decapsulations whose key is bad
   bool virtual_clock = false;
   std::uint32_t threads = WARPKEM_THREADS_AUTO;
   std::size_t hand_over = 256;  // requests of one submission and completions of one poll at the most
@@ -86,9 +88,11 @@ class FineHistogram {
 struct ServeReport {
   double elapsed_seconds = 0;
   std::uint64_t offered = 0, accepted = 0, completed = 0;
-  std::uint64_t refused = 0;  // answered WOULD_BLOCK
-  std::uint64_t failed = 0;   // completed with an error that was not asked for
+  std::uint64_t refused = 0;            // answered WOULD_BLOCK
+  std::uint64_t failed = 0;             // completed with an error that was not asked for
+  std::uint64_t expected_failures = 0;  // bad keys that were refused as such
   std::uint64_t cancelled = 0, expired = 0;
+  std::uint64_t verified = 0, verified_drawn = 0;  // requests; of those, with the engine's own randomness
   std::uint64_t lost = 0, duplicated = 0, wrong = 0;
   std::uint64_t lies = 0;  // wrong items that the lying backend gave
   FineHistogram latency_ns, batch_items, stall_ns;

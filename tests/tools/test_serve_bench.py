@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+"""The load generator as a test of the scheduler: many threads through the real queues, every result checked. WARPKEM_TOOL
+is the executable; WARPKEM_LONG_TESTS makes it a soak of minutes, WARPKEM_BACKEND says where the work is done."""
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+import unittest
+import urllib.request
+
+TOOL = os.environ.get("WARPKEM_TOOL") or sys.exit("WARPKEM_TOOL is not set")
+LONG = bool(os.environ.get("WARPKEM_LONG_TESTS"))
+# An emulated device and a sanitizer are slow; what is asked of them is the same, only less of it.
+SLOW = bool(os.environ.get("WARPKEM_SANITIZED")) or os.environ.get("WARPKEM_BACKEND") == "cuda"
+FEW = 1_500 if SLOW else 20_000
+EVERYTHING = ",".join(f"{op}:{param}=1" for op in ("keygen", "encaps", "decaps") for param in (512, 768, 1024))
+
+
+class ServeTest(unittest.TestCase):
+    def run_tool(self, *arguments):
+        return subprocess.run([TOOL, "serve-bench", *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True, timeout=1800)
+
+    def serve(self, *arguments, rc=0):
+        done = self.run_tool("--json", *arguments)
+        self.assertEqual(done.returncode, rc, f"{arguments}\n{done.stdout}\n{done.stderr}")
+        report = json.loads(done.stdout)
+        self.assertEqual((report["lost"], report["duplicated"]), (0, 0))
+        self.assertEqual(report["completed"] + report["refused"], report["offered"])
+        return report
+
+    def all_right(self, *arguments):
+        report = self.serve("--verify", "portable", *arguments)
+        self.assertEqual((report["wrong"], report["failed"]), (0, 0))
+        self.assertEqual(report["verified"], report["completed"])
+        return report
+
+
+class ServeBench(ServeTest):
+    def test_everything_at_once(self):
+        count = 10_000_000 if LONG else FEW
+        report = self.all_right(
+            "--op-mix", EVERYTHING, "--requests", count, "--producers", 8, "--outstanding", 64, "--faults", "error:0.1",
+            "--sentinel", 0.01, "--cancel", 0.01, "--deadline", 20_000, "--bulk", 0.2, "--bad", 0.02, "--seed", count)
+        self.assertEqual(report["completed"], count)
+        self.assertEqual(report["sentinel"]["mismatched"], 0)
+        for field in "verified_drawn", "expected_failures", "cancelled", "redone":
+            self.assertGreater(report[field], 0, field)
+        self.assertGreater(report["sentinel"]["checked"], 0)
+        backend = os.environ.get("WARPKEM_BACKEND")
+        if backend:
+            self.assertGreater(report["items_by_backend"][backend], 0)
+
+    def test_bad_keys_fail_alone_and_are_expected_to(self):
+        for mix in "encaps:768=1", "decaps:512=1":
+            report = self.all_right("--op-mix", mix, "--requests", FEW, "--bad", 0.25)
+            self.assertAlmostEqual(report["expected_failures"] / FEW, 0.25, delta=0.06)
+        self.assertEqual(self.all_right("--op-mix", "keygen:512=1", "--requests", 200, "--bad", 1)["expected_failures"], 0)
+
+    def test_randomness_of_the_engines_own_is_checked_too(self):
+        report = self.all_right("--op-mix", "keygen:768=1,encaps:768=1", "--requests", FEW // 5, "--drawn", 1)
+        self.assertEqual(report["verified_drawn"], FEW // 5)
+
+    def test_every_wrong_answer_is_seen(self):
+        for drawn in 0, 1:
+            report = self.serve("--backend", "lying:0.02", "--op-mix", EVERYTHING, "--requests", FEW, "--verify", "portable",
+                                "--drawn", drawn, rc=2)
+            self.assertGreater(report["wrong"], 0)
+            self.assertEqual(report["wrong"], report["sentinel"]["bad_items"])
+
+    def test_the_sentinel_lets_no_wrong_answer_out(self):
+        report = self.all_right("--backend", "lying:0.02", "--op-mix", EVERYTHING, "--requests", FEW, "--sentinel", 1)
+        self.assertEqual(report["sentinel"]["quarantines"], 1)
+        self.assertGreater(report["sentinel"]["mismatched"], 0)
+
+    def test_a_sentinel_of_a_fraction_finds_a_liar_out_in_time(self):
+        fraction = 0.1
+        report = self.serve("--backend", "lying:0.05", "--requests", FEW, "--outstanding", 16, "--sentinel", fraction)
+        self.assertEqual(report["sentinel"]["quarantines"], 1)
+        self.assertLess(report["sentinel"]["bad_items"], 10 / fraction)
+
+    def test_the_scheduler_alone(self):
+        report = self.serve("--backend", "null", "--requests", 10 * FEW)
+        self.assertEqual(report["completed"], 10 * FEW)
+        self.assertEqual(sum(report["items_by_backend"].values()), 10 * FEW)
+        self.assertGreater(report["cpu_ns_per_request"], 0)
+        self.assertLessEqual(report["batch_size"]["p50"], report["batch_size"]["max"])
+
+    def test_open_loop_and_overload(self):
+        report = self.all_right("--rate", 2000, "--seconds", 0.5)
+        self.assertEqual(report["refused"], 0)
+        report = self.all_right("--rate", 1_000_000, "--seconds", 60 if LONG else 1, "--queue-items", 1024, "--drawn", 0)
+        self.assertGreater(report["refused"], 0)
+        self.assertGreater(report["completed"], 0)
+
+    def test_virtual_time_keeps_the_bound(self):
+        report = self.serve("--virtual-clock", "--requests", 10 * FEW, "--rate", 500_000)
+        self.assertEqual(report["completed"], 10 * FEW)
+        self.assertLessEqual(report["latency_us"]["p999"], report["bound_us"])
+
+    def test_what_is_not_accepted(self):
+        for arguments, words in (
+                (["--op-mix", "encaps:42=1"], ["encaps:42=1", "encaps:768=1"]), (["--op-mix", "sign:768=1"], ["sign:768=1"]),
+                (["--op-mix", "encaps:768=0"], ["encaps:768=0"]), (["--closed", "--rate", 5], ["--closed", "--rate"]),
+                (["--verify", "avx2"], ["--verify", "portable"]), (["--backend", "abacus"], ["abacus"]),
+                (["--backend", "lying:often"], ["often"]), (["--faults", "fire:1"], ["fire", "error", "slow"]),
+                (["--backend", "null", "--verify", "portable"], ["null"]), (["--backend", "null", "--bad", 0.1], ["null"]),
+                (["--virtual-clock", "--bad", 0.1], ["--virtual-clock", "--bad"]), (["--cancel", 2], ["--cancel"])):
+            with self.subTest(arguments):
+                done = self.run_tool(*arguments)
+                self.assertEqual(done.returncode, 1)
+                self.assertEqual(done.stdout, "")
+                for word in words:
+                    self.assertIn(word, done.stderr)
+
+    def test_text_and_metrics(self):
+        port = 20_000 + os.getpid() % 20_000
+        arguments = ["--backend", "portable", "--seconds", 4, "--metrics-port", port, "--bad", 0.1]
+        process = subprocess.Popen([TOOL, "serve-bench", *map(str, arguments)], stdout=subprocess.PIPE, text=True)
+        metrics = ""
+        while process.poll() is None and not re.search(r"^warpkem_requests_completed_total [1-9]", metrics, re.M):
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+                    metrics = answer.read().decode()
+            except OSError:  # not yet
+                time.sleep(0.05)
+        text = process.communicate(timeout=60)[0]
+        self.assertEqual(process.returncode, 0)
+        self.assertRegex(text, r"\nlost 0, duplicated 0, wrong 0\n")
+        self.assertRegex(text, r"\nverified [1-9]\d*, of which [1-9]\d* with .* [1-9]\d* bad keys refused\n")
+        for name in "requests_submitted_total", "batches_total", "queue_items", "request_total_seconds_bucket":
+            self.assertIn(f"warpkem_{name}", metrics)
+        if shutil.which("promtool"):
+            done = subprocess.run(["promtool", "check", "metrics"], input=metrics, stderr=subprocess.PIPE, text=True)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+
+if LONG:
+    class Soak(ServeTest):
+        def test_memory_stays_flat(self):
+            report = self.all_right("--op-mix", EVERYTHING, "--seconds", 240, "--faults", "error:0.02,slow:50", "--bulk", 0.3,
+                                    "--cancel", 0.05, "--deadline", 5_000, "--bad", 0.01, "--sentinel", 0.02)
+            rss = report["rss_bytes"]
+            self.assertGreater(len(rss), 200)
+            third = len(rss) // 3
+            self.assertLess(statistics.median(rss[-third:]), statistics.median(rss[:third]) + 8 * 2**20)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
