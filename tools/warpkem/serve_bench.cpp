@@ -167,8 +167,10 @@ Json to_json(const ServeReport& r) {
   const double batches = static_cast<double>(r.batch_items.count());
   double items = 0;
   for (const auto& [backend, n] : r.items_by_backend) items += static_cast<double>(n);
-  j["batch_size"] = {
-      {"p50", r.batch_items.quantile(0.5)}, {"mean", batches > 0 ? items / batches : 0}, {"max", r.batch_items.max()}};
+  j["batch_size"] = {{"p50", r.batch_items.quantile(0.5)},
+                     {"mean", batches > 0 ? items / batches : 0},
+                     {"max", r.batch_items.max()},
+                     {"histogram", r.batch_items.buckets()}};
   j["stall_us"] = us(r.stall_ns.quantile(0.99));
   j["stall_max_us"] = us(r.stall_ns.max());
   j["cpu_ns_per_request"] = r.completed != 0 ? r.cpu_seconds * 1e9 / static_cast<double>(r.completed) : 0;

@@ -1,6 +1,7 @@
 // What serve-bench does to an engine, and what it sees: load from producer threads, checked results, latencies.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
@@ -8,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "warpkem/warpkem.h"
@@ -68,6 +70,14 @@ class FineHistogram {
         return value(i) < max_ ? value(i) : max_;
     }
     return max_;
+  }
+  // (largest value, how many) of each bucket that is not empty; a value below 64 has a bucket of its own.
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> buckets() const {
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> all;
+    for (std::size_t i = 0; i < buckets_.size(); ++i) {
+      if (buckets_[i] != 0) all.emplace_back(std::min(value(i), max_), buckets_[i]);
+    }
+    return all;
   }
 
  private:
