@@ -1,189 +1,174 @@
-// Google Benchmark of the public batch calls: operations x parameter sets x backends x batch sizes x threads, from
-// encoded and from prepared keys. Randomness is supplied; the checks of FIPS 203 are part of it; each case cycles
-// through so many different inputs that they do not stay in the L2 cache (under prepared keys: one key, many m or c).
+// Google Benchmark of the public batch calls: operations x parameter sets x forms of the keys x backends x batch sizes
+// x threads, and on GPUs x where the arrays are, with a probe of the copies that bound those in host memory.
 //
-// Names are those of `warpkem bench`: encaps/ML-KEM-768/avx2/batch:1024/threads:1, and /prepared. Rates are by the
-// clock on the wall, for the time of the engine's own threads is nobody else's.
+// Cases and names are those of `warpkem bench`, see tools/warpkem/bench_case.hpp; Google Benchmark adds "/real_time".
+// Rates are by the clock on the wall, for the time of the engine's own threads, or of a GPU, is nobody else's.
 #include <benchmark/benchmark.h>
-#include <warpkem/warpkem.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
-#include <initializer_list>
+#include <exception>
+#include <map>
 #include <memory>
-#include <random>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
+#include "tools/warpkem/bench_case.hpp"
+
+namespace warpkem::tool {
 namespace {
 
-constexpr std::size_t kColdBytes = std::size_t{8} << 20;
-constexpr std::size_t kLeastKeys = 64;
-
-void check(warpkem_status status) {
-  if (status == WARPKEM_OK) return;
-  std::fprintf(stderr, "%s: %s\n", warpkem_status_name(status), warpkem_last_error());
-  std::exit(1);
-}
-
-struct EngineFree {
-  void operator()(warpkem_engine* engine) const noexcept { warpkem_engine_free(engine); }
-};
-using Engine = std::unique_ptr<warpkem_engine, EngineFree>;
-
-struct KeysRelease {
-  void operator()(warpkem_keys* keys) const noexcept { warpkem_keys_release(keys); }
-};
-using Keys = std::unique_ptr<warpkem_keys, KeysRelease>;
-
-// Null where the backend is not to be had.
-Engine make_engine(const std::string& backend, std::uint32_t threads) {
-  warpkem_options options = WARPKEM_OPTIONS_DEFAULT;
-  options.backend = backend.c_str();
-  options.threads = threads;
-  warpkem_engine* engine = nullptr;
-  if (warpkem_engine_new(&options, &engine) != WARPKEM_OK) return nullptr;
-  return Engine(engine);
-}
-
-struct Records {
-  Records(std::size_t items, std::size_t record_bytes) : record(record_bytes), memory(items * record_bytes) {}
-  warpkem_in in(std::size_t first, std::size_t count) const {
-    return {memory.data() + first * record, count * record, 0};
-  }
-  warpkem_out out(std::size_t count) { return {memory.data(), count * record, 0}; }
-
-  std::size_t record;
-  std::vector<std::uint8_t> memory;
-};
-
-Records random_records(std::size_t items, std::size_t bytes) {
-  Records records(items, bytes);
-  std::mt19937_64 generator(items);
-  for (auto& byte : records.memory) byte = static_cast<std::uint8_t>(generator());
-  return records;
-}
-
-struct Case {
-  std::string op, backend;
-  warpkem_algorithm algorithm;
-  std::size_t batch;
-  std::uint32_t threads;
-  bool prepared;
-
-  std::size_t size(std::uint32_t what) const { return warpkem_size(algorithm, what); }
-  std::string name() const {
-    return op + "/" + warpkem_algorithm_name(algorithm) + "/" + backend + "/batch:" + std::to_string(batch) +
-           "/threads:" + std::to_string(threads) + (prepared ? "/prepared" : "");
-  }
-};
-
-void run_case(benchmark::State& state, const Case& what) {
-  const Engine engine = make_engine(what.backend, what.threads);
-  const bool keygen = what.op == "keygen", encaps = what.op == "encaps";
-  const std::size_t n = what.batch;
-  // Inputs, a multiple of the batch.
-  std::size_t items = std::max({n, kLeastKeys, kColdBytes / what.size(WARPKEM_SIZE_DK)});
-  items = (items + n - 1) / n * n;
-  const std::size_t keys = what.prepared ? 1 : items;
-  Records seeds = random_records(keygen ? items : keys, what.size(WARPKEM_SIZE_SEED));
-  Records m = random_records(items, what.size(WARPKEM_SIZE_M));
-  Records ek(keygen ? n : keys, what.size(WARPKEM_SIZE_EK)), dk(keygen ? n : keys, what.size(WARPKEM_SIZE_DK));
-  Records c(items, what.size(WARPKEM_SIZE_C)), K(items, what.size(WARPKEM_SIZE_K));
-  Keys prepared;
-  if (!keygen) {
-    check(warpkem_keygen_derand(engine.get(), what.algorithm, WARPKEM_DK_EXPANDED, keys, seeds.in(0, keys),
-                                ek.out(keys), dk.out(keys), nullptr, nullptr));
-    warpkem_keys* set = nullptr;
-    if (what.prepared) {
-      check(warpkem_prepare_ek(engine.get(), what.algorithm, 1, ek.in(0, 1), nullptr, nullptr, &set));
-      prepared.reset(set);
-    }
-    if (what.op == "decaps") {
-      check(what.prepared ? warpkem_encaps_prepared_derand(engine.get(), set, nullptr, items, m.in(0, items),
-                                                           c.out(items), K.out(items), nullptr, nullptr)
-                          : warpkem_encaps_derand(engine.get(), what.algorithm, items, ek.in(0, items), m.in(0, items),
-                                                  c.out(items), K.out(items), nullptr, nullptr));
-      if (what.prepared) {
-        check(warpkem_prepare_dk(engine.get(), what.algorithm, WARPKEM_DK_EXPANDED, 1, dk.in(0, 1), nullptr, nullptr,
-                                 &set));
-        prepared.reset(set);
+// Work of one backend must not be done by another while it is timed.
+class Engines {
+ public:
+  // NULL, and the reason once on stderr, where the backend is not to be had.
+  Engine* get(const std::string& backend, std::uint32_t threads) {
+    const auto [found, is_new] = engines_.try_emplace({backend, threads});
+    if (is_new) {
+      try {
+        found->second = std::make_unique<Engine>(backend, threads, WARPKEM_NO_FAIL_OVER);
+      } catch (const Error& error) {
+        std::fprintf(stderr, "skipped: %s\n", error.what());
       }
     }
+    return found->second.get();
   }
 
-  std::size_t first = 0;
-  Records c_out(n, c.record), K_out(n, K.record);
-  const auto call = [&] {
-    if (keygen) {
-      return warpkem_keygen_derand(engine.get(), what.algorithm, WARPKEM_DK_EXPANDED, n, seeds.in(first, n), ek.out(n),
-                                   dk.out(n), nullptr, nullptr);
+ private:
+  std::map<std::pair<std::string, std::uint32_t>, std::unique_ptr<Engine>> engines_;
+};
+
+// Google Benchmark calls a case several times to find out how often to repeat it, and cases that differ in backend,
+// threads and memory alone take the same inputs: what is ready is kept until another is wanted.
+class Suite {
+ public:
+  explicit Suite(Engines& engines) : engines_(engines) {}
+
+  void run(benchmark::State& state, const Case& what) try {
+    TimedCase& timed = ready(what);
+    std::size_t left = state.max_iterations;
+    const auto start = std::chrono::steady_clock::now();
+    for (auto _ : state) {
+      timed.call();
+      if (--left == 0) timed.finish();  // inside, or the time of what is only enqueued would not count
     }
-    if (encaps) {
-      return what.prepared ? warpkem_encaps_prepared_derand(engine.get(), prepared.get(), nullptr, n, m.in(first, n),
-                                                            c_out.out(n), K_out.out(n), nullptr, nullptr)
-                           : warpkem_encaps_derand(engine.get(), what.algorithm, n, ek.in(first, n), m.in(first, n),
-                                                   c_out.out(n), K_out.out(n), nullptr, nullptr);
-    }
-    return what.prepared ? warpkem_decaps_prepared(engine.get(), prepared.get(), nullptr, n, c.in(first, n),
-                                                   K_out.out(n), nullptr, nullptr)
-                         : warpkem_decaps(engine.get(), what.algorithm, WARPKEM_DK_EXPANDED, n, dk.in(first, n),
-                                          c.in(first, n), K_out.out(n), nullptr, nullptr);
-  };
-  check(call());
-  if (what.op == "decaps" && !std::equal(K_out.memory.begin(), K_out.memory.end(), K.memory.begin())) {
-    return state.SkipWithError("decaps did not give what encaps gave");
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+    const double per_second =
+        static_cast<double>(state.iterations()) * static_cast<double>(what.batch) / elapsed.count();
+    const auto in = static_cast<double>(what.bytes_in()), out = static_cast<double>(what.bytes_out());
+    state.counters["items_per_second"] = per_second;
+    state.counters["bytes_per_second"] = per_second * (in + out);
+    state.counters["bytes_in"] = in;
+    state.counters["bytes_out"] = out;
+  } catch (const std::exception& error) {
+    timed_.reset();
+    state.SkipWithError(error.what());
   }
 
-  const auto start = std::chrono::steady_clock::now();
-  for (auto _ : state) {
-    if (const warpkem_status status = call(); status != WARPKEM_OK) return state.SkipWithError(warpkem_last_error());
-    first = (first + n) % items;
+ private:
+  TimedCase& ready(const Case& what) {
+    if (timed_ && timed_->what().name() == what.name()) return *timed_;
+    timed_.reset();
+    Engine& engine = *engines_.get(what.backend, what.threads);
+    Case of_inputs = what;
+    of_inputs.backend.clear(), of_inputs.threads = 0, of_inputs.memory = Memory::pageable;
+    if (inputs_name_ != of_inputs.name()) {
+      inputs_name_.clear();
+      inputs_ = make_inputs(engine, what, what.batch);
+      inputs_name_ = of_inputs.name();
+    }
+    timed_ = std::make_unique<TimedCase>(what, engine, inputs_);
+    return *timed_;
   }
-  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-  const double per_second = static_cast<double>(state.iterations()) * static_cast<double>(n) / elapsed.count();
-  const std::size_t key = what.prepared ? 0 : encaps ? ek.record : dk.record;
-  const std::size_t bytes = keygen   ? seeds.record + ek.record + dk.record
-                            : encaps ? key + m.record + c.record + K.record
-                                     : key + c.record + K.record;
-  state.counters["items_per_second"] = per_second;
-  state.counters["bytes_per_second"] = per_second * static_cast<double>(bytes);
+
+  Engines& engines_;
+  std::string inputs_name_;
+  Inputs inputs_;
+  std::unique_ptr<TimedCase> timed_;
+};
+
+void probe_copies(benchmark::State& state, const Engine& engine) try {
+  CopyRates rates{};
+  for (auto _ : state) rates = measure_copies(engine);
+  state.counters["to_device_bytes_per_second"] = rates.to_device;
+  state.counters["to_host_bytes_per_second"] = rates.to_host;
+  state.counters["both_to_device_bytes_per_second"] = rates.both_to_device;
+  state.counters["both_to_host_bytes_per_second"] = rates.both_to_host;
+} catch (const std::exception& error) {
+  state.SkipWithError(error.what());
 }
 
-}  // namespace
+struct KeyForm {
+  Op op;
+  std::uint32_t dk_format;
+  std::size_t prepared_keys;
+};
+constexpr KeyForm key_forms[] = {
+    {Op::keygen, WARPKEM_DK_EXPANDED, 0}, {Op::keygen, WARPKEM_DK_SEED, 0},     {Op::encaps, WARPKEM_DK_EXPANDED, 0},
+    {Op::encaps, WARPKEM_DK_EXPANDED, 1}, {Op::decaps, WARPKEM_DK_EXPANDED, 0}, {Op::decaps, WARPKEM_DK_SEED, 0},
+    {Op::decaps, WARPKEM_DK_EXPANDED, 1},
+};
 
-int main(int argc, char** argv) {
+// Cases with the same inputs follow each other.
+std::vector<Case> all_cases(Engines& engines) {
   const std::uint32_t cores = std::max(1u, std::thread::hardware_concurrency());
-  std::vector<std::uint32_t> threads = {1};
-  if (cores > 1) threads.push_back(cores);
-  for (const char* backend : {"cuda", "avx512", "avx2", "portable"}) {
-    if (make_engine(backend, 1) == nullptr) {
-      std::fprintf(stderr, "skipped: %s\n", warpkem_last_error());
-      continue;
-    }
-    for (const warpkem_algorithm algorithm : {WARPKEM_ML_KEM_512, WARPKEM_ML_KEM_768, WARPKEM_ML_KEM_1024}) {
-      for (const char* op : {"keygen", "encaps", "decaps"}) {
-        for (const bool prepared : {false, true}) {
-          if (prepared && std::string(op) == "keygen") continue;
-          for (const std::size_t batch : std::initializer_list<std::size_t>{1, 4, 16, 64, 1024, 16384}) {
-            for (const std::uint32_t count : threads) {
-              const Case what{op, backend, algorithm, batch, count, prepared};
-              benchmark::RegisterBenchmark(what.name().c_str(),
-                                           [what](benchmark::State& state) { run_case(state, what); });
-            }
+  std::vector<std::uint32_t> cpu_threads{1};
+  if (cores > 1) cpu_threads.push_back(cores);
+  std::vector<Case> cases;
+  for (const warpkem_algorithm algorithm : {WARPKEM_ML_KEM_512, WARPKEM_ML_KEM_768, WARPKEM_ML_KEM_1024}) {
+    for (const KeyForm& form : key_forms) {
+      for (const std::size_t batch : {1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576}) {
+        for (const char* backend : {"cuda", "avx512", "avx2", "portable"}) {
+          if (engines.get(backend, 1) == nullptr) continue;
+          const Case one{form.op, algorithm, backend, batch, 1, form.dk_format, form.prepared_keys, Memory::pageable};
+          if (one.backend == "cuda") {
+            for (const Memory memory : all_memories) cases.emplace_back(one).memory = memory;
+          } else if (batch <= 16384) {
+            for (const std::uint32_t threads : cpu_threads) cases.emplace_back(one).threads = threads;
           }
         }
       }
     }
   }
-  benchmark::AddCustomContext("warpkem_version", warpkem_version());
-  benchmark::AddCustomContext("cpu_features", warpkem_cpu_features());
+  return cases;
+}
+
+int run_all(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  Engines engines;
+  Suite suite(engines);
+  for (const Case& what : all_cases(engines)) {
+    benchmark::RegisterBenchmark(what.name().c_str(), [&suite, what](benchmark::State& state) {
+      suite.run(state, what);
+    })->UseRealTime();
+  }
+  if (const Engine* const cuda = engines.get("cuda", 1)) {
+    benchmark::RegisterBenchmark("copy/cuda", [cuda](benchmark::State& state) { probe_copies(state, *cuda); })
+        ->UseRealTime()
+        ->Iterations(1);
+    for (const auto& info : cuda->backends()) {
+      if (info.name == std::string("cuda")) benchmark::AddCustomContext("cuda_devices", info.detail);
+    }
+  }
+  benchmark::AddCustomContext("warpkem_version", warpkem_version());
+  benchmark::AddCustomContext("cpu_features", warpkem_cpu_features());
   benchmark::RunSpecifiedBenchmarks();
   return 0;
+}
+
+}  // namespace
+}  // namespace warpkem::tool
+
+int main(int argc, char** argv) {
+  try {
+    return warpkem::tool::run_all(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "operations_bench: %s\n", error.what());
+    return 1;
+  }
 }

@@ -64,7 +64,7 @@ void Arguments::dk_format(std::uint32_t& format) {
     format = text == "seed" ? WARPKEM_DK_SEED : WARPKEM_DK_EXPANDED;
     return std::string(text == "seed" || text == "expanded" ? "" : "expanded or seed");
   };
-  text("--dk-format", "FORM", "Form of the dk file: expanded (default) or seed (d || z)", parse);
+  text("--dk-format", "FORM", "Form of the dk: expanded (default) or seed (d || z)", parse);
 }
 
 Program::Program()
