@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
+#include <cstdlib>
 #include <deque>
 #include <mutex>
 #include <string>
@@ -868,15 +870,19 @@ TEST(SchedulerThreads, AForkedChildIsToldSoAndNeverHangs) {
   EXPECT_EQ(queue.wait().size(), 1u);
 }
 
-TEST(SchedulerMetrics, SnapshotsAddUpAndTheTextIsWellFormed) {
-  TestEngine engine({{"a", true, 1, scripted::honest()}}, threaded());
+void serve_requests(TestEngine& engine, std::uint32_t count) {
   Queue queue(engine);
-  for (std::uint32_t i = 0; i < 20; ++i) {
+  for (std::uint32_t i = 0; i < count; ++i) {
     Encaps e(oracle(), 1, i);
     submit(engine, e, to(queue));
     ASSERT_EQ(queue.wait().size(), 1u);
   }
   check(warpkem_shutdown(engine.get(), WARPKEM_DRAIN));
+}
+
+TEST(SchedulerMetrics, SnapshotsAddUpAndTheTextIsWellFormed) {
+  TestEngine engine({{"a", true, 1, scripted::honest()}}, threaded());
+  serve_requests(engine, 20);
   std::size_t n = 0;
   std::vector<warpkem_histogram> histograms(16);
   check(warpkem_metrics(engine.get(), nullptr, histograms.data(), histograms.size(), &n));
@@ -899,6 +905,18 @@ TEST(SchedulerMetrics, SnapshotsAddUpAndTheTextIsWellFormed) {
   EXPECT_NE(text.find("warpkem_requests_completed_total 20\n"), std::string::npos);
   EXPECT_NE(text.find("warpkem_request_total_seconds_count{backend=\"a\",operation=\"encaps\"} 20\n"),
             std::string::npos);
+}
+
+TEST(SchedulerMetrics, PromtoolHasNothingToSayAboutTheText) {
+  if (std::system("command -v promtool >/dev/null") != 0) GTEST_SKIP() << "no promtool";
+  TestEngine engine({{"a", true, 1, scripted::honest()}}, threaded());
+  serve_requests(engine, 3);
+  std::string text(1 << 20, '\0');
+  check(warpkem_metrics_text(engine.get(), text.data(), text.size(), nullptr));
+  FILE* const promtool = popen("promtool check metrics", "w");
+  ASSERT_NE(promtool, nullptr);
+  EXPECT_GE(std::fputs(text.c_str(), promtool), 0);
+  EXPECT_EQ(pclose(promtool), 0) << text.c_str();
 }
 
 }  // namespace

@@ -20,8 +20,14 @@
 namespace warpkem::test {
 namespace {
 
+// A folder: the environment says where, else what the build was told.
+std::string folder(const char* variable, const char* of_build) {
+  const char* from_environment = std::getenv(variable);
+  return from_environment != nullptr ? from_environment : of_build;
+}
+
 std::string read_own(const std::string& name) {
-  const std::string path = std::string(WARPKEM_OWN_KAT_DIR) + "/" + name;
+  const std::string path = folder("WARPKEM_OWN_KAT_DIR", WARPKEM_OWN_KAT_DIR) + "/" + name;
   std::ifstream file(path, std::ios::binary);
   EXPECT_TRUE(file) << path;
   std::ostringstream text;
@@ -31,11 +37,7 @@ std::string read_own(const std::string& name) {
 
 // ---- published vectors
 
-// The environment says where, else what the build was told.
-std::string acvp_folder() {
-  const char* from_environment = std::getenv("WARPKEM_KAT_DIR");
-  return std::string(from_environment != nullptr ? from_environment : WARPKEM_KAT_DIR) + "/acvp";
-}
+std::string acvp_folder() { return folder("WARPKEM_KAT_DIR", WARPKEM_KAT_DIR) + "/acvp"; }
 
 const std::vector<kat::AcvpCase>& acvp_cases() {
   static const std::vector<kat::AcvpCase> all = kat::read_acvp(acvp_folder());

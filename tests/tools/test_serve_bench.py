@@ -88,7 +88,11 @@ class ServeBench(ServeTest):
         self.assertEqual(report["completed"], 10 * FEW)
         self.assertEqual(sum(report["items_by_backend"].values()), 10 * FEW)
         self.assertGreater(report["cpu_ns_per_request"], 0)
-        self.assertLessEqual(report["batch_size"]["p50"], report["batch_size"]["max"])
+        sizes = report["batch_size"]
+        self.assertLessEqual(sizes["p50"], sizes["max"])
+        self.assertEqual(max(size for size, _ in sizes["histogram"]), sizes["max"])
+        items = sum(size * count for size, count in sizes["histogram"])  # sizes from 64 on are good to 3 %
+        self.assertAlmostEqual(items / (10 * FEW), 1, delta=0.04)
 
     def test_open_loop_and_overload(self):
         report = self.all_right("--rate", 2000, "--seconds", 0.5)
