@@ -120,6 +120,7 @@ class Scheduler {
   BatchRun* take_rework(Lane& lane, std::uint64_t now);
   static bool may_rework(const Engine::Slot& slot, const BatchRun& run) noexcept;
   Engine::Slot* fresh_slot(const Lane& lane, std::uint64_t now) const noexcept;
+  void leave_to_another(const Lane& lane, std::uint64_t now, std::uint64_t& next) noexcept;
   bool nobody_left() const noexcept;  // for fresh work
   bool can_rework(const BatchRun& run) const noexcept;
   bool worth(Lane& lane, Engine::Slot& slot, const Bucket& bucket, std::uint64_t now, std::uint64_t& next);

@@ -54,6 +54,19 @@ Engine::Slot* Scheduler::fresh_slot(const Lane& lane, std::uint64_t now) const n
   return nullptr;
 }
 
+// What is queued is not for this lane now: tells one that it is for, which may have looked before that was so, and
+// looks again itself when a backend of its own is no longer suspended.
+void Scheduler::leave_to_another(const Lane& lane, std::uint64_t now, std::uint64_t& next) noexcept {
+  for (const Engine::Slot* slot : lane.slots) {
+    const std::uint64_t until = health_[slot->number].suspended_until_ns;
+    if (until > now && !slot->quarantined.load(std::memory_order_relaxed)) next = std::min(next, until);
+  }
+  for (const auto& other : lanes_) {
+    const bool asleep = other->state != Lane::State::awake && other->in_flight < other->depth;
+    if (asleep && fresh_slot(*other, now) != nullptr) return wake(*other);
+  }
+}
+
 bool Scheduler::may_rework(const Engine::Slot& slot, const BatchRun& run) noexcept {
   return !slot.quarantined.load(std::memory_order_relaxed) && (run.tried >> slot.number & 1) == 0 &&
          (run.stage != BatchRun::Stage::check || &slot != run.done_by);
@@ -188,7 +201,10 @@ BatchRun* Scheduler::take(Lane& lane, std::uint64_t now, std::uint64_t& next) {
   while (former_.items() != 0) {
     Engine::Slot* const slot = fresh_slot(lane, now);
     const bool lost = slot == nullptr && nobody_left();
-    if (slot == nullptr && !lost) return nullptr;
+    if (slot == nullptr && !lost) {
+      leave_to_another(lane, now, next);
+      return nullptr;
+    }
     Bucket* const bucket = former_.next([&](const Bucket& b) { return lost || worth(lane, *slot, b, now, next); });
     if (bucket == nullptr) return nullptr;
     const std::size_t most = lost ? bucket->items : most_items(lane, *slot, *bucket, now);

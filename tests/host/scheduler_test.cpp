@@ -609,6 +609,34 @@ TEST(Scheduler, SmallWorkGoesToTheCpuAndLargeToTheDevice) {
   EXPECT_EQ(queue.poll().size(), 2u);
 }
 
+TEST(Scheduler, WhatASuspendedBackendIsLeftWithIsTakenWhenItMayWorkAgain) {
+  Manual manual;
+  Held cpu, device;
+  host::EngineOptions forced = one_thread();
+  forced.backend = "device";
+  TestEngine engine({{"device", false, 1, device.behaviour()}, {"cpu", true, 1, cpu.behaviour()}}, manual.options(),
+                    forced);
+  Queue queue(engine);
+  Encaps first(oracle(), 1, 1), second(oracle(), 1, 2);
+  submit(engine, first, to(queue));
+  engine.settle();
+  ASSERT_EQ(device.size(), 1u);
+  device.fail();
+  engine.settle();
+  ASSERT_EQ(cpu.size(), 1u) << "the device is suspended, and the only core busy with what it failed";
+  submit(engine, second, to(queue));
+  std::uint64_t next = 0;
+  EXPECT_FALSE(engine.scheduler().step(next));
+  EXPECT_GT(next, manual.clock.now_ns());
+  ASSERT_NE(next, host::never) << "somebody must look again when the suspension ends";
+  manual.clock.advance_us((next - manual.clock.now_ns()) / 1000);
+  engine.settle();
+  ASSERT_EQ(device.size(), 1u);
+  device.finish(), cpu.finish();
+  EXPECT_EQ(queue.poll().size(), 2u);
+  EXPECT_TRUE(second.is_right());
+}
+
 TEST(Scheduler, NothingIsSubmittedWrongly) {
   Manual manual;
   TestEngine engine({{"a", true, 1, scripted::honest()}}, manual.options(), one_thread());
@@ -697,6 +725,42 @@ TEST(SchedulerThreads, AQueueCanBeWaitedFor) {
     }
   }
   EXPECT_GT(engine.counters().helped, 0u);
+}
+
+TEST(SchedulerThreads, ALoneRequestWakesTheBackendThatWasAskedFor) {
+  host::EngineOptions forced;
+  forced.threads = 3;
+  forced.backend = "device";
+  TestEngine engine({{"device", false, 1, scripted::honest()}, {"cpu", true, 1, scripted::honest()}}, threaded(),
+                    forced);
+  Queue queue(engine);
+  for (std::uint32_t i = 0; i < 50; ++i) {
+    Encaps e(oracle(), 1, i);
+    std::this_thread::sleep_for(std::chrono::microseconds(i * 20));  // until all lanes are idle, or not quite
+    submit(engine, e, to(queue));
+    ASSERT_EQ(queue.wait().size(), 1u);
+  }
+  EXPECT_EQ(engine.engine().slots()[0].items, 50u);
+}
+
+TEST(SchedulerThreads, AFailingBackendThatWasAskedForLosesNoWakeUp) {
+  host::EngineOptions forced;
+  forced.threads = 2;
+  forced.backend = "device";
+  TestEngine engine({{"device", false, 1, scripted::failing(0.5, 1, scripted::honest())},
+                     {"cpu", true, 1, scripted::slow(200, 0, scripted::honest())}},
+                    threaded(), forced);
+  Queue queue(engine);
+  std::deque<Encaps> requests;
+  for (std::uint32_t i = 0; i < 300; ++i) {
+    submit(engine, requests.emplace_back(oracle(), 1, i), to(queue));
+    if (i % 3 == 0) std::this_thread::sleep_for(std::chrono::microseconds(i % 7 * 100));
+  }
+  for (std::size_t n = 0; n < 300;) {
+    const std::size_t more = queue.wait().size();
+    ASSERT_NE(more, 0u) << "somebody sleeps over " << 300 - n << " requests";
+    n += more;
+  }
 }
 
 struct CallbackState {
