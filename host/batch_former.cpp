@@ -77,11 +77,17 @@ void BatchFormer::remove(Request* r) noexcept {
   active_.pop_back();
 }
 
-void BatchFormer::take(Bucket& b, std::size_t most, std::uint64_t now_ns, std::vector<Piece>& pieces,
+void BatchFormer::take(Bucket& b, std::size_t most, std::size_t slack, std::uint64_t now_ns, std::vector<Piece>& pieces,
                        RequestChain& ended) {
   const auto b_class = static_cast<std::size_t>(b.request_class);
-  while (most != 0 && !b.empty()) {
+  while (!b.empty()) {
     Request* const r = b.first;
+    if (most == 0) {
+      const std::size_t rest = r->count - r->taken;
+      if (rest > slack || r->queue == nullptr || r->queue != pieces.back().request->queue) break;
+      slack -= rest;
+      most = rest;
+    }
     const Status fatal = r->cancel_is_asked()       ? Status::cancelled
                          : r->deadline_ns <= now_ns ? Status::expired
                          : r->fatal.load(std::memory_order_relaxed) != 0

@@ -63,9 +63,11 @@ class BatchFormer {
     return best[bulk_is_due ? 1 : 0];
   }
 
-  // Takes up to `most` items from the bucket's head; requests that were cancelled or have expired go to `ended` (with
-  // `fatal` set) instead. A request that is not taken whole stays at the head.
-  void take(Bucket& bucket, std::size_t most, std::uint64_t now_ns, std::vector<Piece>& pieces, RequestChain& ended);
+  // Takes up to `most` items from the bucket's head, and up to `slack` more if they follow for the same queue: who gets
+  // completions in two parts is woken twice. Requests that were cancelled or have expired go to `ended` (with `fatal`
+  // set) instead. A request that is not taken whole stays at the head.
+  void take(Bucket& bucket, std::size_t most, std::size_t slack, std::uint64_t now_ns, std::vector<Piece>& pieces,
+            RequestChain& ended);
   void charge(Bucket& bucket, std::uint64_t service_ns) noexcept;
 
   // Ends every request that `fatal_of(request)` gives a status for.

@@ -5,6 +5,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <string>
 #include <thread>
@@ -26,6 +27,8 @@ CompletionQueue::~CompletionQueue() {
 void CompletionQueue::push(RequestChain finished) noexcept {
   const std::size_t n = finished.size;
   if (n == 0) return;
+  bool awaited;
+  bool by_one;
   {
     const std::scoped_lock lock(mutex_);
     const bool was_empty = ready_.empty();
@@ -33,14 +36,27 @@ void CompletionQueue::push(RequestChain finished) noexcept {
     ready_.last = finished.last;
     ready_.size += n;
     ready_size_.store(ready_.size, std::memory_order_release);
+    to_come_.fetch_sub(n);
     // After the size, which poll looks at first: who is told by the descriptor finds something.
     if (was_empty && event_fd_ >= 0) {
       const std::uint64_t one = 1;
       static_cast<void>(!write(event_fd_, &one, sizeof one));
     }
-    if (waiters_ != 0) filled_.notify_one();
+    awaited = waiters_ != 0 && enough(least_);
+    by_one = least_ == most_;
   }
+  // Without the lock, which a waiter that takes this core at once would only stumble over.
+  if (awaited) by_one ? filled_.notify_one() : filled_.notify_all();
   unfinished_.fetch_sub(n);  // the last touch: the queue may be gone now
+}
+
+void CompletionQueue::withdraw(std::size_t n) noexcept {
+  {
+    const std::scoped_lock lock(mutex_);
+    to_come_.fetch_sub(n);
+    filled_.notify_all();
+  }
+  unfinished_.fetch_sub(n);
 }
 
 RequestChain CompletionQueue::detach(std::size_t most) noexcept {
@@ -63,7 +79,7 @@ RequestChain CompletionQueue::detach(std::size_t most) noexcept {
     static_cast<void>(!read(event_fd_, &count, sizeof count));
   }
   // A wake may have gone to another waiter than the one that took this much.
-  if (!ready_.empty() && waiters_ != 0) filled_.notify_one();
+  if (waiters_ != 0 && enough(least_)) filled_.notify_one();
   return chain;
 }
 
@@ -96,9 +112,12 @@ std::size_t CompletionQueue::poll(std::span<warpkem_completion> out) noexcept {
   return hand_over(chain, out);
 }
 
-std::size_t CompletionQueue::wait(std::span<warpkem_completion> out, std::uint64_t timeout_us) {
+std::size_t CompletionQueue::wait(std::span<warpkem_completion> out, std::size_t least, std::uint64_t timeout_us) {
   if (out.empty()) return 0;
-  if (const std::size_t n = poll(out); n != 0 || timeout_us == 0) return n;
+  least = std::clamp<std::size_t>(least, 1, out.size());
+  if (ready_size_.load(std::memory_order_acquire) >= least || timeout_us == 0) {
+    if (const std::size_t n = poll(out); n != 0 || timeout_us == 0) return n;
+  }
   if (unfinished_.load() == 1 && link_->with([this](Scheduler& s) { return s.help(*this); })) {
     owes_wake_.store(false, std::memory_order_relaxed);
   } else {
@@ -107,8 +126,10 @@ std::size_t CompletionQueue::wait(std::span<warpkem_completion> out, std::uint64
   RequestChain chain;
   {
     std::unique_lock lock(mutex_);
+    least_ = waiters_ == 0 ? least : std::min(least_, least);
+    most_ = waiters_ == 0 ? least : std::max(most_, least);
     ++waiters_;
-    const auto filled = [this] { return !ready_.empty(); };
+    const auto filled = [&] { return enough(least); };
     constexpr std::uint64_t forever_us = std::uint64_t{1} << 50;
     if (timeout_us >= forever_us) {
       filled_.wait(lock, filled);

@@ -50,14 +50,18 @@ class CompletionQueue {
 
   // Up to out.size() completions, oldest first; 0: there is none now.
   std::size_t poll(std::span<warpkem_completion> out) noexcept;
-  // The same, after at most `timeout_us`. If the queue waits for one small request only, this thread may run it.
-  std::size_t wait(std::span<warpkem_completion> out, std::uint64_t timeout_us);
+  // The same, as soon as there are `least`, or all that are still to come, or after `timeout_us`. If the queue waits
+  // for one small request only, this thread may run it.
+  std::size_t wait(std::span<warpkem_completion> out, std::size_t least, std::uint64_t timeout_us);
   // A descriptor that is readable while the queue is not empty; the queue's own. Throws Error.
   int event_fd();
 
   // Engine side. A request is announced before it is submitted and pushed when it is finished.
-  void announce(std::size_t n) noexcept { unfinished_.fetch_add(n); }
-  void withdraw(std::size_t n) noexcept { unfinished_.fetch_sub(n); }  // was not submitted after all
+  void announce(std::size_t n) noexcept {
+    unfinished_.fetch_add(n);
+    to_come_.fetch_add(n);
+  }
+  void withdraw(std::size_t n) noexcept;  // was not submitted after all
   void push(RequestChain finished) noexcept;
   std::size_t unfinished() const noexcept { return unfinished_.load(); }
   // A submission left the waking of engine threads to the wait that follows it.
@@ -67,19 +71,26 @@ class CompletionQueue {
   void finish();
 
  private:
-  RequestChain detach(std::size_t most) noexcept;  // mutex_ is held
+  // With mutex_ held.
+  bool enough(std::size_t least) const noexcept {
+    return ready_.size >= least || (!ready_.empty() && to_come_.load() == 0);
+  }
+  RequestChain detach(std::size_t most) noexcept;
+
   std::size_t hand_over(RequestChain chain, std::span<warpkem_completion> out) noexcept;
   void pay_wake() noexcept;
 
   const std::shared_ptr<RequestStore> store_;
   const std::shared_ptr<SchedulerLink> link_;
-  std::atomic<std::size_t> unfinished_{0};
+  std::atomic<std::size_t> unfinished_{0};  // announced, and their push has not ended
+  std::atomic<std::size_t> to_come_{0};     // announced, and not in ready_ so far
   std::atomic<bool> owes_wake_{false};
   std::atomic<std::size_t> ready_size_{0};  // of ready_, to look at without the lock
   alignas(64) std::mutex mutex_;
   std::condition_variable filled_;
   RequestChain ready_;
   unsigned waiters_ = 0;
+  std::size_t least_ = 0, most_ = 0;  // how many completions they wait for
   int event_fd_ = -1;
 };
 

@@ -163,6 +163,7 @@ Engine::Engine(const EngineOptions& options, std::span<const BackendEntry> table
     slot.detail = slot.backend ? slot.backend->info().detail : probed.why_not;
     if (slot.backend) {
       order_.insert(asked_for ? order_.begin() : order_.end(), &slot);
+      if (!slot.entry->on_cpu) devices_.push_back(&slot);
     } else if (asked_for) {
       throw Error(Status::unsupported, "backend \"" + options.backend + "\" cannot be used: " + slot.detail);
     }
@@ -178,9 +179,9 @@ Engine::~Engine() {
   static_cast<void>(pool_.release());
 }
 
-bool Engine::is_device_pointer(const void* pointer) const noexcept {
+bool Engine::a_device_knows(const void* pointer) const noexcept {
   return pointer != nullptr &&
-         std::ranges::any_of(order_, [&](const Slot* slot) { return slot->backend->is_device_pointer(pointer); });
+         std::ranges::any_of(devices_, [&](const Slot* slot) { return slot->backend->is_device_pointer(pointer); });
 }
 
 DeviceResident& Engine::device_resident() const {

@@ -77,7 +77,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   bool forced() const noexcept { return forced_; }
   const EngineOptions& options() const noexcept { return options_; }
   Random& random() noexcept { return random_; }
-  bool is_device_pointer(const void* pointer) const noexcept;
+  bool is_device_pointer(const void* pointer) const noexcept { return !devices_.empty() && a_device_knows(pointer); }
   // The backend that takes batches in device memory. Throws Error(unsupported).
   DeviceResident& device_resident() const;
 
@@ -101,6 +101,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void selftest(std::string_view backend);
 
  private:
+  bool a_device_knows(const void* pointer) const noexcept;
   void run_slice(Batch batch, std::uint64_t* items_by_backend);
   // Sends the batch's pending items to the backends of `order` in turn until none is pending. Throws Error.
   void dispatch(const Batch& batch, std::uint64_t* items_by_backend, std::span<Slot* const> order);
@@ -112,8 +113,9 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::unique_ptr<WorkerPool> pool_;
   std::unique_ptr<Slot[]> slots_;
   std::size_t num_slots_;
-  std::vector<Slot*> order_;  // usable ones, in the order in which they are tried
-  bool forced_ = false;       // order_ begins with the one that was asked for
+  std::vector<Slot*> order_;    // usable ones, in the order in which they are tried
+  std::vector<Slot*> devices_;  // those of them that are not on the CPU
+  bool forced_ = false;         // order_ begins with the one that was asked for
 
   std::mutex scheduler_mutex_;
   std::unique_ptr<SchedulerOptions> scheduler_options_;

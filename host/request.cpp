@@ -65,7 +65,9 @@ void RequestPool::put(RequestChain chain) noexcept {
   }
   Shard& s = shard();
   const std::scoped_lock lock(s.mutex);
-  move_all(chain, s.spare);
+  // What was used last is used next, while it is in this core's cache.
+  move_all(s.spare, chain);
+  s.spare = chain;
   if (s.spare.size <= shard_most) return;
   const std::scoped_lock all(mutex_);
   move_all(s.spare, spare_);

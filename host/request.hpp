@@ -3,6 +3,7 @@
 // touch another's.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <condition_variable>
@@ -119,6 +120,12 @@ class RequestPool {
 class Admission {
  public:
   void limit(std::size_t items, std::size_t bytes) noexcept;
+  // How many requests might be admitted now, at the most.
+  std::size_t room() const noexcept {
+    const std::size_t items = items_.load(std::memory_order_relaxed),
+                      most = most_items_.load(std::memory_order_relaxed);
+    return items == 0 ? std::max<std::size_t>(1, most) : items < most ? most - items : 0;
+  }
   // One request that alone is larger than the bound is taken when there is nothing else.
   bool admit(std::size_t items, std::size_t bytes, std::size_t requests = 1) noexcept;
   void release(std::size_t items, std::size_t bytes) noexcept;

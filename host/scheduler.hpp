@@ -124,7 +124,10 @@ class Scheduler {
   bool nobody_left() const noexcept;  // for fresh work
   bool can_rework(const BatchRun& run) const noexcept;
   bool worth(Lane& lane, Engine::Slot& slot, const Bucket& bucket, std::uint64_t now, std::uint64_t& next);
-  std::size_t most_items(const Lane& lane, const Engine::Slot& slot, const Bucket& bucket, std::uint64_t now) const;
+  struct Portion {
+    std::size_t most, slack;  // as BatchFormer::take() wants them
+  };
+  Portion portion(const Lane& lane, const Engine::Slot& slot, const Bucket& bucket, std::uint64_t now) const;
   Cost cost(const Engine::Slot& slot, const Bucket& bucket) const;
   BatchRun* new_run();
   void begin(Lane* lane, BatchRun& run, std::uint64_t now);

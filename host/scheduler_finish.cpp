@@ -1,5 +1,8 @@
 // What becomes of a batch: run, redone elsewhere, checked, and its requests completed.
 #include <algorithm>
+#include <array>
+#include <span>
+#include <utility>
 
 #include "host/key_set.hpp"
 #include "host/outputs.hpp"
@@ -45,16 +48,26 @@ class Deliveries {
   RequestChain callbacks_;
 };
 
-// The request is given back first, so that its place is free for what the callback submits.
-void call_back(Request* r, RequestStore& store) noexcept {
-  const warpkem_completion completion = r->completion();
-  const warpkem_completion_fn callback = r->callback;
-  void* const context = r->context;
-  RequestChain one;
-  one.push_back(r);
-  store.recycle(one);
+// The requests are given back first, so that their places are free for what the callbacks submit.
+void call_back(RequestChain chain, RequestStore& store) noexcept {
+  struct Call {
+    warpkem_completion_fn callback;
+    void* context;
+    warpkem_completion completion;
+  };
+  std::array<Call, 64> calls;
   const bool before = std::exchange(is_in_callback, true);
-  callback(context, &completion);
+  while (!chain.empty()) {
+    std::size_t n = 0;
+    RequestChain some;
+    while (n < calls.size() && !chain.empty()) {
+      Request* const r = chain.pop_front();
+      calls[n++] = {r->callback, r->context, r->completion()};
+      some.push_back(r);
+    }
+    store.recycle(some);
+    for (const Call& call : std::span(calls).first(n)) call.callback(call.context, &call.completion);
+  }
   is_in_callback = before;
 }
 
@@ -231,7 +244,7 @@ void Scheduler::complete(BatchRun& run) noexcept {
   }
   metrics_.add(Counter::completed, deliveries.size());
   deliveries.fill_queues();
-  while (!deliveries.callbacks().empty()) call_back(deliveries.callbacks().pop_front(), *store_);
+  call_back(deliveries.callbacks(), *store_);
   unfinished_.fetch_sub(deliveries.size());
   release(run);
 }
@@ -246,7 +259,7 @@ void Scheduler::deliver(RequestChain ended) noexcept {
   }
   metrics_.add(Counter::completed, deliveries.size());
   deliveries.fill_queues();
-  while (!deliveries.callbacks().empty()) call_back(deliveries.callbacks().pop_front(), *store_);
+  call_back(deliveries.callbacks(), *store_);
   unfinished_.fetch_sub(deliveries.size());  // the last touch
 }
 

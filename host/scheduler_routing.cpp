@@ -14,6 +14,8 @@ namespace {
 // A batch on a core takes about this long: long enough that forming it does not count, short enough to wait for.
 constexpr double cpu_batch_ns = 1e6;
 constexpr std::size_t cpu_batch_least = 8, cpu_batch_most = 256;
+// CPU backends do so many items in half the time of twice as many; fewer cost more each.
+constexpr std::size_t share_unit = 4;
 constexpr std::size_t device_batch_least = 256, device_batch_most = 65536;
 // A device's batch is full when its fixed part is a tenth of the whole.
 constexpr double knee = 10;
@@ -124,21 +126,23 @@ std::uint64_t Scheduler::full_batch(const Lane& lane, const Cost& cost, const En
                     device_batch_most);
 }
 
-std::size_t Scheduler::most_items(const Lane& lane, const Engine::Slot& slot, const Bucket& bucket,
-                                  std::uint64_t now) const {
+Scheduler::Portion Scheduler::portion(const Lane& lane, const Engine::Slot& slot, const Bucket& bucket,
+                                      std::uint64_t now) const {
   const Cost c = cost(slot, bucket);
-  std::size_t most = full_batch(lane, c, slot);
-  // A short queue is shared out, in whole groups of lanes, so that the cores finish together.
+  const std::size_t full = full_batch(lane, c, slot);
+  std::size_t most = full;
+  // A short queue is shared out, so that the cores finish together.
   if (lane.on_cpu && cpu_lanes_ > 1) {
     const std::size_t share = (bucket.items + cpu_lanes_ - 1) / cpu_lanes_;
-    most = std::min(most, std::max<std::size_t>(8, (share + 7) & ~std::size_t{7}));
+    most = std::min(most, (share + (share_unit - 1)) / share_unit * share_unit);
   }
   if (bucket.request_class == RequestClass::bulk &&
       (former_.items(RequestClass::interactive) != 0 || now < last_interactive_ns_ + interactive_is_recent_ns)) {
     const double room = std::max(0.0, static_cast<double>(options_.bulk_cut_ns) - c.fixed_ns);
     most = std::min(most, std::max<std::size_t>(1, static_cast<std::size_t>(room / c.item_ns)));
   }
-  return most;
+  const bool may_be_more = lane.on_cpu && most == full && options_.batch_items == 0;
+  return {most, may_be_more ? full / 2 : 0};
 }
 
 // When `lane` would have done the bucket's items if it began as soon as it can.
@@ -158,7 +162,7 @@ bool Scheduler::worth(Lane& lane, Engine::Slot& slot, const Bucket& bucket, std:
     return false;
   }
   if (!mixed_) return true;
-  const std::size_t piece = std::min(bucket.items, most_items(lane, slot, bucket, now));
+  const std::size_t piece = std::min(bucket.items, portion(lane, slot, bucket, now).most);
   const std::uint64_t mine = lane.on_cpu ? now + cost(slot, bucket).of(piece) : expected_end(lane, slot, bucket, now);
   for (const auto& other : lanes_) {
     if (other->on_cpu == lane.on_cpu || other->in_flight >= other->depth) continue;
@@ -207,10 +211,10 @@ BatchRun* Scheduler::take(Lane& lane, std::uint64_t now, std::uint64_t& next) {
     }
     Bucket* const bucket = former_.next([&](const Bucket& b) { return lost || worth(lane, *slot, b, now, next); });
     if (bucket == nullptr) return nullptr;
-    const std::size_t most = lost ? bucket->items : most_items(lane, *slot, *bucket, now);
+    const auto [most, slack] = lost ? Portion{bucket->items, 0} : portion(lane, *slot, *bucket, now);
     BatchRun* const run = new_run();
-    run->pieces.reserve(std::min(most, bucket->items));
-    former_.take(*bucket, most, now, run->pieces, ended_);
+    run->pieces.reserve(std::min(most + slack, bucket->items));
+    former_.take(*bucket, most, slack, now, run->pieces, ended_);
     if (run->pieces.empty()) continue;  // all of them had been cancelled, or had expired
     std::size_t items = 0;
     for (const Piece& piece : run->pieces) items += piece.count;
@@ -262,7 +266,7 @@ bool Scheduler::help(const CompletionQueue& queue) {
     } catch (const std::bad_alloc&) {
       return false;
     }
-    former_.take(bucket, r.count, now, run->pieces, ended_);
+    former_.take(bucket, r.count, 0, now, run->pieces, ended_);
     if (run->pieces.empty()) {
       clerk_.notify_one();  // it had been cancelled, or had expired
       return true;

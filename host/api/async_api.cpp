@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include <algorithm>
+#include <new>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -60,18 +61,13 @@ struct Submission {
   std::uint64_t now_ns;
 };
 
-void fill(Request& r, const warpkem_batch& given, const Submission& s) {
-  warpkem_batch arguments{};
-  const warpkem_batch* batch = &given;
-  if (given.struct_size != sizeof given) {
-    copy_struct(&arguments, sizeof arguments, &given, "batch");
-    batch = &arguments;
+void fill(Request& r, const warpkem_batch& batch, const Submission& s) {
+  if (batch.operation < WARPKEM_OP_KEYGEN || batch.operation > WARPKEM_OP_CHECK_DK) {
+    throw Error(Status::unsupported, "operation " + std::to_string(batch.operation) + " is unknown");
   }
-  if (batch->operation < WARPKEM_OP_KEYGEN || batch->operation > WARPKEM_OP_CHECK_DK) {
-    throw Error(Status::unsupported, "operation " + std::to_string(batch->operation) + " is unknown");
-  }
-  if (batch->count > UINT32_MAX) throw Error(Status::invalid_argument, "count of a request is above 4294967295");
-  r.batch = checked_batch(s.engine, *batch, static_cast<Operation>(batch->operation));
+  if (batch.count > UINT32_MAX) throw Error(Status::invalid_argument, "count of a request is above 4294967295");
+  // Made in its place: assigning it would cost as much again as a part of the checks.
+  new (&r.batch) Batch(checked_batch(s.engine, batch, static_cast<Operation>(batch.operation)));
   r.bucket = nullptr;
   r.submitted_ns = s.now_ns;
   const std::uint64_t delay =
@@ -81,10 +77,10 @@ void fill(Request& r, const warpkem_batch& given, const Submission& s) {
   r.deadline_ns = s.options.deadline_us != 0 && s.options.deadline_us < longest_us
                       ? s.now_ns + s.options.deadline_us * 1000
                       : never;
-  r.count = static_cast<std::uint32_t>(batch->count);
+  r.count = static_cast<std::uint32_t>(batch.count);
   r.taken = 0;
   r.request_class = static_cast<RequestClass>(s.options.request_class);
-  r.derand = (batch->flags & WARPKEM_DERAND) != 0;
+  r.derand = (batch.flags & WARPKEM_DERAND) != 0;
   r.left.store(r.count, std::memory_order_relaxed);
   r.failed.store(0, std::memory_order_relaxed);
   r.fatal.store(0, std::memory_order_relaxed);
@@ -92,12 +88,20 @@ void fill(Request& r, const warpkem_batch& given, const Submission& s) {
   r.queue = s.queue;
   r.callback = s.options.callback;
   r.context = s.options.context;
-  r.user_data = batch->user_data;
-  r.failed_out = batch->failed;
-  r.items_by_backend = batch->items_by_backend;
+  r.user_data = batch.user_data;
+  r.failed_out = batch.failed;
+  r.items_by_backend = batch.items_by_backend;
   r.bytes = record_bytes(r.batch);
   if (r.items_by_backend != nullptr) memset(r.items_by_backend, 0, WARPKEM_MAX_BACKENDS * sizeof *r.items_by_backend);
   if (r.batch.keys != nullptr) r.batch.keys->retain();
+}
+
+// From a caller that was compiled against another version of the header. Apart, since the copy costs more than the
+// rest.
+[[gnu::noinline]] void fill_from_other_version(Request& r, const warpkem_batch& given, const Submission& s) {
+  warpkem_batch batch{};
+  copy_struct(&batch, sizeof batch, &given, "batch");
+  fill(r, batch, s);
 }
 
 // Gives back requests that were filled but not taken.
@@ -131,6 +135,11 @@ void hand_in(const Submission& s, RequestChain admitted, warpkem_request*& handl
   if (submitted != nullptr) *submitted += n;
 }
 
+warpkem_status refuse(Scheduler& scheduler, std::size_t requests) {
+  scheduler.metrics().add(Counter::refused, requests);
+  return fail(Status::would_block, "the engine's queue is full");
+}
+
 warpkem_status admit_and_submit(const Submission& s, RequestChain filled, warpkem_request* handles,
                                 std::size_t* submitted) {
   Admission& admission = s.scheduler.store()->admission;
@@ -158,9 +167,8 @@ warpkem_status admit_and_submit(const Submission& s, RequestChain filled, warpke
     throw;
   }
   if (filled.empty()) return WARPKEM_OK;
-  s.scheduler.metrics().add(Counter::refused, filled.size);
   take_apart(s.scheduler.store()->pool, filled);
-  return fail(Status::would_block, "the engine's queue is full");
+  return refuse(s.scheduler, filled.size);
 }
 
 warpkem_status submit(warpkem_engine* handle, const warpkem_batch* batches, std::size_t num_batches,
@@ -193,13 +201,21 @@ warpkem_status submit(warpkem_engine* handle, const warpkem_batch* batches, std:
   const Submission s{engine, scheduler, options, options.queue != nullptr ? &options.queue->queue : nullptr,
                      scheduler.now_ns()};
   RequestPool& pool = scheduler.store()->pool;
-  RequestChain spare = pool.get(num_batches), filled;
+  // What cannot be taken is not even looked at: an overloaded engine has no time to lose on it.
+  const std::size_t wanted =
+      options.timeout_us != 0 ? num_batches : std::min(num_batches, scheduler.store()->admission.room());
+  if (wanted == 0) return refuse(scheduler, num_batches);
+  RequestChain spare = pool.get(wanted), filled;
   const auto* at = reinterpret_cast<const unsigned char*>(batches);
   try {
     for (; !spare.empty(); at += distance) {
       const warpkem_batch& batch = *reinterpret_cast<const warpkem_batch*>(at);
       if (batch.struct_size != distance) throw Error(Status::invalid_argument, "batches differ in struct_size");
-      fill(*spare.first, batch, s);
+      if (distance == sizeof batch) {
+        fill(*spare.first, batch, s);
+      } else {
+        fill_from_other_version(*spare.first, batch, s);
+      }
       filled.push_back(spare.pop_front());
     }
   } catch (const Error& error) {
@@ -211,7 +227,8 @@ warpkem_status submit(warpkem_engine* handle, const warpkem_batch* batches, std:
     take_apart(pool, filled);
     throw;
   }
-  return admit_and_submit(s, filled, requests, submitted);
+  const warpkem_status status = admit_and_submit(s, filled, requests, submitted);
+  return status != WARPKEM_OK || wanted == num_batches ? status : refuse(scheduler, num_batches - wanted);
 }
 
 void read_counters(Engine& engine, warpkem_counters& out) {
@@ -365,13 +382,18 @@ warpkem_status warpkem_queue_poll(warpkem_queue* queue, warpkem_completion* comp
 
 warpkem_status warpkem_queue_wait(warpkem_queue* queue, warpkem_completion* completions, size_t capacity,
                                   uint64_t timeout_us, size_t* count) {
+  return warpkem_queue_wait_many(queue, completions, capacity, 1, timeout_us, count);
+}
+
+warpkem_status warpkem_queue_wait_many(warpkem_queue* queue, warpkem_completion* completions, size_t capacity,
+                                       size_t least, uint64_t timeout_us, size_t* count) {
   return guarded([&] {
     CompletionQueue& q = usable(queue);
     if (count == nullptr || (completions == nullptr && capacity != 0)) {
       throw Error(Status::invalid_argument, count == nullptr ? "count is NULL" : "completions is NULL");
     }
     refuse_in_callback("waiting");
-    *count = q.wait({completions, capacity}, timeout_us);
+    *count = q.wait({completions, capacity}, least, timeout_us);
     return WARPKEM_OK;
   });
 }

@@ -84,6 +84,13 @@ WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_queue_poll(warpkem_queue *
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_queue_wait(warpkem_queue *queue, warpkem_completion *completions,
                                                                  size_t capacity, uint64_t timeout_us, size_t *count);
 
+/// The same, but waits for `least` completions (1 to capacity; others are taken as the nearest), or for all that the queue
+/// still has under way if they are fewer. A thread that keeps many requests under way and asks for a quarter of them at a
+/// time is woken rarely: on a busy engine waking it for each batch costs more than the scheduler itself.
+WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_queue_wait_many(warpkem_queue *queue,
+                                                                      warpkem_completion *completions, size_t capacity,
+                                                                      size_t least, uint64_t timeout_us, size_t *count);
+
 /// An eventfd that is readable while the queue is not empty, for poll, epoll and their like. It belongs to the queue: do not
 /// read, write or close it.
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_queue_fd(warpkem_queue *queue, int *fd);

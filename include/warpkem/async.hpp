@@ -59,10 +59,11 @@ class Queue {
     detail::check(warpkem_queue_poll(queue_, completions.data(), completions.size(), &n));
     return n;
   }
-  /// Waits for the first one.
-  std::size_t wait(std::span<warpkem_completion> completions) const {
+  /// Waits for the first one, or for `least`, or all that are under way.
+  std::size_t wait(std::span<warpkem_completion> completions, std::size_t least = 1) const {
     std::size_t n = 0;
-    detail::check(warpkem_queue_wait(queue_, completions.data(), completions.size(), WARPKEM_FOREVER, &n));
+    detail::check(
+        warpkem_queue_wait_many(queue_, completions.data(), completions.size(), least, WARPKEM_FOREVER, &n));
     return n;
   }
   /// Waits at most so long; 0: the time is over.

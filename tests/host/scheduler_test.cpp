@@ -122,6 +122,35 @@ TEST(Scheduler, WhatComesWhileTheBackendIsBusyBecomesOneBatch) {
   for (const Encaps& e : requests) EXPECT_TRUE(e.is_right());
 }
 
+TEST(Scheduler, ABatchGoesOnALittleForTheQueueThatItEndsWith) {
+  Manual manual;
+  Held held;
+  TestEngine engine({{"a", true, 1, held.behaviour()}}, manual.options(), one_thread());
+  Queue first(engine), second(engine), third(engine);
+  Encaps busy(oracle(), 1, 0), a(oracle(), 200, 1), b(oracle(), 50, 2), c(oracle(), 50, 3), d(oracle(), 10, 4);
+  submit(engine, busy, to(first));
+  engine.settle();
+  held.finish();
+  engine.settle();
+  submit(engine, busy, to(first));
+  engine.settle();
+  submit(engine, a, to(first));
+  submit(engine, b, to(second));
+  submit(engine, c, to(second));
+  submit(engine, d, to(third));
+  held.finish();
+  engine.settle();
+  ASSERT_EQ(held.size(), 1u);
+  EXPECT_EQ(held.entries[0].batch.count, 300u) << "256 and the rest of c";
+  held.finish();
+  engine.settle();
+  ASSERT_EQ(held.size(), 1u);
+  EXPECT_EQ(held.entries[0].batch.count, 10u);
+  held.finish();
+  EXPECT_EQ(first.poll().size() + second.poll().size() + third.poll().size(), 6u);
+  for (const Encaps* e : {&a, &b, &c, &d}) EXPECT_TRUE(e->is_right());
+}
+
 TEST(Scheduler, ABusyDeviceWaitsForAFullBatchButNotLongerThanMaxDelay) {
   Manual manual;
   Held held;
@@ -761,6 +790,50 @@ TEST(SchedulerThreads, AFailingBackendThatWasAskedForLosesNoWakeUp) {
     ASSERT_NE(more, 0u) << "somebody sleeps over " << 300 - n << " requests";
     n += more;
   }
+  for (const Encaps& e : requests) EXPECT_TRUE(e.is_right());
+}
+
+TEST(SchedulerThreads, AWaiterMayWantManyCompletionsAtOnce) {
+  Held held;
+  TestEngine engine({{"a", true, 1, held.behaviour()}}, threaded(), one_thread());
+  Queue queue(engine);
+  const auto wait_many = [&](std::size_t least, std::uint64_t timeout_us) {
+    std::vector<warpkem_completion> completions(16);
+    std::size_t n = 99;
+    check(warpkem_queue_wait_many(queue.get(), completions.data(), completions.size(), least, timeout_us, &n));
+    return n;
+  };
+  std::deque<Encaps> requests;
+  const auto finish_one = [&] {
+    while (held.size() == 0) std::this_thread::yield();
+    held.finish();
+  };
+  for (std::uint32_t i = 0; i < 3; ++i) {
+    submit(engine, requests.emplace_back(oracle(), 1, i), to(queue));
+    while (i == 0 && held.size() == 0) std::this_thread::yield();  // alone in its batch
+  }
+  finish_one();
+  while (held.size() == 0) std::this_thread::yield();
+  EXPECT_EQ(wait_many(2, 20'000), 1u) << "the time was over";
+  std::size_t all = 0;
+  std::thread patient([&] { all = wait_many(5, 30'000'000); });
+  for (std::uint32_t i = 3; i < 6; ++i) submit(engine, requests.emplace_back(oracle(), 1, i), to(queue));
+  finish_one();
+  finish_one();
+  patient.join();
+  EXPECT_EQ(all, 5u);
+  for (std::uint32_t i = 6; i < 8; ++i) submit(engine, requests.emplace_back(oracle(), 1, i), to(queue));
+  std::thread backend([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    while (engine.counters().completed != requests.size()) {
+      if (held.size() != 0) held.finish();
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  });
+  EXPECT_EQ(wait_many(16, 30'000'000), 2u) << "more will not come";
+  backend.join();
+  EXPECT_EQ(wait_many(0, 0), 0u);
+  for (const Encaps& e : requests) EXPECT_TRUE(e.is_right());
 }
 
 struct CallbackState {

@@ -331,6 +331,42 @@ struct Slot {
   }
 };
 
+// When requests of an open loop are due, for all producers together: one of them at a time keeps watch, and submits
+// what has become due while the next one watches. Waking a thread takes longer than an encapsulation, so the watch naps
+// instead of waking for every request; latencies count from when a request was due.
+class Arrivals {
+ public:
+  Arrivals(double rate, std::uint64_t seed) : random_(seed), gap_(rate * 1e-9) {}
+
+  // Waits until requests are due, or until `stop`, and takes up to `most` of them. `refused`: the last ones were, so
+  // that it makes no sense to come again at once.
+  void take(std::size_t most, bool refused, const std::atomic<bool>& stop, std::vector<std::uint64_t>& due) {
+    due.clear();
+    const std::scoped_lock lock(mutex_);
+    if (next_ == 0) next_ = static_cast<double>(now_ns()) + gap_(random_);
+    do {
+      const std::uint64_t now = now_ns();
+      const std::uint64_t wake = std::max(static_cast<std::uint64_t>(next_), last_ + (refused ? patience_ns : nap_ns));
+      // Never for long, so that `stop` is seen.
+      if (wake > now) std::this_thread::sleep_for(std::chrono::nanoseconds(std::min(wake - now, longest_ns)));
+      last_ = now_ns();
+      for (; due.size() < most && next_ <= static_cast<double>(last_); next_ += gap_(random_)) {
+        due.push_back(static_cast<std::uint64_t>(next_));
+      }
+    } while (due.empty() && !stop.load(std::memory_order_relaxed));
+    if (due.size() == most) last_ = 0;
+  }
+
+ private:
+  static constexpr std::uint64_t nap_ns = 25'000, patience_ns = 500'000, longest_ns = 10'000'000;
+
+  std::mutex mutex_;
+  std::mt19937_64 random_;
+  std::exponential_distribution<> gap_;
+  double next_ = 0;
+  std::uint64_t last_ = 0;  // when the watch last looked; 0: it is behind
+};
+
 struct Shared {
   const ServeOptions& options;
   warpkem_engine* engine;
@@ -339,8 +375,9 @@ struct Shared {
   bool computes;
   double drawn;  // fraction of keygens and encapsulations
   warpkem_engine* portable;
-  std::atomic<bool> stop{false};
   std::atomic<std::int64_t> left;  // requests to be submitted, if they are counted
+  Arrivals arrivals;
+  std::atomic<bool> stop{false};
 };
 
 class Producer {
@@ -349,10 +386,20 @@ class Producer {
       : s_(shared), random_(shared.options.seed * 1000 + number), slots_(slots) {
     check(warpkem_queue_new(s_.engine, &queue_));
     options_.struct_size = sizeof options_;
-    options_.queue = queue_;
     options_.deadline_us = s_.options.deadline_us;
-    // A lone request is run by the thread that waits for it, as wait() in async.hpp does.
-    if (s_.options.rate <= 0 && slots == 1) options_.flags = WARPKEM_WILL_WAIT;
+    if (s_.options.rate > 0) {
+      delivered_.reserve(slots), taken_.reserve(slots);
+      options_.callback = [](void* context, const warpkem_completion* completion) {
+        Producer& p = *static_cast<Producer*>(context);
+        const std::scoped_lock lock(p.delivered_mutex_);
+        p.delivered_.push_back({*completion, now_ns()});
+      };
+      options_.context = this;
+    } else {
+      options_.queue = queue_;
+      // A lone request is run by the thread that waits for it, as wait() in async.hpp does.
+      if (slots == 1) options_.flags = WARPKEM_WILL_WAIT;
+    }
     for (std::size_t i = slots; i-- != 0;) free_.push_back(i);
     completions_.resize(s_.options.hand_over);
     batches_.reserve(s_.options.hand_over);
@@ -372,7 +419,15 @@ class Producer {
       closed_loop();
     }
     // What does not come back within half a minute is lost.
-    while (free_.size() != slots_.size() && collect(30'000'000) != 0) {
+    const auto none_for_long = [this] {
+      if (s_.options.rate <= 0) return collect(30'000'000) == 0;
+      for (int i = 0; i < 30'000; ++i) {
+        if (take_back_delivered() != 0) return false;
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      }
+      return true;
+    };
+    while (free_.size() != slots_.size() && !none_for_long()) {
     }
     report.lost = slots_.size() - free_.size();
   }
@@ -439,7 +494,9 @@ class Producer {
     if (timeout_us == 0) {
       check(warpkem_queue_poll(queue_, completions_.data(), completions_.size(), &n));
     } else {
-      check(warpkem_queue_wait(queue_, completions_.data(), completions_.size(), timeout_us, &n));
+      // A producer that is woken for every batch would keep the cores busier than the scheduler does.
+      check(
+          warpkem_queue_wait_many(queue_, completions_.data(), completions_.size(), slots_.size() / 4, timeout_us, &n));
     }
     const std::uint64_t now = n != 0 ? now_ns() : 0;
     for (std::size_t i = 0; i < n; ++i) take_back(completions_[i], now);
@@ -510,33 +567,42 @@ class Producer {
     }
   }
 
+  // By callbacks: a queue's waiter would be woken for almost every request.
   void open_loop() {
-    std::exponential_distribution<> gap(s_.options.rate / static_cast<double>(s_.options.producers) * 1e-9);
-    double next = static_cast<double>(now_ns()) + gap(random_);
+    std::vector<std::uint64_t> due;
+    bool refused = false;
     while (!s_.stop.load(std::memory_order_relaxed)) {
-      const auto now = static_cast<double>(now_ns());
-      while (next <= now) {
-        if (may_submit(1) == 0) return;
+      s_.arrivals.take(s_.options.hand_over, refused, s_.stop, due);
+      take_back_delivered();
+      const std::uint64_t refused_before = report.refused;
+      for (const std::uint64_t at : due) {
+        if (may_submit(1) == 0) return submit();
         if (free_.empty()) {
           // As many are under way as the engine's whole queue holds: this one cannot even be asked.
-          submit();
-          collect(0);
-          if (free_.empty()) ++report.offered, ++report.refused;
+          ++report.offered, ++report.refused;
+        } else {
+          add(at);
         }
-        if (!free_.empty()) add(static_cast<std::uint64_t>(next));
-        if (batches_.size() == s_.options.hand_over) submit();
-        next += gap(random_);
       }
       submit();
-      const double left_us = (next - static_cast<double>(now_ns())) / 1000;
-      if (free_.size() == slots_.size()) {
-        if (left_us >= 1)
-          std::this_thread::sleep_for(std::chrono::nanoseconds(static_cast<std::int64_t>(left_us * 1000)));
-      } else {
-        collect(left_us >= 1 ? static_cast<std::uint64_t>(left_us) : 0);
-      }
+      refused = report.refused != refused_before;
     }
   }
+
+  std::size_t take_back_delivered() {
+    taken_.clear();
+    {
+      const std::scoped_lock lock(delivered_mutex_);
+      taken_.swap(delivered_);
+    }
+    for (const Delivered& d : taken_) take_back(d.completion, d.at_ns);
+    return taken_.size();
+  }
+
+  struct Delivered {
+    warpkem_completion completion;
+    std::uint64_t at_ns;
+  };
 
   Shared& s_;
   std::mt19937_64 random_;
@@ -546,6 +612,8 @@ class Producer {
   std::vector<warpkem_batch> batches_;
   std::vector<warpkem_completion> completions_;
   std::vector<warpkem_request> handles_;
+  std::mutex delivered_mutex_;  // guards delivered_
+  std::vector<Delivered> delivered_, taken_;
   std::array<std::uint8_t, 32> last_drawn_{};
   warpkem_submit_options options_{};
 };
@@ -553,7 +621,7 @@ class Producer {
 // Sleeps and looks how late it wakes: what the machine alone does to a thread.
 void watch(const std::atomic<bool>& stop, FineHistogram& stall_ns) {
   prctl(PR_SET_TIMERSLACK, 1);
-  constexpr std::uint64_t nap_ns = 500'000;
+  constexpr std::uint64_t nap_ns = 1'000'000;
   while (!stop.load(std::memory_order_relaxed)) {
     const std::uint64_t before = now_ns();
     std::this_thread::sleep_for(std::chrono::nanoseconds(nap_ns));
@@ -604,8 +672,8 @@ ServeReport serve(const ServeOptions& options, const std::function<void(warpkem_
                   scripted.computes,
                   drawn,
                   portable.get(),
-                  {},
-                  static_cast<std::int64_t>(options.requests)};
+                  static_cast<std::int64_t>(options.requests),
+                  {options.rate, options.seed}};
     shared.kinds = make_kinds(options, portable.get(), shared.up_to);
     std::vector<std::unique_ptr<Producer>> producers;
     const std::size_t slots = open ? max_items / options.producers + options.hand_over : options.outstanding;
