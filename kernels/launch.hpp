@@ -24,12 +24,14 @@ struct In {
   const std::uint8_t* data = nullptr;
   std::size_t stride = 0;
   const std::uint8_t* const* table = nullptr;
+  bool operator==(const In&) const = default;
 };
 
 struct Out {
   std::uint8_t* data = nullptr;
   std::size_t stride = 0;
   std::uint8_t* const* table = nullptr;
+  bool operator==(const Out&) const = default;
 };
 
 // A prepared set, written by prepare_ek or prepare_dk: key i at data + i * stride. `data` and `stride` are multiples of
@@ -40,9 +42,11 @@ struct Keys {
   std::size_t num_keys = 0;
   const std::uint8_t* statuses = nullptr;  // one per key, as prepare_* wrote them; null: every key is good
   KeyKind kind = KeyKind::ek;              // encaps takes both kinds, decaps those made from a dk
+  bool operator==(const Keys&) const = default;
 };
 
 // Everything is device memory (or memory that the device can reach) of the current device; only this struct is not.
+// Equal batches on equal workspaces are enqueued as the same kernels with the same arguments.
 struct DeviceBatch {
   Operation operation = Operation::keygen;
   std::uint32_t algorithm = 0;  // 1, 2, 3: ML-KEM-512, -768, -1024
@@ -71,6 +75,8 @@ struct DeviceBatch {
 
   std::uint8_t* statuses = nullptr;  // one ItemStatus per item, or null
   std::uint64_t* failed = nullptr;   // how many items failed, or null; 8-byte aligned
+
+  bool operator==(const DeviceBatch&) const = default;
 };
 
 inline constexpr std::size_t form_alignment = 128;

@@ -169,6 +169,14 @@ std::bitset<max_algorithms> parse_policy(std::string_view policy) {
   }
 }
 
+// For comparisons.
+bool cuda_graphs() {
+  const char* const value = secure_getenv("WARPKEM_CUDA_GRAPHS");
+  if (value == nullptr || std::string_view(value) == "1") return true;
+  if (std::string_view(value) == "0") return false;
+  throw Error(Status::invalid_argument, "WARPKEM_CUDA_GRAPHS is neither 0 nor 1");
+}
+
 EngineOptions parse_options(const warpkem_options* given) {
   warpkem_options options = WARPKEM_OPTIONS_DEFAULT;
   if (given != nullptr && given->struct_size != 0) copy_struct(&options, sizeof options, given, "options");
@@ -194,6 +202,7 @@ EngineOptions parse_options(const warpkem_options* given) {
   if (options.cuda_devices != nullptr) parsed.cuda.devices = options.cuda_devices;
   parsed.cuda.chunk = options.cuda_chunk;
   parsed.cuda.streams = options.cuda_streams;
+  parsed.cuda.graphs = cuda_graphs();
   if (options.cuda_streams > most_cuda_streams) {
     throw Error(Status::invalid_argument, "options.cuda_streams: " + std::to_string(options.cuda_streams) +
                                               " is more than " + std::to_string(most_cuda_streams));

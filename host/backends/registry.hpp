@@ -18,6 +18,7 @@ struct CudaOptions {
   std::string devices;
   std::size_t chunk = 0;
   std::uint32_t streams = 0;
+  bool graphs = true;
 };
 
 // What a backend may be made from.

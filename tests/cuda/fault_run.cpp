@@ -1,8 +1,9 @@
 // One run of the whole workload on the CUDA backend, for fault_sweep.py: says for each operation whether the answer was
 // right, an error with nothing in the outputs, or wrong, and how often each runtime function was called.
 //
-//     fault_run strict|fail-over CHUNK STREAMS COUNT pageable|pinned
+//     fault_run strict|fail-over CHUNK STREAMS COUNT pageable|pinned|repeated
 //
+// "repeated" asks everything three times, so that graphs are captured and replayed; "pinned" makes none.
 // Exit: 0 if nothing was wrong; with fail-over, an operation's error is wrong too.
 #include <cuda_runtime_api.h>
 #include <dlfcn.h>
@@ -37,6 +38,10 @@ enum Function {
   event_query,
   pointer_attributes,
   launch_kernel,
+  begin_capture,
+  end_capture,
+  graph_instantiate,
+  graph_launch,
   num_functions
 };
 std::array<Counter, num_functions> counters{{{"cudaMalloc"},
@@ -52,7 +57,11 @@ std::array<Counter, num_functions> counters{{{"cudaMalloc"},
                                              {"cudaEventRecord"},
                                              {"cudaEventQuery"},
                                              {"cudaPointerGetAttributes"},
-                                             {"cudaLaunchKernel"}}};
+                                             {"cudaLaunchKernel"},
+                                             {"cudaStreamBeginCapture"},
+                                             {"cudaStreamEndCapture"},
+                                             {"cudaGraphInstantiate"},
+                                             {"cudaGraphLaunch"}}};
 
 template <class F>
 F* next(const char* symbol) {
@@ -84,6 +93,10 @@ COUNTED(event_query, cudaEventQuery, (cudaEvent_t e), (e))
 COUNTED(pointer_attributes, cudaPointerGetAttributes, (cudaPointerAttributes * a, const void* p), (a, p))
 COUNTED(launch_kernel, __cudaLaunchKernel, (cudaKernel_t k, dim3 g, dim3 b, void** a, size_t s, cudaStream_t t),
         (k, g, b, a, s, t))
+COUNTED(begin_capture, cudaStreamBeginCapture, (cudaStream_t t, cudaStreamCaptureMode m), (t, m))
+COUNTED(end_capture, cudaStreamEndCapture, (cudaStream_t t, cudaGraph_t* g), (t, g))
+COUNTED(graph_instantiate, cudaGraphInstantiate, (cudaGraphExec_t * e, cudaGraph_t g, unsigned long long f), (e, g, f))
+COUNTED(graph_launch, cudaGraphLaunch, (cudaGraphExec_t e, cudaStream_t t), (e, t))
 
 int main(int argc, char** argv) {
   using namespace warpkem::test;
@@ -95,7 +108,9 @@ int main(int argc, char** argv) {
   options.cuda_streams = static_cast<std::uint32_t>(std::strtoul(argv[3], nullptr, 10));
   if (strict) options.flags |= WARPKEM_NO_FAIL_OVER;
   const Inputs inputs(WARPKEM_ML_KEM_768, std::strtoul(argv[4], nullptr, 10), 1);
-  const Memory memory = std::strcmp(argv[5], "pinned") == 0 ? Memory::registered : Memory::pageable;
+  const bool pinned = std::strcmp(argv[5], "pinned") == 0, repeated = std::strcmp(argv[5], "repeated") == 0;
+  const Memory memory = pinned ? Memory::registered : Memory::pageable;
+  if (pinned) setenv("WARPKEM_CUDA_GRAPHS", "0", 1);
 
   bool good = true;
   {
@@ -103,7 +118,8 @@ int main(int argc, char** argv) {
     if (engine.get() == nullptr) {
       std::printf("engine: error %s\n", engine.why_not().c_str());
     } else {
-      for (std::size_t operation = 0; operation < num_operations; ++operation) {
+      for (std::size_t i = 0; i < num_operations * (repeated ? 3 : 1); ++i) {
+        const std::size_t operation = repeated ? i / 3 : i;
         const Answer answer = ask(engine.get(), inputs, operation, memory);
         const bool right = answer.agrees(expected_answer(inputs, operation), false);
         const bool acceptable = right || (strict && answer.agrees(expected_answer(inputs, operation), true));

@@ -71,6 +71,20 @@ def main():
         for k in sample(calls["device_lost"] // 3, most):
             case(base, f"device_lost@1:{max(k, 6)}", three, r"decaps: right")
             case(base, f"launch@2:{max(k // 3, 2)}", three, r"decaps: right")
+    # The same where small chunks are replayed as graphs: what only then is called, and devices that go while one runs.
+    base = [runner, program, "strict", "64", "1", "3", "repeated"]
+    code, output, calls = run(base, None)
+    if code != 0 or ": error" in output or calls["cudaGraphLaunch"] == 0:
+        print(f"the run with graphs and without faults is not right:\n{output}")
+        return 1
+    for name in ("cudaStreamBeginCapture", "cudaStreamEndCapture", "cudaGraphInstantiate", "cudaGraphLaunch"):
+        for k in sample(calls[name], most // 2):  # a graph that fails costs nothing
+            case(base, f"{name}:{k}", expect=r"(?s)^(?!.*: error)")
+        case(base, f"{name}:1+", expect=r"(?s)^(?!.*: error)")
+    for name, count in (("launch", calls["cudaLaunchKernel"]), ("device_lost", calls["cudaLaunchKernel"]),
+                        ("cudaLaunchKernel", calls["cudaLaunchKernel"]), ("cudaMemcpyAsync", calls["cudaMemcpyAsync"])):
+        for k in sample(count, most // 2):
+            case(base, f"{name}:{k}")
     # Memory for a fraction of what the lanes would like: smaller chunks, and every answer right.
     case([runner, program, "strict", "5000", "4", "600", "pageable"], None, {"PTXEMU_MEM_MB": "16"},
          r"(?s)^(?!.*: error)")

@@ -14,7 +14,7 @@ struct CUstream_st;
 
 namespace warpkem::cuda {
 
-inline constexpr std::uint32_t interface_version = 1;
+inline constexpr std::uint32_t interface_version = 2;
 inline constexpr char module_file[] = "libwarpkem_cuda.so";
 inline constexpr char module_entry[] = "warpkem_cuda_module";
 
@@ -39,6 +39,7 @@ struct Options {
   std::size_t chunk = 0;       // most items of one chunk; 0: from the device's memory and multiprocessors
   std::uint32_t streams = 0;   // chunks in flight on each device; 0: 4
   std::uint32_t stuck_ms = 0;  // a chunk that takes longer has lost its device; 0: 120 000
+  bool graphs = true;          // small chunks that repeat are replayed as CUDA graphs
 };
 
 class Pool;  // the devices that one backend drives

@@ -6,11 +6,14 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <functional>
 #include <span>
 #include <thread>
+#include <type_traits>
 
 #include "host/backends/cuda/module/device.hpp"
 #include "host/backends/cuda/module/devices.hpp"
+#include "host/backends/cuda/module/launch_cost.hpp"
 #include "host/backends/cuda/module/operation.hpp"
 #include "host/secure.hpp"
 #include "kernels/launch.hpp"
@@ -90,10 +93,12 @@ struct Lane::Layout {
   };
   std::array<Array, 5> arrays;
   std::size_t size = 0;
+  std::size_t count = 0;  // records of each array: the chunk's items, and perhaps some beyond
   std::size_t secret_begin = 0, secret_end = 0;
   std::size_t statuses = 0;
-  std::size_t bytes = 0;
+  std::size_t bytes = 0, bytes_in_place = 0;
   bool reads_in_place = false, writes_in_place = false;
+  bool replayed = false;  // as a graph
 
   std::span<const Array> all() const noexcept { return {arrays.data(), size}; }
 };
@@ -106,8 +111,9 @@ std::string Lane::context(const Batch& items) const {
   return device_.name() + ", " + operation_name(items.operation) + " of " + std::to_string(items.count) + " items: ";
 }
 
-Lane::Layout Lane::lay_out(const Batch& items, bool in_place) {
+Lane::Layout Lane::lay_out(const Batch& items, std::size_t count, bool in_place) {
   Layout layout;
+  layout.count = count;
   std::size_t offset = 0;
   const HostArrays arrays(items);
   const auto place = [&](bool output, bool secret) {
@@ -116,9 +122,12 @@ Lane::Layout Lane::lay_out(const Batch& items, bool in_place) {
       Layout::Array& placed = layout.arrays[layout.size++];
       static_cast<HostArray&>(placed) = array;
       placed.offset = offset;
-      placed.bytes = items.count * array.record_bytes;
+      placed.bytes = count * array.record_bytes;
       placed.in_place = in_place && array.packed() && is_registered(array.data, placed.bytes);
-      (output ? layout.writes_in_place : layout.reads_in_place) |= placed.in_place;
+      if (placed.in_place) {
+        (output ? layout.writes_in_place : layout.reads_in_place) = true;
+        layout.bytes_in_place += placed.bytes;
+      }
       offset += align_up(placed.bytes);
     }
   };
@@ -129,29 +138,35 @@ Lane::Layout Lane::lay_out(const Batch& items, bool in_place) {
   layout.secret_end = offset;
   place(true, false);
   layout.statuses = offset;
-  layout.bytes = offset + align_up(items.count);
+  layout.bytes = offset + align_up(count);
   return layout;
+}
+
+// A chunk that is to be replayed is staged, and padded to a count that others share. The items beyond are computed from
+// what the staging holds there, which is no secret, and their outputs go nowhere.
+Lane::Layout Lane::choose_layout(const Batch& items, bool in_place) const {
+  const Layout layout = lay_out(items, items.count, in_place);
+  if (!replays_ || is_prepare(items.operation)) return layout;
+  const std::size_t most = std::max(items.count, device_.limit());
+  Layout padded = lay_out(items, std::min(most, launch_cost::padded_count(items.count)), false);
+  padded.replayed = launch_cost::replay_is_cheaper(launch_cost::num_calls(items.operation, items.keys != nullptr),
+                                                   layout.bytes, padded.bytes, layout.bytes_in_place);
+  return padded.replayed ? padded : layout;
 }
 
 // Grows the slot. Sizes are those of the largest chunk that may follow, so that a stream of batches settles at once.
 void Lane::reserve(const Batch& items, const KeyForms& keys) {
-  Batch largest = items;
-  largest.count = std::max(items.count, std::min(device_.limit(), std::bit_ceil(items.count)));
-  const Layout layout = lay_out(largest, false);
-  const std::size_t bytes = layout.bytes;
-  if (pinned_.size() < bytes) {
-    pinned_ = PinnedBuffer();
-    pinned_ = PinnedBuffer(bytes);
-  }
-  if (memory_.size() < bytes) {
-    memory_ = DeviceBuffer();
-    memory_ = DeviceBuffer(bytes);
-  }
-  const std::size_t workspace = kernels::workspace_bytes(device_batch(largest, layout, keys));
-  if (workspace_.size() < workspace) {
-    workspace_ = DeviceBuffer();
-    workspace_ = DeviceBuffer(workspace);
-  }
+  const auto grow = [this](auto& buffer, std::size_t bytes) {
+    if (buffer.size() >= bytes) return;
+    graphs_.clear();
+    buffer = {};
+    buffer = std::remove_reference_t<decltype(buffer)>(bytes);
+  };
+  const std::size_t count = std::max(items.count, std::min(device_.limit(), std::bit_ceil(items.count)));
+  const Layout layout = lay_out(items, count, false);
+  grow(pinned_, layout.bytes);
+  grow(memory_, layout.bytes);
+  grow(workspace_, kernels::workspace_bytes(device_batch(items, layout, keys)));
 }
 
 kernels::DeviceBatch Lane::device_batch(const Batch& items, const Layout& layout, const KeyForms& keys) const noexcept {
@@ -160,7 +175,7 @@ kernels::DeviceBatch Lane::device_batch(const Batch& items, const Layout& layout
   batch.algorithm = items.algorithm;
   batch.dk_format = static_cast<kernels::DkFormat>(items.dk_format);
   batch.zero_failed = false;  // the engine clears them
-  batch.count = items.count;
+  batch.count = layout.count;
   for (const Layout::Array& array : layout.all()) {
     std::uint8_t* const data = memory_.data() + array.offset;
     switch (array.role) {
@@ -213,7 +228,7 @@ void Lane::stage(const Batch& items, const Layout& layout) {
     if (array.output || array.in_place) continue;
     std::uint8_t* to = pinned_.data() + array.offset;
     if (array.packed()) {
-      std::memcpy(to, array.data, array.bytes);
+      std::memcpy(to, array.data, items.count * array.record_bytes);
     } else {
       for (std::size_t i = 0; i < items.count; ++i)
         std::memcpy(to + i * array.record_bytes, array.item(i), array.record_bytes);
@@ -222,9 +237,17 @@ void Lane::stage(const Batch& items, const Layout& layout) {
   std::memset(pinned_.data() + layout.statuses, pending, items.count);  // until the copy-out says otherwise
 }
 
-void Lane::enqueue(const Batch& items, const Layout& layout, const KeyForms& keys) {
+void Lane::submit(const Batch& items, const Layout& layout, const KeyForms& keys) {
   const Span span("enqueue");
-  cudaStream_t stream = stream_.get();
+  const kernels::DeviceBatch work = device_batch(items, layout, keys);
+  const auto enqueue_on = [&](cudaStream_t stream) { enqueue(work, layout, keys, stream); };
+  in_flight_ = true;
+  if (!layout.replayed || !graphs_.replay(work, stream_.get(), std::ref(enqueue_on))) enqueue_on(stream_.get());
+  check(cudaEventRecord(done_.get(), stream_.get()), "cudaEventRecord");
+}
+
+// Copy-in, kernels, copy-out, wipe. What goes into a graph, too, so nothing here may depend on the items.
+void Lane::enqueue(const kernels::DeviceBatch& work, const Layout& layout, const KeyForms& keys, cudaStream_t stream) {
   std::uint8_t* device = memory_.data();
   // Staged arrays that follow each other travel in one copy.
   const auto copy = [&](bool output) {
@@ -259,36 +282,35 @@ void Lane::enqueue(const Batch& items, const Layout& layout, const KeyForms& key
     }
     if (output) {
       if (begin == end) begin = layout.statuses;
-      end = layout.statuses + items.count;
+      end = layout.statuses + layout.count;
     }
     flush();
   };
 
-  in_flight_ = true;
   copy(false);
-  check(kernels::launch(device_batch(items, layout, keys), workspace_.data(), workspace_.size(), stream),
-        "kernel launch");
-  if (is_prepare(items.operation)) {
-    check(cudaMemcpyAsync(keys.statuses, device + layout.statuses, items.count, cudaMemcpyDeviceToDevice, stream),
+  check(kernels::launch(work, workspace_.data(), workspace_.size(), stream), "kernel launch");
+  if (work.forms != nullptr) {
+    check(cudaMemcpyAsync(keys.statuses, device + layout.statuses, layout.count, cudaMemcpyDeviceToDevice, stream),
           "cudaMemcpyAsync (statuses of keys)");
   }
   copy(true);
+  if (layout.secret_begin == layout.secret_end) return;
   check(cudaMemsetAsync(device + layout.secret_begin, 0, layout.secret_end - layout.secret_begin, stream),
         "cudaMemsetAsync (wipe)");
-  check(cudaEventRecord(done_.get(), stream), "cudaEventRecord");
 }
 
 // Waits for `query` to say anything but "not ready". A small chunk is done within a few polls; for a large one the
 // thread sleeps. Throws StuckError when the device has had its time.
 template <class Query>
-cudaError_t Lane::poll(Query query, bool writes_in_place) {
+cudaError_t Lane::poll(Query query, const Layout& layout) {
   using namespace std::chrono;
+  const auto patience = layout.replayed ? launch_cost::small_chunk_patience : launch_cost::patience;
   const auto begin = steady_clock::now();
   while (true) {
     const cudaError_t code = query();
     if (code != cudaErrorNotReady) return code;
     const auto waited = steady_clock::now() - begin;
-    if (waited < microseconds(50)) {
+    if (waited < patience) {
       std::this_thread::yield();
     } else if (waited < milliseconds(20)) {
       std::this_thread::sleep_for(microseconds(20));
@@ -299,7 +321,7 @@ cudaError_t Lane::poll(Query query, bool writes_in_place) {
     quarantine(device_.ordinal(), "a chunk did not end in time");
     // While the device may still write the caller's memory, the batch cannot be given back: this waits for as long as
     // it takes.
-    if (!writes_in_place) throw StuckError();
+    if (!layout.writes_in_place) throw StuckError();
   }
 }
 
@@ -313,7 +335,7 @@ void Lane::deliver(const Batch& items, const Layout& layout) {
     if (!array.output || array.in_place) continue;
     const std::uint8_t* from = pinned_.data() + array.offset;
     if (array.packed()) {
-      std::memcpy(const_cast<std::uint8_t*>(array.data), from, array.bytes);
+      std::memcpy(const_cast<std::uint8_t*>(array.data), from, items.count * array.record_bytes);
     } else {
       for (std::size_t i = 0; i < items.count; ++i) {
         std::memcpy(const_cast<std::uint8_t*>(array.item(i)), from + i * array.record_bytes, array.record_bytes);
@@ -327,12 +349,12 @@ void Lane::run(const Batch& items, const KeyForms& keys, bool in_place) {
   try {
     open();
     reserve(items, keys);
-    layout = lay_out(items, in_place);
+    layout = choose_layout(items, in_place);
     stage(items, layout);
-    enqueue(items, layout, keys);
+    submit(items, layout, keys);
     {
       const Span span("wait");
-      check(poll([this] { return cudaEventQuery(done_.get()); }, layout.writes_in_place), "waiting for the chunk");
+      check(poll([this] { return cudaEventQuery(done_.get()); }, layout), "waiting for the chunk");
     }
     in_flight_ = false;
     deliver(items, layout);
@@ -354,6 +376,7 @@ void Lane::run(const Batch& items, const KeyForms& keys, bool in_place) {
 }
 
 void Lane::trim() noexcept {
+  graphs_.clear();
   pinned_ = PinnedBuffer();
   memory_ = DeviceBuffer();
   workspace_ = DeviceBuffer();
@@ -372,8 +395,8 @@ DeviceBuffer Lane::allocate(const Batch& items, std::size_t bytes) {
 void Lane::open() {
   if (done_) return;
   check(cudaSetDevice(device_.ordinal()), "cudaSetDevice");
-  if (!stream_) stream_ = Stream::make();
-  done_ = Event::make();
+  if (!stream_) stream_ = make_stream();
+  done_ = make_event();
 }
 
 void Lane::wipe_staging(const Layout& layout) noexcept {
@@ -386,7 +409,7 @@ void Lane::wipe_staging(const Layout& layout) noexcept {
 void Lane::fail(const Batch& items, const Layout& layout, const CudaError& error) {
   bool alive = false;
   try {
-    alive = revive(layout.writes_in_place);
+    alive = revive(layout);
   } catch (const StuckError&) {
   }
   wipe_staging(layout);
@@ -396,6 +419,7 @@ void Lane::fail(const Batch& items, const Layout& layout, const CudaError& error
     abandon();
     throw ChunkFailure(Fate::lost, Status::backend_failed, text);
   }
+  graphs_.clear();  // perhaps it was one of them
   if (error.code() == cudaErrorMemoryAllocation) throw ChunkFailure(Fate::smaller, Status::out_of_memory, text);
   const bool in_place = layout.reads_in_place || layout.writes_in_place;
   throw ChunkFailure(in_place ? Fate::staged : Fate::refused, Status::backend_failed, text);
@@ -403,7 +427,7 @@ void Lane::fail(const Batch& items, const Layout& layout, const CudaError& error
 
 // After an error: waits until the device does nothing more for this lane, wipes the slot, and so finds out whether the
 // device still works. A call can fail alone, so one failure of the probe is not believed.
-bool Lane::revive(bool writes_in_place) {
+bool Lane::revive(const Layout& layout) {
   for (int attempt = 0; attempt < 3; ++attempt) {
     try {
       if (!in_flight_) {
@@ -411,10 +435,10 @@ bool Lane::revive(bool writes_in_place) {
         return !breaks_context(cudaStreamSynchronize(cudaStreamPerThread));
       }
       const auto idle = [this] { return cudaStreamQuery(stream_.get()); };
-      check(poll(idle, writes_in_place), "cudaStreamQuery");
+      check(poll(idle, layout), "cudaStreamQuery");
       check(cudaMemsetAsync(memory_.data(), 0, memory_.size(), stream_.get()), "cudaMemsetAsync (probe)");
       check(cudaMemsetAsync(workspace_.data(), 0, workspace_.size(), stream_.get()), "cudaMemsetAsync (probe)");
-      check(poll(idle, false), "cudaStreamQuery");
+      check(poll(idle, Layout()), "cudaStreamQuery");
       in_flight_ = false;
       return true;
     } catch (const CudaError&) {
@@ -430,6 +454,7 @@ void Lane::abandon() noexcept {
   pinned_.forget();
   memory_.forget();
   workspace_.forget();
+  graphs_.forget();
 }
 
 }  // namespace warpkem::cuda

@@ -12,6 +12,7 @@
 #include "host/backends/cuda/interface.hpp"
 #include "host/backends/cuda/module/cuda_call.hpp"
 #include "host/backends/cuda/module/device.hpp"
+#include "host/backends/cuda/module/graph_cache.hpp"
 #include "host/backends/cuda/module/resources.hpp"
 #include "kernels/launch.hpp"
 
@@ -50,7 +51,9 @@ class ChunkFailure : public std::runtime_error {
 // Used by one thread, which calls CUDA for nothing else.
 class Lane {
  public:
-  Lane(Device& device, std::chrono::milliseconds stuck) : device_(device), stuck_(stuck) {}
+  // `graphs`: small chunks that repeat are replayed.
+  Lane(Device& device, std::chrono::milliseconds stuck, bool graphs)
+      : device_(device), stuck_(stuck), replays_(graphs) {}
   Lane(const Lane&) = delete;
   Lane& operator=(const Lane&) = delete;
   ~Lane();
@@ -69,24 +72,27 @@ class Lane {
  private:
   struct Layout;
 
-  static Layout lay_out(const host::Batch& items, bool in_place);
+  static Layout lay_out(const host::Batch& items, std::size_t count, bool in_place);
+  Layout choose_layout(const host::Batch& items, bool in_place) const;
   void open();
   void reserve(const host::Batch& items, const KeyForms& keys);
   kernels::DeviceBatch device_batch(const host::Batch& items, const Layout& layout,
                                     const KeyForms& keys) const noexcept;
   void stage(const host::Batch& items, const Layout& layout);
-  void enqueue(const host::Batch& items, const Layout& layout, const KeyForms& keys);
+  void submit(const host::Batch& items, const Layout& layout, const KeyForms& keys);
+  void enqueue(const kernels::DeviceBatch& work, const Layout& layout, const KeyForms& keys, cudaStream_t stream);
   template <class Query>
-  cudaError_t poll(Query query, bool writes_in_place);
+  cudaError_t poll(Query query, const Layout& layout);
   void deliver(const host::Batch& items, const Layout& layout);
   void wipe_staging(const Layout& layout) noexcept;
   [[noreturn]] void fail(const host::Batch& items, const Layout& layout, const CudaError& error);
-  bool revive(bool writes_in_place);
+  bool revive(const Layout& layout);
   void abandon() noexcept;
   std::string context(const host::Batch& items) const;
 
   Device& device_;
   std::chrono::milliseconds stuck_;
+  bool replays_;
   bool in_flight_ = false;  // something was queued and its end has not been seen
 
   Stream stream_;
@@ -94,6 +100,7 @@ class Lane {
   PinnedBuffer pinned_;
   DeviceBuffer memory_;
   DeviceBuffer workspace_;
+  GraphCache graphs_;  // of this memory
 };
 
 }  // namespace warpkem::cuda

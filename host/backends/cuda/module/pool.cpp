@@ -40,6 +40,7 @@ std::size_t default_chunk(const DeviceInfo& device, std::size_t streams) noexcep
 Pool::Pool(const std::vector<DeviceInfo>& devices, const Options& options)
     : streams_(options.streams != 0 ? options.streams : default_streams),
       stuck_(options.stuck_ms != 0 ? options.stuck_ms : default_stuck_ms),
+      graphs_(options.graphs),
       maker_(getpid()) {
   for (const DeviceInfo& info : devices) {
     const std::size_t chunk = options.chunk != 0 ? options.chunk : default_chunk(info, streams_);
@@ -292,7 +293,7 @@ void Pool::lane_main(Device& device) noexcept {
   std::array<char, 16> name{};
   std::snprintf(name.data(), name.size(), "warpkem-cuda%d", device.ordinal());
   pthread_setname_np(pthread_self(), name.data());
-  Lane lane(device, stuck_);
+  Lane lane(device, stuck_, graphs_);
   std::size_t shortages = 0;
   while (true) {
     const Chunk chunk = take(device, shortages);

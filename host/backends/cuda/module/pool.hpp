@@ -130,6 +130,7 @@ class Pool {
   std::vector<std::unique_ptr<Device>> devices_;
   std::size_t streams_;
   std::chrono::milliseconds stuck_;
+  bool graphs_;
   pid_t maker_;
 
   std::mutex mutex_;

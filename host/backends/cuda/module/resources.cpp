@@ -9,64 +9,51 @@ namespace warpkem::cuda {
 
 namespace {
 
-// A destructor has nobody to tell; what fails here leaks.
 void ignore(cudaError_t code) noexcept {
   if (code != cudaSuccess) static_cast<void>(cudaGetLastError());
 }
 
 }  // namespace
 
-Stream Stream::make() {
-  Stream stream;
-  check(cudaStreamCreateWithFlags(&stream.stream_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
-  return stream;
+Stream make_stream() {
+  cudaStream_t stream = nullptr;
+  check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+  return Stream(stream);
 }
 
-Stream::~Stream() {
-  if (stream_ != nullptr) ignore(cudaStreamDestroy(stream_));
+Event make_event() {
+  cudaEvent_t event = nullptr;
+  check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+  return Event(event);
 }
 
-Event Event::make() {
-  Event event;
-  check(cudaEventCreateWithFlags(&event.event_, cudaEventDisableTiming), "cudaEventCreateWithFlags");
-  return event;
-}
-
-Event::~Event() {
-  if (event_ != nullptr) ignore(cudaEventDestroy(event_));
-}
-
-PinnedBuffer::PinnedBuffer(std::size_t bytes) {
+std::uint8_t* PinnedMemory::allocate(std::size_t bytes) {
   void* data = nullptr;
   check(cudaHostAlloc(&data, bytes, cudaHostAllocPortable), "cudaHostAlloc (staging)");
-  data_ = static_cast<std::uint8_t*>(data);
-  bytes_ = bytes;
   constexpr std::uintptr_t page = 4096;
   const std::uintptr_t first = (reinterpret_cast<std::uintptr_t>(data) + page - 1) & ~(page - 1);
   const std::uintptr_t last = (reinterpret_cast<std::uintptr_t>(data) + bytes) & ~(page - 1);
   // Advice: where the driver's mapping refuses it, the pages are dumped as all others are.
   if (first < last) static_cast<void>(madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTDUMP));
+  return static_cast<std::uint8_t*>(data);
 }
 
-PinnedBuffer::~PinnedBuffer() {
-  if (data_ == nullptr) return;
-  host::wipe(data_, bytes_);
-  ignore(cudaFreeHost(data_));
+void PinnedMemory::wipe_and_free(std::uint8_t* data, std::size_t bytes) noexcept {
+  host::wipe(data, bytes);
+  ignore(cudaFreeHost(data));
 }
 
-DeviceBuffer::DeviceBuffer(std::size_t bytes) {
+std::uint8_t* DeviceMemory::allocate(std::size_t bytes) {
   void* data = nullptr;
   check(cudaMalloc(&data, bytes), "cudaMalloc");
-  data_ = static_cast<std::uint8_t*>(data);
-  bytes_ = bytes;
+  return static_cast<std::uint8_t*>(data);
 }
 
-DeviceBuffer::~DeviceBuffer() {
-  if (data_ == nullptr) return;
+void DeviceMemory::wipe_and_free(std::uint8_t* data, std::size_t bytes) noexcept {
   // The per-thread stream, for nothing here may order itself behind the caller's default stream.
-  ignore(cudaMemsetAsync(data_, 0, bytes_, cudaStreamPerThread));
+  ignore(cudaMemsetAsync(data, 0, bytes, cudaStreamPerThread));
   ignore(cudaStreamSynchronize(cudaStreamPerThread));
-  ignore(cudaFree(data_));
+  ignore(cudaFree(data));
 }
 
 }  // namespace warpkem::cuda

@@ -1,5 +1,5 @@
-// Streams, events and memory with an owner. Made on the current device; destroyed from any thread. forget() gives up
-// ownership without a call: what a lost or stuck device may still touch is leaked, never reused.
+// Streams, events, graphs and memory with an owner. Made on the current device; destroyed from any thread. forget()
+// gives up ownership without a call: what a lost or stuck device may still touch is leaked, never reused.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -10,60 +10,54 @@
 
 namespace warpkem::cuda {
 
-class Stream {
+template <class Value, cudaError_t (*destroy)(Value)>
+class Handle {
  public:
-  Stream() noexcept = default;
-  static Stream make();
-  Stream(Stream&& other) noexcept : stream_(std::exchange(other.stream_, nullptr)) {}
-  Stream& operator=(Stream&& other) noexcept {
-    std::swap(stream_, other.stream_);
+  Handle() noexcept = default;
+  explicit Handle(Value adopted) noexcept : value_(adopted) {}
+  Handle(Handle&& other) noexcept : value_(std::exchange(other.value_, nullptr)) {}
+  Handle& operator=(Handle&& other) noexcept {
+    std::swap(value_, other.value_);
     return *this;
   }
-  ~Stream();
-
-  cudaStream_t get() const noexcept { return stream_; }
-  explicit operator bool() const noexcept { return stream_ != nullptr; }
-  void forget() noexcept { stream_ = nullptr; }
-
- private:
-  cudaStream_t stream_ = nullptr;
-};
-
-// Without timing: it only marks progress.
-class Event {
- public:
-  Event() noexcept = default;
-  static Event make();
-  Event(Event&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
-  Event& operator=(Event&& other) noexcept {
-    std::swap(event_, other.event_);
-    return *this;
+  ~Handle() {
+    // A destructor has nobody to tell; what fails here leaks.
+    if (value_ != nullptr && destroy(value_) != cudaSuccess) static_cast<void>(cudaGetLastError());
   }
-  ~Event();
 
-  cudaEvent_t get() const noexcept { return event_; }
-  explicit operator bool() const noexcept { return event_ != nullptr; }
-  void forget() noexcept { event_ = nullptr; }
+  Value get() const noexcept { return value_; }
+  explicit operator bool() const noexcept { return value_ != nullptr; }
+  void forget() noexcept { value_ = nullptr; }
 
  private:
-  cudaEvent_t event_ = nullptr;
+  Value value_ = nullptr;
 };
 
-// Page-locked host memory, wiped before it is freed and kept out of core dumps.
-class PinnedBuffer {
+using Stream = Handle<cudaStream_t, cudaStreamDestroy>;
+using Event = Handle<cudaEvent_t, cudaEventDestroy>;
+using Graph = Handle<cudaGraph_t, cudaGraphDestroy>;
+using GraphExec = Handle<cudaGraphExec_t, cudaGraphExecDestroy>;
+
+Stream make_stream();
+Event make_event();  // without timing: it only marks progress
+
+// Memory that is wiped before it is freed.
+template <class Memory>
+class Buffer {
  public:
-  PinnedBuffer() noexcept = default;
-  explicit PinnedBuffer(std::size_t bytes);
-  PinnedBuffer(PinnedBuffer&& other) noexcept
+  Buffer() noexcept = default;
+  explicit Buffer(std::size_t bytes) : data_(Memory::allocate(bytes)), bytes_(bytes) {}
+  Buffer(std::uint8_t* adopted, std::size_t bytes) noexcept : data_(adopted), bytes_(bytes) {}
+  Buffer(Buffer&& other) noexcept
       : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
-  PinnedBuffer& operator=(PinnedBuffer&& other) noexcept {
+  Buffer& operator=(Buffer&& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(bytes_, other.bytes_);
     return *this;
   }
-  ~PinnedBuffer();
-
-  PinnedBuffer(std::uint8_t* adopted, std::size_t bytes) noexcept : data_(adopted), bytes_(bytes) {}
+  ~Buffer() {
+    if (data_ != nullptr) Memory::wipe_and_free(data_, bytes_);
+  }
 
   std::uint8_t* data() const noexcept { return data_; }
   std::size_t size() const noexcept { return bytes_; }
@@ -74,28 +68,18 @@ class PinnedBuffer {
   std::size_t bytes_ = 0;
 };
 
-// Device memory, wiped before it is freed. The device must be current and the memory idle when it is destroyed.
-class DeviceBuffer {
- public:
-  DeviceBuffer() noexcept = default;
-  explicit DeviceBuffer(std::size_t bytes);
-  DeviceBuffer(DeviceBuffer&& other) noexcept
-      : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
-  DeviceBuffer& operator=(DeviceBuffer&& other) noexcept {
-    std::swap(data_, other.data_);
-    std::swap(bytes_, other.bytes_);
-    return *this;
-  }
-  ~DeviceBuffer();
-  DeviceBuffer(std::uint8_t* adopted, std::size_t bytes) noexcept : data_(adopted), bytes_(bytes) {}
-
-  std::uint8_t* data() const noexcept { return data_; }
-  std::size_t size() const noexcept { return bytes_; }
-  void forget() noexcept { data_ = nullptr, bytes_ = 0; }
-
- private:
-  std::uint8_t* data_ = nullptr;
-  std::size_t bytes_ = 0;
+// Page-locked, and kept out of core dumps.
+struct PinnedMemory {
+  static std::uint8_t* allocate(std::size_t bytes);
+  static void wipe_and_free(std::uint8_t* data, std::size_t bytes) noexcept;
 };
+using PinnedBuffer = Buffer<PinnedMemory>;
+
+// The device must be current and the memory idle when it is freed.
+struct DeviceMemory {
+  static std::uint8_t* allocate(std::size_t bytes);
+  static void wipe_and_free(std::uint8_t* data, std::size_t bytes) noexcept;
+};
+using DeviceBuffer = Buffer<DeviceMemory>;
 
 }  // namespace warpkem::cuda
