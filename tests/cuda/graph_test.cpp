@@ -113,7 +113,6 @@ class CudaGraphs : public testing::Test {
     options_.cuda_streams = 1;
     start();
     if (engine() == nullptr) GTEST_SKIP() << engine_.front().why_not();
-    if (kernel_launch.calls == 0) GTEST_SKIP() << "the calls of a static runtime cannot be counted";
   }
   void TearDown() override { unsetenv("WARPKEM_CUDA_GRAPHS"); }
 
@@ -239,14 +238,16 @@ TEST_F(CudaGraphs, FollowPreparedSets) {
   }
 }
 
+// The second batch needs no more room for its arrays than the first, but a larger workspace, so that the first one's
+// graph would still be found.
 TEST_F(CudaGraphs, GoWhenTheSlotGrows) {
-  const std::size_t decaps = operation_named("decaps");
-  const Inputs small(WARPKEM_ML_KEM_768, 4, 1), large(WARPKEM_ML_KEM_1024, 200, 2);
-  for (int i = 0; i < 3; ++i) ask_right(small, decaps);
-  ask_right(large, decaps);
-  EXPECT_EQ(ask_right(small, decaps).replays, 0);
-  EXPECT_EQ(ask_right(small, decaps).captures, 1);
-  EXPECT_EQ(ask_right(small, decaps).kernels, 0);
+  const std::size_t keygen = operation_named("keygen");
+  const Inputs first(WARPKEM_ML_KEM_512, 100, 1), second(WARPKEM_ML_KEM_1024, 48, 2);
+  for (int i = 0; i < 3; ++i) ask_right(first, keygen);
+  ask_right(second, operation_named("decaps"));
+  EXPECT_EQ(ask_right(first, keygen).replays, 0);
+  EXPECT_EQ(ask_right(first, keygen).captures, 1);
+  EXPECT_EQ(ask_right(first, keygen).kernels, 0);
 }
 
 TEST_F(CudaGraphs, FailuresLoseNothing) {
