@@ -395,6 +395,9 @@ DeviceBuffer Lane::allocate(const Batch& items, std::size_t bytes) {
 void Lane::open() {
   if (done_) return;
   check(cudaSetDevice(device_.ordinal()), "cudaSetDevice");
+  // While the application captures a graph in the strictest mode, no other thread may allocate, unless it says so.
+  cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
+  check(cudaThreadExchangeStreamCaptureMode(&mode), "cudaThreadExchangeStreamCaptureMode");
   if (!stream_) stream_ = make_stream();
   done_ = make_event();
 }

@@ -13,7 +13,7 @@
 namespace warpkem::cuda::launch_cost {
 
 // One call that enqueues a kernel, a copy or a memset. NVIDIA's developer forum, "Too much time for kernel launch
-// latency" (2022): null kernels take about 3 us "with recent hardware and software".
+// latency": null kernels take about 3 us "with recent hardware and software".
 inline constexpr double call_ns = 3000;
 // A graph without branches, and each of its nodes: 2.5 us and about 1 ns. NVIDIA's blog, "Constant Time Launch for
 // Straight-Line CUDA Graphs" (2024), CUDA 12.6 on an RTX 3060 and a Xeon 4208; it was 2 us and 200 ns with CUDA 11.8.
@@ -21,11 +21,12 @@ inline constexpr double graph_ns = 2500, graph_node_ns = 1;
 // Page-locked copies over PCIe 5.0 x16, the link of an H100: 64 GB/s by its specification, less what protocols take. A
 // chunk's copies take longer than its kernels at full rate (kernels/README.md) for every operation on plain keys.
 inline constexpr double link_bytes_per_ns = 50;
-// memcpy by one core, between the caller's memory and the staging.
+// memcpy by one core, between the caller's memory and the staging. A guess.
 inline constexpr double staging_bytes_per_ns = 10;
 
-// How long a lane polls for a chunk before it sleeps, when every sleep costs the kernel's timer slack, 50 us. A small
-// chunk is a chain of some 20 to 40 dependent permutations of 2.6 us each (policy.hpp), which no batch size shortens.
+// How long a lane polls for a chunk before it sleeps, when every sleep costs the kernel's timer slack, 50 us. However
+// few its items, a chunk is a chain of 10 to 40 dependent permutations of some 2.6 us each (by_warp_states in
+// policy.hpp).
 inline constexpr std::chrono::microseconds small_chunk_patience{200}, patience{50};
 
 // Calls for one chunk beside its event: kernels, copies and memsets. tests/cuda/graph_test.cpp counts them.
@@ -42,7 +43,7 @@ constexpr int num_calls(host::Operation operation, bool prepared) noexcept {
   }
 }
 
-// The counts that graphs are made for: all up to 8, then eight to the octave, so that a replay computes less than a
+// The counts that graphs are made for: all up to 8, then four to the octave, so that a replay computes less than a
 // quarter more than was asked for and a server with batches of 1 to 256 needs 28 graphs for an operation.
 constexpr std::size_t padded_count(std::size_t count) noexcept {
   const std::size_t step = std::max<std::size_t>(1, std::bit_ceil(count) / 8);
