@@ -50,7 +50,7 @@ class Suite {
 
   void run(benchmark::State& state, const Case& what) try {
     TimedCase& timed = ready(what);
-    std::size_t left = state.max_iterations;
+    auto left = state.max_iterations;
     const auto start = std::chrono::steady_clock::now();
     for (auto _ : state) {
       timed.call();
@@ -113,6 +113,9 @@ constexpr KeyForm key_forms[] = {
     {Op::decaps, WARPKEM_DK_EXPANDED, 1},
 };
 
+constexpr std::size_t batches[] = {1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576};
+constexpr std::size_t largest_cpu_batch = 16384;
+
 // Cases with the same inputs follow each other.
 std::vector<Case> all_cases(Engines& engines) {
   const std::uint32_t cores = std::max(1u, std::thread::hardware_concurrency());
@@ -121,13 +124,13 @@ std::vector<Case> all_cases(Engines& engines) {
   std::vector<Case> cases;
   for (const warpkem_algorithm algorithm : {WARPKEM_ML_KEM_512, WARPKEM_ML_KEM_768, WARPKEM_ML_KEM_1024}) {
     for (const KeyForm& form : key_forms) {
-      for (const std::size_t batch : {1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576}) {
+      for (const std::size_t batch : batches) {
         for (const char* backend : {"cuda", "avx512", "avx2", "portable"}) {
           if (engines.get(backend, 1) == nullptr) continue;
           const Case one{form.op, algorithm, backend, batch, 1, form.dk_format, form.prepared_keys, Memory::pageable};
           if (one.backend == "cuda") {
             for (const Memory memory : all_memories) cases.emplace_back(one).memory = memory;
-          } else if (batch <= 16384) {
+          } else if (batch <= largest_cpu_batch) {
             for (const std::uint32_t threads : cpu_threads) cases.emplace_back(one).threads = threads;
           }
         }

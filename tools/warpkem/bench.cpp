@@ -73,7 +73,10 @@ class Measurement {
   // Finds how many calls fill a slice, and warms up on the way.
   void calibrate(double slice_seconds) {
     double elapsed = timed(1);
-    for (; elapsed < slice_seconds / 4; elapsed = timed(calls_)) calls_ *= 2;
+    while (elapsed < slice_seconds / 4) {
+      calls_ *= 2;
+      elapsed = timed(calls_);
+    }
     const double per_call = elapsed / static_cast<double>(calls_);
     calls_ = std::max<std::size_t>(1, static_cast<std::size_t>(slice_seconds / per_call));
     rounds_wanted_ =

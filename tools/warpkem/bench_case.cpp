@@ -220,10 +220,10 @@ CopyRates measure_copies(const Engine& engine) {
     start.arrive_and_wait();
     check(warm_up);
     const auto begin = Clock::now();
-    for (double copied = static_cast<double>(bytes);; copied += static_cast<double>(bytes)) {
+    for (std::size_t copied = bytes;; copied += bytes) {
       check(warpkem_cuda_copy(handle, to.data(), from.data(), bytes));
       const auto elapsed = Clock::now() - begin;
-      if (elapsed >= duration) return copied / std::chrono::duration<double>(elapsed).count();
+      if (elapsed >= duration) return static_cast<double>(copied) / std::chrono::duration<double>(elapsed).count();
     }
   };
   CopyRates rates{};
