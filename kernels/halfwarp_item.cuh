@@ -9,6 +9,7 @@ namespace warpkem::kernels {
 struct ArithmeticShared {
   float exchange[policy::arithmetic_threads / 16][halfwarp::exchange_floats];
 };
+static_assert(sizeof(ArithmeticShared) == policy::arithmetic_shared_bytes);
 
 // Both halves of a warp always run: a half without an item repeats the last one and stores nothing.
 struct HalfwarpItem {

@@ -31,8 +31,10 @@ WARPKEM_FN T* shuffle_pointer(T* pointer, u32 source) {
 
 constexpr int sponge_pitch = 17;  // in 8 bytes: odd, so that the lanes' own rows meet every bank
 
-__global__ void __launch_bounds__(policy::sponge_threads) sponge_kernel(Sponge job, u8* statuses, u32 items) {
-  __shared__ uint2 tiles[policy::sponge_threads / 32][32 * sponge_pitch];
+__global__ void __launch_bounds__(policy::sponge.threads, policy::resident_blocks(policy::sponge))
+    sponge_kernel(Sponge job, u8* statuses, u32 items) {
+  __shared__ uint2 tiles[policy::sponge.threads / 32][32 * sponge_pitch];
+  static_assert(sizeof tiles == policy::sponge.shared_bytes);
   const u32 lane = threadIdx.x % 32;
   const u32 thread = blockIdx.x * blockDim.x + threadIdx.x;
   if (thread - lane >= items) return;
@@ -149,8 +151,10 @@ __global__ void __launch_bounds__(policy::sponge_threads) sponge_kernel(Sponge j
 constexpr int prf_pitch = 35;
 
 // PRF_eta(seed, N) = SHAKE256(seed || N, 64 eta bytes). One or two blocks.
-__global__ void __launch_bounds__(policy::prf_threads) prf_kernel(PrfArgs args, u32 polynomials) {
-  __shared__ u32 tiles[policy::prf_threads / 32][32 * prf_pitch];
+__global__ void __launch_bounds__(policy::prf.threads, policy::resident_blocks(policy::prf))
+    prf_kernel(PrfArgs args, u32 polynomials) {
+  __shared__ u32 tiles[policy::prf.threads / 32][32 * prf_pitch];
+  static_assert(sizeof tiles == policy::prf.shared_bytes);
   const u32 lane = threadIdx.x % 32;
   const u32 thread = blockIdx.x * blockDim.x + threadIdx.x;
   if (thread - lane >= polynomials) return;
@@ -208,8 +212,10 @@ __global__ void __launch_bounds__(policy::prf_threads) prf_kernel(PrfArgs args, 
 constexpr u32 column_words = 133;
 
 // The entries of A with numbers 0 to `entries` - 1, or those in the queue. Public data: time may vary with it.
-__global__ void __launch_bounds__(policy::matrix_threads) matrix_kernel(MatrixArgs args, u32 entries, bool from_queue) {
-  __shared__ u32 columns[policy::matrix_threads / 32][32 * column_words];
+__global__ void __launch_bounds__(policy::matrix.threads, policy::resident_blocks(policy::matrix))
+    matrix_kernel(MatrixArgs args, u32 entries, bool from_queue) {
+  __shared__ u32 columns[policy::matrix.threads / 32][32 * column_words];
+  static_assert(sizeof columns == policy::matrix.shared_bytes);
   const u32 lane = threadIdx.x % 32;
   u32* tile = columns[threadIdx.x / 32];
   const u32 count = from_queue ? *args.queued : entries;
@@ -289,27 +295,27 @@ u32 blocks_for(u32 threads, int block) { return (threads + static_cast<u32>(bloc
 
 cudaError_t sponge(const Sponge& job, u8* statuses, u32 items, Mapping mapping, cudaStream_t stream) noexcept {
   if (mapping == Mapping::by_warp) return sponge_by_warp(job, statuses, items, stream);
-  sponge_kernel<<<blocks_for(items, policy::sponge_threads), policy::sponge_threads, 0, stream>>>(job, statuses, items);
+  sponge_kernel<<<blocks_for(items, policy::sponge.threads), policy::sponge.threads, 0, stream>>>(job, statuses, items);
   return cudaGetLastError();
 }
 
 cudaError_t prf(const PrfArgs& args, u32 items, Mapping mapping, cudaStream_t stream) noexcept {
   if (mapping == Mapping::by_warp) return prf_by_warp(args, items, stream);
   const u32 polynomials = items * args.polynomials;
-  prf_kernel<<<blocks_for(polynomials, policy::prf_threads), policy::prf_threads, 0, stream>>>(args, polynomials);
+  prf_kernel<<<blocks_for(polynomials, policy::prf.threads), policy::prf.threads, 0, stream>>>(args, polynomials);
   return cudaGetLastError();
 }
 
 cudaError_t sample_matrix(const MatrixArgs& args, u32 items, Mapping mapping, cudaStream_t stream) noexcept {
   if (mapping == Mapping::by_warp) return sample_matrix_by_warp(args, items, stream);
   const u32 entries = items * args.k * args.k;
-  matrix_kernel<<<blocks_for(entries, policy::matrix_threads), policy::matrix_threads, 0, stream>>>(args, entries,
+  matrix_kernel<<<blocks_for(entries, policy::matrix.threads), policy::matrix.threads, 0, stream>>>(args, entries,
                                                                                                     false);
   if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) return error;
   collect_kernel<<<1, policy::collect_threads, 0, stream>>>(args, (entries + 31) / 32);
   if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) return error;
   const u32 queue_threads = entries / policy::queue_share + 1;
-  matrix_kernel<<<blocks_for(queue_threads, policy::matrix_threads), policy::matrix_threads, 0, stream>>>(args, entries,
+  matrix_kernel<<<blocks_for(queue_threads, policy::matrix.threads), policy::matrix.threads, 0, stream>>>(args, entries,
                                                                                                           true);
   return cudaGetLastError();
 }

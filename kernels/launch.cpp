@@ -62,13 +62,14 @@ AnyRows from_item(AnyRows rows, std::size_t first) noexcept {
 template <class P>
 class Pass {
  public:
-  Pass(const DeviceBatch& batch, std::size_t first, u32 items, Arena& secret, Arena& open, bool measuring,
-       cudaStream_t stream) noexcept
+  Pass(const DeviceBatch& batch, std::size_t first, u32 items, Arena& secret, Arena& open, int num_multiprocessors,
+       bool measuring, cudaStream_t stream) noexcept
       : batch_{batch},
         first_{first},
         items_{items},
         secret_{secret},
         open_{open},
+        num_multiprocessors_{num_multiprocessors},
         measuring_{measuring},
         stream_{stream} {}
 
@@ -158,7 +159,8 @@ class Pass {
       case DeviceBatch::Hashing::chosen:
         break;
     }
-    return std::size_t{items_} * states_per_item <= policy::by_warp_states ? Mapping::by_warp : Mapping::by_thread;
+    const bool warps = policy::warps_are_better(std::uint64_t{items_} * states_per_item, num_multiprocessors_);
+    return warps ? Mapping::by_warp : Mapping::by_thread;
   }
 
   // G, H and J of FIPS 203, 4.1.
@@ -398,6 +400,7 @@ class Pass {
   const u32 items_;
   Arena& secret_;
   Arena& open_;
+  const int num_multiprocessors_;
   const bool measuring_;
   const cudaStream_t stream_;
   cudaError_t error_ = cudaSuccess;
@@ -431,7 +434,7 @@ Measure measure(const DeviceBatch& batch) noexcept {
   auto* const imaginary = reinterpret_cast<u8*>(std::uintptr_t{1} << 20);
   Arena secret{imaginary}, open{imaginary};
   with_params(batch.algorithm, [&]<class P>(P) {
-    return Pass<P>{batch, 0, items_of_pass(batch, 0), secret, open, true, nullptr}.run();
+    return Pass<P>{batch, 0, items_of_pass(batch, 0), secret, open, 1, true, nullptr}.run();
   });
   return {secret.bytes(), open.bytes()};
 }
@@ -501,7 +504,12 @@ cudaError_t launch(const DeviceBatch& batch, void* workspace, std::size_t worksp
   if (batch.count != 0 && (workspace == nullptr || workspace_bytes < need.secret + need.open + workspace_alignment)) {
     return cudaErrorInvalidValue;
   }
-  cudaError_t error = cudaSuccess;
+  int device = 0, num_multiprocessors = 0;
+  cudaError_t error = cudaGetDevice(&device);
+  if (error == cudaSuccess) {
+    error = cudaDeviceGetAttribute(&num_multiprocessors, cudaDevAttrMultiProcessorCount, device);
+  }
+  if (error != cudaSuccess) return error;
   if (batch.failed != nullptr) error = cudaMemsetAsync(batch.failed, 0, sizeof(*batch.failed), stream);
   if (error != cudaSuccess || batch.count == 0) return error;
 
@@ -509,7 +517,8 @@ cudaError_t launch(const DeviceBatch& batch, void* workspace, std::size_t worksp
   Arena secret{base}, open{base + need.secret};
   with_params(batch.algorithm, [&]<class P>(P) {
     for (std::size_t first = 0; first < batch.count && error == cudaSuccess; first += policy::items_per_pass) {
-      error = Pass<P>{batch, first, items_of_pass(batch, first), secret, open, false, stream}.run();
+      error =
+          Pass<P>{batch, first, items_of_pass(batch, first), secret, open, num_multiprocessors, false, stream}.run();
     }
   });
   // Also after an error: what was enqueued before it has written secrets.

@@ -1,33 +1,113 @@
-// Launch shapes, as data, each with its reason. Kernel bodies hold no tuning number.
+// Every launch shape, as data, with its reason; and the choice between a warp and a thread for a Keccak state. Kernel
+// bodies hold no tuning number.
+//
+// What depends on the compute capability is how many blocks a multiprocessor holds, and only the compiler needs that:
+// __launch_bounds__ lets a thread take as many registers as that leaves. Threads of a block are the same everywhere
+// (below: why none needs others), so the host asks a device for nothing but its number of multiprocessors, and code for
+// 9.0 that the driver translates for a later device is launched in the shape that it was compiled for.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
+#include <iterator>
 
 namespace warpkem::kernels::policy {
 
-// Sponges and PRF: one state per thread needs about 72 registers and 4.3 kB of shared memory a warp: registers bind.
-inline constexpr int sponge_threads = 128;
-inline constexpr int prf_threads = 128;
+// A multiprocessor of a compute capability: CUDA C++ Programming Guide, "Technical Specifications per Compute
+// Capability". Everywhere: four schedulers with 16,384 registers each, 1 KiB of shared memory that each block takes for
+// the system, 64 lanes a clock for LOP3 and SHF, 32 for SHFL (ibid., "Throughput of Native Arithmetic Instructions").
+struct Multiprocessor {
+  int capability;     // 10 * major + minor
+  int warps, blocks;  // resident at most
+  int shared_kib;
+  int matrix_warps;  // of matrix_kernel: what its columns leave room for; checked below
+};
+inline constexpr Multiprocessor multiprocessors[] = {
+    // T4: half the warps and the least shared memory; three of the schedulers have a matrix warp.
+    {75, 32, 16, 64, 3},
+    // A100: 2.25 matrix warps a scheduler.
+    {80, 64, 32, 164, 9},
+    // GA10x: 100 KiB hold 5 matrix warps, 1.25 a scheduler. Blocks of two of them would leave room for 4, of four too.
+    // Enough: ptxas schedules a lone warp's Keccak at 99 % of the pipe (README.md, "A lone warp"). 16 blocks bind
+    // nothing: 12 warps of arithmetic are 6 blocks. 48 warps bind nothing: registers end at 20.
+    {86, 48, 16, 100, 5},
+    // AD10x: as 8.6, with more blocks.
+    {89, 48, 24, 100, 5},
+    // H100, H200: 3 matrix warps a scheduler.
+    {90, 64, 32, 228, 12},
+    // B200: as 9.0.
+    {100, 64, 32, 228, 12},
+    // GB20x: as 8.9. Integer additions are twice as fast there, LOP3 and SHF are not.
+    {120, 48, 24, 100, 5},
+};
 
-// A Keccak state of one thread takes 24 rounds of 180 instructions at one per two clocks: 8,600 clocks, however few
-// states there are, and 67 clocks of an SM where there are enough. A state of a warp waits three times a round for a
-// shuffle: some 4,600 clocks, and 430 of an SM. So warps win as long as each has a scheduler for itself, four to an SM
-// of some 132.
-inline constexpr std::size_t by_warp_states = 512;
-inline constexpr int by_warp_threads = 64;
+// The row of a capability, or else of the last one before it.
+constexpr const Multiprocessor& multiprocessor(int capability) noexcept {
+  const Multiprocessor* row = multiprocessors;
+  for (const Multiprocessor& other : multiprocessors) {
+    if (other.capability <= capability) row = &other;
+  }
+  return *row;
+}
+
+struct Block {
+  int threads;
+  int registers;     // that a thread may have; no kernel spills with them on any capability (tested)
+  int shared_bytes;  // static
+};
+
+constexpr int resident_blocks(const Multiprocessor& m, const Block& b) noexcept {
+  const int warps = std::min(m.warps, 4 * (16'384 / (b.registers * 32)));
+  return std::min({warps * 32 / b.threads, m.blocks, m.shared_kib * 1024 / (b.shared_bytes + 1024)});
+}
+
+// For __launch_bounds__: blocks that a multiprocessor is to hold, of the capability that is being compiled for.
+constexpr int resident_blocks(const Block& block) noexcept {
+#ifdef __CUDA_ARCH__
+  return resident_blocks(multiprocessor(__CUDA_ARCH__ / 10), block);
+#else
+  return resident_blocks(multiprocessor(90), block);  // the host's copy of the kernel, which nobody compiles
+#endif
+}
+
+constexpr bool holds_warps_everywhere(const Block& block, int warps) noexcept {
+  return std::all_of(std::begin(multiprocessors), std::end(multiprocessors), [&](const Multiprocessor& m) {
+    return resident_blocks(m, block) * block.threads / 32 >= std::min(warps, m.shared_kib == 64 ? 12 : warps);
+  });
+}
+
+// Sponges and PRF: one state per thread needs some 90 registers and 4.3 kB of shared memory a warp: registers bind, at
+// five warps a scheduler. Four warps share a block because any number would do.
+inline constexpr Block sponge{128, 96, 17'408};
+inline constexpr Block prf{128, 96, 17'920};
+static_assert(holds_warps_everywhere(sponge, 20) && holds_warps_everywhere(prf, 20));
 
 // SampleNTT holds a warp's 32 polynomials in shared memory, 17 kB, so that the rejected candidates leave no holes in
-// global memory. Shared memory binds: 12 warps on an SM with 228 kB, 9 with 164, 5 with 100; Keccak's 25 independent
-// lanes keep the integer pipes busy with few. Blocks of one warp leave the least of it over.
-inline constexpr int matrix_threads = 32;
+// global memory. Shared memory binds, so blocks of one warp leave the least of it over on every capability.
+inline constexpr Block matrix{32, 96, 17'024};
+static_assert(std::all_of(std::begin(multiprocessors), std::end(multiprocessors),
+                          [](const Multiprocessor& m) { return resident_blocks(m, matrix) == m.matrix_warps; }));
 
-// Half a warp per item. Registers (k * 16 coefficients of y_hat and as many again at work) bind before shared memory.
-inline constexpr int arithmetic_threads = 128;
+// Half a warp per item. Registers (k * 16 coefficients of y_hat and as many again at work) bind before shared memory:
+// three warps a scheduler, two of ML-KEM-1024, which spills with less. Blocks of two warps spread a small batch over
+// twice as many multiprocessors as blocks of four; blocks of one would meet 8.6's limit of 16. These kernels do not ask
+// for their blocks, as asking costs 0.7 % more instructions; ptxas grants the registers below by itself, as a test
+// sees.
+inline constexpr int arithmetic_threads = 64, arithmetic_shared_bytes = 5'376;
+template <int k>
+inline constexpr Block arithmetic{arithmetic_threads, k <= 3 ? 168 : 255, arithmetic_shared_bytes};
+inline constexpr Block decrypt{arithmetic_threads, 96, arithmetic_shared_bytes};
+static_assert(holds_warps_everywhere(arithmetic<3>, 12) && holds_warps_everywhere(arithmetic<4>, 8) &&
+              holds_warps_everywhere(decrypt, 20));
+
+// A state per warp, for few states: a block each, so that they go to as many multiprocessors as there are.
+inline constexpr int by_warp_threads = 32;
 
 inline constexpr int record_threads = 128;
 
-// Items a pass: the workspace (up to 13 kB an item) stays bounded, and a pass still has 17 waves of matrix warps on 132
-// SMs, so that the last, partly filled one costs little.
+// Items a pass: the workspace (up to 13 kB an item) stays bounded, and a pass of ML-KEM-768 still has 12 waves of
+// matrix warps on an H100's 132 multiprocessors (5 of ML-KEM-512), so that the last, partly filled one costs little.
 inline constexpr std::size_t items_per_pass = 65'536;
 
 // The one block that lists unfinished entries, or failed items: as many threads as a block can have.
@@ -38,5 +118,35 @@ inline constexpr int queue_share = 64;
 
 // Failed items are rare: a few blocks walk their list.
 inline constexpr int zero_failed_blocks = 8;
+
+// What a permutation takes, in clocks, by ptxas's own schedule (README.md, "Small batches"); it is the same within 1 %
+// on every capability of the table.
+struct Permutation {
+  std::uint64_t states;   // of a warp
+  std::uint64_t latency;  // of a warp that has a scheduler for itself
+  std::uint64_t work;     // of a multiprocessor, per warp, where there are enough of them
+};
+// Six times four rounds of 1,450 clocks; 4,320 instructions at two a clock.
+inline constexpr Permutation by_thread{32, 8'700, 2'160};
+// 24 rounds of 110 clocks and three waits of 24 for a shuffle; 432 shuffles at one a clock.
+inline constexpr Permutation by_warp{1, 4'400, 432};
+
+// A batch is rarely alone: a device has four lanes by default (host/backends/cuda). What one takes, the others wait
+// for.
+inline constexpr std::uint64_t batches_in_flight = 4;
+
+// Clocks until `states` permutations are done, and those that the other batches lose to them.
+constexpr std::uint64_t hashing_cost(const Permutation& p, std::uint64_t states, std::uint64_t num_multiprocessors) {
+  const std::uint64_t warps = (states + p.states - 1) / p.states;
+  const std::uint64_t of_busiest = (warps + num_multiprocessors - 1) / num_multiprocessors;
+  return std::max(p.latency, of_busiest * p.work) +
+         (batches_in_flight - 1) * warps * p.work / std::max<std::uint64_t>(num_multiprocessors, 1);
+}
+
+// A warp takes half a thread's time and 6.4 times its throughput.
+constexpr bool warps_are_better(std::uint64_t states, int num_multiprocessors) noexcept {
+  const auto m = static_cast<std::uint64_t>(std::max(num_multiprocessors, 1));
+  return hashing_cost(by_warp, states, m) < hashing_cost(by_thread, states, m);
+}
 
 }  // namespace warpkem::kernels::policy

@@ -1,7 +1,7 @@
 // Runs one operation of the kernels on a batch, and nothing else on the device: what profiles and the constant-time
 // test look at.
 //
-//   kernel_run OPERATION ML-KEM-512|768|1024 COUNT [VARIANT]
+//   kernel_run OPERATION ML-KEM-512|768|1024 COUNT [VARIANT [chosen|by_thread|by_warp]]
 //
 // OPERATION: keygen keygen_seed encaps decaps decaps_seed check_ek check_dk prepare_ek prepare_dk encaps_prepared
 // decaps_prepared encaps_one_key decaps_one_key keygen_from_rho. Keys and ciphertexts are made by portable, the same in
@@ -29,6 +29,13 @@ warpkem_engine* portable_engine() {
   return engine;
 }
 
+DeviceBatch::Hashing hashing_by_name(const std::string& name) {
+  if (name == "chosen") return DeviceBatch::Hashing::chosen;
+  if (name == "by_thread") return DeviceBatch::Hashing::by_thread;
+  if (name == "by_warp") return DeviceBatch::Hashing::by_warp;
+  throw std::runtime_error("unknown hashing " + name);
+}
+
 class Random {
  public:
   explicit Random(std::uint64_t seed) : state_(seed) {}
@@ -48,10 +55,11 @@ class Random {
 
 class KernelRun {
  public:
-  KernelRun(std::uint32_t algorithm, std::size_t count, int variant)
+  KernelRun(std::uint32_t algorithm, std::size_t count, int variant, DeviceBatch::Hashing hashing)
       : algorithm_(algorithm), count_(count), variant_(variant), random_(1), portable_(portable_engine(), algorithm) {
     batch_.algorithm = algorithm;
     batch_.count = count;
+    batch_.hashing = hashing;
   }
 
   void run(const std::string& operation) {
@@ -202,14 +210,17 @@ class KernelRun {
 
 int main(int argc, char** argv) {
   if (argc < 4) {
-    std::fprintf(stderr, "usage: kernel_run OPERATION ML-KEM-512|ML-KEM-768|ML-KEM-1024 COUNT [VARIANT]\n");
+    std::fprintf(stderr,
+                 "usage: kernel_run OPERATION ML-KEM-512|ML-KEM-768|ML-KEM-1024 COUNT "
+                 "[VARIANT [chosen|by_thread|by_warp]]\n");
     return 2;
   }
   try {
     const warpkem_algorithm algorithm = warpkem_algorithm_by_name(argv[2]);
     if (algorithm == 0) throw std::runtime_error(std::string("unknown parameter set ") + argv[2]);
     const int variant = argc > 4 ? std::atoi(argv[4]) : 0;
-    warpkem::kernels::test::KernelRun(algorithm, std::strtoull(argv[3], nullptr, 10), variant).run(argv[1]);
+    const auto hashing = warpkem::kernels::test::hashing_by_name(argc > 5 ? argv[5] : "chosen");
+    warpkem::kernels::test::KernelRun(algorithm, std::strtoull(argv[3], nullptr, 10), variant, hashing).run(argv[1]);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "kernel_run: %s\n", error.what());
     return 1;

@@ -1,0 +1,59 @@
+// The choice between a warp and a thread for a Keccak state, and what multiprocessors hold.
+#include "kernels/policy.hpp"
+
+#include <gtest/gtest.h>
+
+namespace warpkem::kernels::policy {
+namespace {
+
+constexpr int devices[] = {108, 132, 142, 148, 170};  // multiprocessors: A100, H100, L40, B200, RTX 5090
+
+TEST(Policy, FewStatesGetAWarpEachAndManyAThread) {
+  for (const int multiprocessors : devices) {
+    EXPECT_TRUE(warps_are_better(1, multiprocessors));
+    EXPECT_TRUE(warps_are_better(32, multiprocessors));
+    EXPECT_TRUE(warps_are_better(32 * 9, multiprocessors));  // the matrices of 32 items of ML-KEM-768
+    EXPECT_FALSE(warps_are_better(1024, multiprocessors));
+    EXPECT_FALSE(warps_are_better(65'536, multiprocessors));
+    EXPECT_FALSE(warps_are_better(std::uint64_t{65'536} * 16, multiprocessors));
+  }
+}
+
+TEST(Policy, ALargerDeviceGivesWarpsToMoreStates) {
+  std::uint64_t before = 0;
+  for (const int multiprocessors : {1, 40, 108, 132, 142, 148, 170, 192}) {
+    std::uint64_t states = 1;
+    while (warps_are_better(states, multiprocessors)) ++states;
+    EXPECT_GT(states, before);
+    // About as many as there are schedulers: beyond, warps would wait for each other.
+    if (multiprocessors >= 108) {
+      EXPECT_GT(states, static_cast<std::uint64_t>(3 * multiprocessors));
+      EXPECT_LT(states, static_cast<std::uint64_t>(5 * multiprocessors));
+    }
+    before = states;
+  }
+}
+
+TEST(Policy, CostNeverFallsAsStatesAreAdded) {
+  for (const Permutation& permutation : {by_thread, by_warp}) {
+    std::uint64_t before = 0;
+    for (std::uint64_t states = 1; states < 20'000; ++states) {
+      const std::uint64_t cost = hashing_cost(permutation, states, 132);
+      EXPECT_GE(cost, before);
+      before = cost;
+    }
+  }
+}
+
+TEST(Policy, ADeviceThatSaysNothingOfItselfIsNoDivisionByZero) { EXPECT_TRUE(warps_are_better(1, 0)); }
+
+TEST(Policy, ACapabilityWithoutARowTakesTheLastOneBeforeIt) {
+  EXPECT_EQ(multiprocessor(75).capability, 75);
+  EXPECT_EQ(multiprocessor(87).capability, 86);
+  EXPECT_EQ(multiprocessor(103).capability, 100);
+  EXPECT_EQ(multiprocessor(121).capability, 120);
+  EXPECT_EQ(multiprocessor(60).capability, 75);
+}
+
+}  // namespace
+}  // namespace warpkem::kernels::policy
