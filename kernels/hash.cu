@@ -293,21 +293,18 @@ u32 blocks_for(u32 threads, int block) { return (threads + static_cast<u32>(bloc
 
 }  // namespace
 
-cudaError_t sponge(const Sponge& job, u8* statuses, u32 items, Mapping mapping, cudaStream_t stream) noexcept {
-  if (mapping == Mapping::by_warp) return sponge_by_warp(job, statuses, items, stream);
+cudaError_t sponge(const Sponge& job, u8* statuses, u32 items, cudaStream_t stream) noexcept {
   sponge_kernel<<<blocks_for(items, policy::sponge.threads), policy::sponge.threads, 0, stream>>>(job, statuses, items);
   return cudaGetLastError();
 }
 
-cudaError_t prf(const PrfArgs& args, u32 items, Mapping mapping, cudaStream_t stream) noexcept {
-  if (mapping == Mapping::by_warp) return prf_by_warp(args, items, stream);
+cudaError_t prf(const PrfArgs& args, u32 items, cudaStream_t stream) noexcept {
   const u32 polynomials = items * args.polynomials;
   prf_kernel<<<blocks_for(polynomials, policy::prf.threads), policy::prf.threads, 0, stream>>>(args, polynomials);
   return cudaGetLastError();
 }
 
-cudaError_t sample_matrix(const MatrixArgs& args, u32 items, Mapping mapping, cudaStream_t stream) noexcept {
-  if (mapping == Mapping::by_warp) return sample_matrix_by_warp(args, items, stream);
+cudaError_t sample_matrix(const MatrixArgs& args, u32 items, cudaStream_t stream) noexcept {
   const u32 entries = items * args.k * args.k;
   matrix_kernel<<<blocks_for(entries, policy::matrix.threads), policy::matrix.threads, 0, stream>>>(args, entries,
                                                                                                     false);

@@ -1,5 +1,6 @@
 // The hashing steps for small batches: one warp, one Keccak state. Words of the message and of the output are those of
-// the lanes, so nothing needs staging.
+// the lanes, so nothing needs staging. Steps that do not wait for each other share a launch: an ek's hash (nine
+// permutations one after the other) then hides its matrix (three).
 #include "kernels/keccak.cuh"
 #include "kernels/policy.hpp"
 #include "kernels/steps.hpp"
@@ -9,20 +10,12 @@ namespace {
 
 constexpr u32 all_lanes = 0xFFFFFFFF;
 
-struct WarpItem {
-  u32 lane, index;
-};
-WARPKEM_FN WarpItem warp_item() { return {threadIdx.x % 32, (blockIdx.x * blockDim.x + threadIdx.x) / 32}; }
-
-__global__ void __launch_bounds__(policy::by_warp_threads) sponge_by_warp_kernel(Sponge job, u8* statuses, u32 items) {
-  const auto [lane, item] = warp_item();
-  if (item >= items) return;
+WARPKEM_FN void sponge_by_warp(const Sponge& job, u8* statuses, u32 item, u32 lane, const warp::KeccakLanes& lanes) {
   const uint2* body = reinterpret_cast<const uint2*>(job.body[item]);
   const uint2* prefix = job.prefix.data != nullptr ? reinterpret_cast<const uint2*>(job.prefix[item]) : nullptr;
   uint2* copy = job.body_copy.data != nullptr ? reinterpret_cast<uint2*>(job.body_copy[item]) : nullptr;
   const u32 prefix_words = prefix != nullptr ? 4 : 0;
   const u32 total = prefix_words + job.body_words;
-  const warp::KeccakLanes lanes = warp::keccak_lanes(lane);
   warp::KeccakLane state{0, 0};
 #pragma unroll 1
   for (u32 first = 0; first <= total; first += job.rate_words) {
@@ -63,11 +56,8 @@ __global__ void __launch_bounds__(policy::by_warp_threads) sponge_by_warp_kernel
   }
 }
 
-__global__ void __launch_bounds__(policy::by_warp_threads) prf_by_warp_kernel(PrfArgs args, u32 polynomials) {
-  const auto [lane, polynomial] = warp_item();
-  if (polynomial >= polynomials) return;
+WARPKEM_FN void prf_by_warp(const PrfArgs& args, u32 polynomial, u32 lane, const warp::KeccakLanes& lanes) {
   const u32 item = polynomial / args.polynomials;
-  const warp::KeccakLanes lanes = warp::keccak_lanes(lane);
   warp::KeccakLane state{0, 0};
   if (lane < 4) {
     const uint2 v = reinterpret_cast<const uint2*>(args.seed[item])[lane];
@@ -85,13 +75,10 @@ __global__ void __launch_bounds__(policy::by_warp_threads) prf_by_warp_kernel(Pr
 }
 
 // SampleNTT, with as many blocks as it takes. Public data: time may vary with it.
-__global__ void __launch_bounds__(policy::by_warp_threads) matrix_by_warp_kernel(MatrixArgs args, u32 entries) {
-  __shared__ uint2 blocks[policy::by_warp_threads / 32][21];
-  const auto [lane, entry] = warp_item();
-  if (entry >= entries) return;
+WARPKEM_FN void matrix_by_warp(const MatrixArgs& args, u32 entry, u32 lane, const warp::KeccakLanes& lanes,
+                               uint2 (&block)[21]) {
   const u32 item = entry / (args.k * args.k), within = entry - item * args.k * args.k;
   const u32 i = within / args.k, j = within - i * args.k;
-  const warp::KeccakLanes lanes = warp::keccak_lanes(lane);
   warp::KeccakLane state{0, 0};
   if (lane < 4) {
     const uint2 v = reinterpret_cast<const uint2*>(args.rho[item])[lane];
@@ -100,7 +87,6 @@ __global__ void __launch_bounds__(policy::by_warp_threads) matrix_by_warp_kernel
   if (lane == 4) state.lo = 0x1F0000 | i << 8 | j;
   if (lane == 20) state.hi = 0x80000000;
 
-  uint2* const block = blocks[threadIdx.x / 32];
   u16* const to = reinterpret_cast<u16*>(args.A[item] + 512 * within);
   u32 accepted = 0;
 #pragma unroll 1
@@ -138,27 +124,42 @@ __global__ void __launch_bounds__(policy::by_warp_threads) matrix_by_warp_kernel
   }
 }
 
-dim3 blocks_for_warps(u32 warps) {
-  constexpr u32 per_block = policy::by_warp_threads / 32;
-  return dim3((warps + per_block - 1) / per_block);
+// Where the jobs' warps end: sponges first, as they take longest, then the matrix, then PRFs.
+struct Ends {
+  u32 sponges[WarpJobs::most], matrix, prfs[WarpJobs::most];
+};
+
+__global__ void __launch_bounds__(policy::by_warp_threads) hash_by_warp_kernel(WarpJobs jobs, Ends ends, u8* statuses) {
+  static_assert(policy::by_warp_threads == 32);
+  __shared__ uint2 block[21];
+  const u32 lane = threadIdx.x, number = blockIdx.x;
+  const warp::KeccakLanes lanes = warp::keccak_lanes(lane);
+  u32 first = 0;
+#pragma unroll
+  for (int i = 0; i < WarpJobs::most; ++i) {
+    if (number < ends.sponges[i]) return sponge_by_warp(jobs.sponges[i], statuses, number - first, lane, lanes);
+    first = ends.sponges[i];
+  }
+  if (number < ends.matrix) return matrix_by_warp(jobs.matrix, number - first, lane, lanes, block);
+  first = ends.matrix;
+#pragma unroll
+  for (int i = 0; i < WarpJobs::most; ++i) {
+    if (number < ends.prfs[i]) return prf_by_warp(jobs.prfs[i], number - first, lane, lanes);
+    first = ends.prfs[i];
+  }
 }
 
 }  // namespace
 
-cudaError_t sponge_by_warp(const Sponge& job, u8* statuses, u32 items, cudaStream_t stream) noexcept {
-  sponge_by_warp_kernel<<<blocks_for_warps(items), policy::by_warp_threads, 0, stream>>>(job, statuses, items);
-  return cudaGetLastError();
-}
-
-cudaError_t prf_by_warp(const PrfArgs& args, u32 items, cudaStream_t stream) noexcept {
-  const u32 polynomials = items * args.polynomials;
-  prf_by_warp_kernel<<<blocks_for_warps(polynomials), policy::by_warp_threads, 0, stream>>>(args, polynomials);
-  return cudaGetLastError();
-}
-
-cudaError_t sample_matrix_by_warp(const MatrixArgs& args, u32 items, cudaStream_t stream) noexcept {
-  const u32 entries = items * args.k * args.k;
-  matrix_by_warp_kernel<<<blocks_for_warps(entries), policy::by_warp_threads, 0, stream>>>(args, entries);
+cudaError_t hash_by_warp(const WarpJobs& jobs, u8* statuses, u32 items, cudaStream_t stream) noexcept {
+  Ends ends{};
+  u32 end = 0;
+  for (int i = 0; i < WarpJobs::most; ++i) ends.sponges[i] = end += i < jobs.num_sponges ? items : 0;
+  ends.matrix = end += jobs.num_matrices != 0 ? items * jobs.matrix.k * jobs.matrix.k : 0;
+  for (int i = 0; i < WarpJobs::most; ++i) {
+    ends.prfs[i] = end += i < jobs.num_prfs ? items * jobs.prfs[i].polynomials : 0;
+  }
+  hash_by_warp_kernel<<<end, policy::by_warp_threads, 0, stream>>>(jobs, ends, statuses);
   return cudaGetLastError();
 }
 

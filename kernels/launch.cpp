@@ -96,7 +96,7 @@ class Pass {
         check_modulus(input(batch_.ek, P::ek_bytes, Secrecy::open));
         break;
       case Operation::check_dk:
-        check_hash(parts_of_dk(input(batch_.dk, P::dk_bytes, Secrecy::secret)));
+        hash(hash_check(parts_of_dk(input(batch_.dk, P::dk_bytes, Secrecy::secret))));
         break;
       case Operation::prepare_ek:
         prepare_ek();
@@ -150,21 +150,36 @@ class Pass {
     return output({batch_.forms, batch_.forms_stride, nullptr}, bytes, Secrecy::secret);
   }
 
-  Mapping mapping(u32 states_per_item) const noexcept {
-    switch (batch_.hashing) {
-      case DeviceBatch::Hashing::by_thread:
-        return Mapping::by_thread;
-      case DeviceBatch::Hashing::by_warp:
-        return Mapping::by_warp;
-      case DeviceBatch::Hashing::chosen:
-        break;
-    }
-    const bool warps = policy::warps_are_better(std::uint64_t{items_} * states_per_item, num_multiprocessors_);
-    return warps ? Mapping::by_warp : Mapping::by_thread;
+  bool by_warp(u32 states_per_item) const noexcept {
+    if (batch_.hashing != DeviceBatch::Hashing::chosen) return batch_.hashing == DeviceBatch::Hashing::by_warp;
+    return policy::warps_are_better(std::uint64_t{items_} * states_per_item, num_multiprocessors_);
   }
 
+  // Hashing steps of which none waits for another.
+  template <class... Steps>
+  void hash(const Steps&... steps) noexcept {
+    WarpJobs jobs;
+    bool any = false;
+    const auto take = [&]<class Step>(const Step& step) {
+      if (by_warp(states(step))) {
+        jobs.add(step);
+        any = true;
+      } else {
+        enqueue([&] { return by_thread(step); });
+      }
+    };
+    (take(steps), ...);
+    if (any) enqueue([&] { return hash_by_warp(jobs, statuses_, items_, stream_); });
+  }
+  static u32 states(const Sponge&) noexcept { return 1; }
+  static u32 states(const PrfArgs& args) noexcept { return args.polynomials; }
+  static u32 states(const MatrixArgs& args) noexcept { return args.k * args.k; }
+  cudaError_t by_thread(const Sponge& job) noexcept { return sponge(job, statuses_, items_, stream_); }
+  cudaError_t by_thread(const PrfArgs& args) noexcept { return prf(args, items_, stream_); }
+  cudaError_t by_thread(const MatrixArgs& args) noexcept { return sample_matrix(args, items_, stream_); }
+
   // G, H and J of FIPS 203, 4.1.
-  void G(Rows prefix, Rows body, u64 pad, Rows first_half, Rows second_half) noexcept {
+  static Sponge G(Rows prefix, Rows body, u64 pad, Rows first_half, Rows second_half) noexcept {
     Sponge job;
     job.prefix = prefix;
     job.body = body;
@@ -173,9 +188,9 @@ class Pass {
     job.pad = pad;
     job.out[0] = first_half;
     job.out[1] = second_half;
-    hash(job);
+    return job;
   }
-  void H(Rows ek, Rows h, Rows copy, Rows also_from = {}, Rows also_to = {}) noexcept {
+  static Sponge H(Rows ek, Rows h, Rows copy, Rows also_from = {}, Rows also_to = {}) noexcept {
     Sponge job;
     job.also_from = also_from;
     job.also_to = also_to;
@@ -183,46 +198,41 @@ class Pass {
     job.body_words = P::ek_bytes / 8;
     job.out[0] = h;
     job.body_copy = copy;
-    hash(job);
+    return job;
   }
-  void J(Rows z, Rows c, Rows out) noexcept {
+  static Sponge J(Rows z, Rows c, Rows out) noexcept {
     Sponge job;
     job.prefix = z;
     job.body = c;
     job.body_words = P::c_bytes / 8;
     job.pad = 0x1F;
     job.out[0] = out;
-    hash(job);
+    return job;
   }
-  void hash(const Sponge& job) noexcept {
-    enqueue([&] { return sponge(job, statuses_, items_, mapping(1), stream_); });
-  }
-
-  void check_hash(const KeyRows& key) noexcept {
+  static Sponge hash_check(const KeyRows& key) noexcept {
     Sponge job;
     job.body = key.ek;
     job.body_words = P::ek_bytes / 8;
     job.expected = key.h;
     job.failure = static_cast<u8>(ItemStatus::invalid_dk);
-    hash(job);
+    return job;
   }
   void check_modulus(Rows ek) noexcept {
     enqueue([&] { return kernels::check_modulus(ek, P::k, statuses_, items_, stream_); });
   }
 
-  const u8* noise(Rows seed, u32 polynomials, u32 first, int eta) noexcept {
+  PrfArgs noise(Rows seed, u32 polynomials, u32 first, int eta) noexcept {
     PrfArgs args;
     args.seed = seed;
     args.polynomials = polynomials;
     args.first = first;
     args.words = static_cast<u32>(16 * eta);
     args.out = secret_.take(std::size_t{items_} * polynomials * 64 * static_cast<std::size_t>(eta));
-    enqueue([&] { return prf(args, items_, mapping(args.polynomials), stream_); });
-    return args.out;
+    return args;
   }
 
   Rows matrix_room() noexcept { return room(FormLayout<P>::A_bytes, Secrecy::open); }
-  void sample(Rows rho, Rows A) noexcept {
+  MatrixArgs matrix(Rows rho, Rows A) noexcept {
     MatrixArgs args;
     args.rho = rho;
     args.A = A;
@@ -230,17 +240,17 @@ class Pass {
     args.unfinished = reinterpret_cast<u32*>(open_.take((std::size_t{items_} * P::k * P::k + 31) / 32 * sizeof(u32)));
     args.queue = reinterpret_cast<u32*>(open_.take(std::size_t{items_} * P::k * P::k * sizeof(u32)));
     args.queued = reinterpret_cast<u32*>(open_.take(sizeof(u32)));
-    enqueue([&] { return sample_matrix(args, items_, mapping(P::k * P::k), stream_); });
+    return args;
   }
 
   // ML-KEM.KeyGen_internal (Algorithm 16), up to H(ek). `seeds` are d || z.
   void keygen_pke(Rows seeds, Rows A, Rows ek, Rows dk_pke) noexcept {
     const Rows rho = ek.offset(P::dk_pke_bytes);
     const Rows sigma = room(32, Secrecy::secret);
-    G({}, seeds, 0x0600 | P::k, rho, sigma);
-    sample(rho, A);
-    Noise bytes;
-    bytes.eta1 = noise(sigma, 2 * P::k, 0, P::eta1);
+    hash(G({}, seeds, 0x0600 | P::k, rho, sigma));
+    const PrfArgs eta1 = noise(sigma, 2 * P::k, 0, P::eta1);
+    hash(matrix(rho, A), eta1);
+    const Noise bytes{eta1.out, nullptr};
     enqueue([&] { return kernels::keygen<P>(A, bytes, ek, dk_pke, items_, stream_); });
   }
 
@@ -258,7 +268,7 @@ class Pass {
     } else {
       const Rows dk = output(batch_.dk_out, P::dk_bytes, Secrecy::secret);
       keygen_pke(seeds, matrix_room(), ek, dk);
-      H(ek, dk.offset(P::dk_h_offset), dk.offset(P::dk_ek_offset), seeds.offset(32), dk.offset(P::dk_z_offset));
+      hash(H(ek, dk.offset(P::dk_h_offset), dk.offset(P::dk_ek_offset), seeds.offset(32), dk.offset(P::dk_z_offset)));
     }
   }
 
@@ -294,14 +304,14 @@ class Pass {
       prepared_ = parts_of_form({const_cast<u8*>(batch_.keys.data), 0, nullptr}, batch_.keys.kind);
   }
 
-  // G(m || h), then the noise of Encrypt.
-  Noise derive(Rows m, Rows h, Rows K) noexcept {
+  // G(m || h), and what need not wait for it; then the noise of Encrypt.
+  template <class... Others>
+  Noise derive(Rows m, Rows h, Rows K, const Others&... others) noexcept {
     const Rows r = room(32, Secrecy::secret);
-    G(m, h, 0x06, K, r);
-    Noise bytes;
-    bytes.eta1 = noise(r, P::k, 0, P::eta1);
-    bytes.eta2 = noise(r, P::k + 1, P::k, P::eta2);
-    return bytes;
+    hash(G(m, h, 0x06, K, r), others...);
+    const PrfArgs eta1 = noise(r, P::k, 0, P::eta1), eta2 = noise(r, P::k + 1, P::k, P::eta2);
+    hash(eta1, eta2);
+    return {eta1.out, eta2.out};
   }
 
   // ML-KEM.Encaps (Algorithms 20 and 17).
@@ -316,8 +326,7 @@ class Pass {
       key.ek = input(batch_.ek, P::ek_bytes, Secrecy::open);
       key.h = room(32, Secrecy::open);
       key.A = matrix_room();
-      H(key.ek, key.h, {});
-      sample(key.ek.offset(P::dk_pke_bytes), key.A);
+      hash(H(key.ek, key.h, {}), matrix(key.ek.offset(P::dk_pke_bytes), key.A));
     }
     const Noise bytes = derive(m, key.h, K);
     u8* const checked = batch_.prepared ? nullptr : statuses_;
@@ -328,6 +337,8 @@ class Pass {
   void decaps() noexcept {
     const Rows c = input(batch_.c, P::c_bytes, Secrecy::open);
     const Rows K = output(batch_.K_out, P::K_bytes, Secrecy::secret);
+    const Rows m_prime = room(32, Secrecy::secret), K_prime = room(32, Secrecy::secret),
+               K_bar = room(32, Secrecy::secret);
     KeyRows key = prepared_;
     if (batch_.prepared) {
       if (batch_.keys.num_keys == 0) return;
@@ -339,18 +350,15 @@ class Pass {
       key.h = room(32, Secrecy::open);
       key.z = seeds.offset(32);
       keygen_pke(seeds, key.A, key.ek, key.s);
-      H(key.ek, key.h, {});
+      hash(H(key.ek, key.h, {}), J(key.z, c, K_bar));
     } else {
       key = parts_of_dk(input(batch_.dk, P::dk_bytes, Secrecy::secret));
       key.A = matrix_room();
-      check_hash(key);
-      sample(key.ek.offset(P::dk_pke_bytes), key.A);
+      hash(hash_check(key), J(key.z, c, K_bar), matrix(key.ek.offset(P::dk_pke_bytes), key.A));
     }
-    const Rows m_prime = room(32, Secrecy::secret), K_prime = room(32, Secrecy::secret),
-               K_bar = room(32, Secrecy::secret);
     enqueue([&] { return decrypt<P>(key, c, m_prime, items_, stream_); });
-    const Noise bytes = derive(m_prime, key.h, K_prime);
-    J(key.z, c, K_bar);
+    const Noise bytes =
+        batch_.prepared ? derive(m_prime, key.h, K_prime, J(key.z, c, K_bar)) : derive(m_prime, key.h, K_prime);
     enqueue([&] { return reencrypt<P>(key, bytes, m_prime, c, K_prime, K_bar, K, items_, stream_); });
   }
 
@@ -358,8 +366,7 @@ class Pass {
     const Rows ek = input(batch_.ek, P::ek_bytes, Secrecy::open);
     const KeyRows key = parts_of_form(forms_output(FormLayout<P>::ek_form_bytes), KeyKind::ek);
     check_modulus(ek);
-    H(ek, key.h, key.ek);
-    sample(ek.offset(P::dk_pke_bytes), key.A);
+    hash(H(ek, key.h, key.ek), matrix(ek.offset(P::dk_pke_bytes), key.A));
   }
 
   void prepare_dk() noexcept {
@@ -367,12 +374,11 @@ class Pass {
     if (batch_.dk_format == DkFormat::seed) {
       const Rows seeds = input(batch_.dk, P::seed_bytes, Secrecy::secret);
       keygen_pke(seeds, key.A, key.ek, key.s);
-      H(key.ek, key.h, {}, seeds.offset(32), key.z);
+      hash(H(key.ek, key.h, {}, seeds.offset(32), key.z));
     } else {
       const AnyRows dk = from_item(any(batch_.dk), first_);
       enqueue([&] { return copy_records(dk, any(key.s), P::dk_bytes, items_, stream_); });
-      check_hash(key);
-      sample(key.ek.offset(P::dk_pke_bytes), key.A);
+      hash(hash_check(key), matrix(key.ek.offset(P::dk_pke_bytes), key.A));
     }
   }
 

@@ -85,16 +85,24 @@ struct MatrixArgs {
   u32 one = 1;  // see thread::Column
 };
 
-// Each of these has two forms: one thread with one state, for throughput, and one warp with one state, for latency.
-enum class Mapping { by_thread, by_warp };
-cudaError_t sponge(const Sponge& job, u8* statuses, u32 items, Mapping mapping, cudaStream_t stream) noexcept;
-cudaError_t prf(const PrfArgs& args, u32 items, Mapping mapping, cudaStream_t stream) noexcept;
-cudaError_t sample_matrix(const MatrixArgs& args, u32 items, Mapping mapping, cudaStream_t stream) noexcept;
+// One thread, one state: for throughput.
+cudaError_t sponge(const Sponge& job, u8* statuses, u32 items, cudaStream_t stream) noexcept;
+cudaError_t prf(const PrfArgs& args, u32 items, cudaStream_t stream) noexcept;
+cudaError_t sample_matrix(const MatrixArgs& args, u32 items, cudaStream_t stream) noexcept;
 
-// One warp, one state.
-cudaError_t sponge_by_warp(const Sponge& job, u8* statuses, u32 items, cudaStream_t stream) noexcept;
-cudaError_t prf_by_warp(const PrfArgs& args, u32 items, cudaStream_t stream) noexcept;
-cudaError_t sample_matrix_by_warp(const MatrixArgs& args, u32 items, cudaStream_t stream) noexcept;
+// One warp, one state: for latency. Jobs of which none waits for another are one launch, whose warps run side by side.
+struct WarpJobs {
+  static constexpr int most = 2;  // of a kind; of matrices 1
+  Sponge sponges[most];
+  PrfArgs prfs[most];
+  MatrixArgs matrix;
+  int num_sponges = 0, num_prfs = 0, num_matrices = 0;
+
+  void add(const Sponge& job) noexcept { sponges[num_sponges++] = job; }
+  void add(const PrfArgs& args) noexcept { prfs[num_prfs++] = args; }
+  void add(const MatrixArgs& args) noexcept { matrix = args, num_matrices = 1; }
+};
+cudaError_t hash_by_warp(const WarpJobs& jobs, u8* statuses, u32 items, cudaStream_t stream) noexcept;
 
 // K-PKE.KeyGen from line 8 on: dk_PKE (absent: not wanted) and the ByteEncode_12(t_hat) part of ek. Noise: 2k of eta1.
 template <class P>

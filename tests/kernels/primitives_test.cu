@@ -396,9 +396,8 @@ TEST_F(Primitives, KeccakAgreesWithPortable) {
   }
 }
 
-class SampleMatrix : public testing::TestWithParam<kernels::Mapping> {};
-INSTANTIATE_TEST_SUITE_P(Mappings, SampleMatrix,
-                         testing::Values(kernels::Mapping::by_thread, kernels::Mapping::by_warp));
+class SampleMatrix : public testing::TestWithParam<bool> {};
+INSTANTIATE_TEST_SUITE_P(ByThreadAndByWarp, SampleMatrix, testing::Bool());
 
 TEST_P(SampleMatrix, AgreesWithPortableAlsoWhereThreeBlocksAreTooFew) {
   if (!has_device()) GTEST_SKIP() << "no CUDA device, neither real nor emulated";
@@ -414,8 +413,10 @@ TEST_P(SampleMatrix, AgreesWithPortableAlsoWhereThreeBlocksAreTooFew) {
   args.unfinished = unfinished.as<u32>();
   args.queue = queue.as<u32>();
   args.queued = queued.as<u32>();
-  const bool by_warp = GetParam() == kernels::Mapping::by_warp;
-  check(kernels::sample_matrix(args, items, GetParam(), nullptr));
+  const bool by_warp = GetParam();
+  kernels::WarpJobs jobs;
+  jobs.add(args);
+  check(by_warp ? kernels::hash_by_warp(jobs, nullptr, items, nullptr) : kernels::sample_matrix(args, items, nullptr));
   check(cudaDeviceSynchronize());
   if (!by_warp) EXPECT_NE(queued.read()[0], 0) << "no entry needed a fourth block: the test proves nothing";
   const Bytes bytes = A.read();

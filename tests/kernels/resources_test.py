@@ -14,7 +14,7 @@ import unittest
 
 NVCC = sys.argv[1]
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-KERNELS = ("sponge", "prf", "matrix", "collect", "sponge_by_warp", "prf_by_warp", "matrix_by_warp", "keygen", "encrypt",
+KERNELS = ("sponge", "prf", "matrix", "collect", "hash_by_warp", "keygen", "encrypt",
            "decrypt", "reencrypt", "check_modulus", "copy_records", "resolve_keys", "list_failed", "zero_failed")
 # Warps of a multiprocessor; README.md says why. Shared memory binds matrix_kernel, registers bind the others.
 MATRIX_WARPS = {"75": 3, "80": 9, "86": 5, "87": 9, "88": 9, "89": 5, "90": 12, "100": 12, "103": 12, "110": 12, "120": 5}
