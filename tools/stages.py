@@ -239,6 +239,14 @@ def emulated_faults(run):
 
 
 @stage(only_all=True)
+def every_architecture(run):
+    """Registers and spills of every kernel on every architecture of a release, after emulated-gpu."""
+    if not (BUILD / "emu").is_dir():
+        return run.note_skip("the kernels' resources", "emulated-gpu has built nothing")
+    run.ctest(BUILD / "emu", "--tests-regex", "^kernels_resources", env={"WARPKEM_LONG_TESTS": "1"})
+
+
+@stage(only_all=True)
 def clang(run):
     """The second compiler."""
     folder = run.build("clang")
