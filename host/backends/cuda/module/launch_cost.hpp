@@ -25,7 +25,7 @@ inline constexpr double link_bytes_per_ns = 50;
 inline constexpr double staging_bytes_per_ns = 10;
 
 // How long a lane polls for a chunk before it sleeps, when every sleep costs the kernel's timer slack, 50 us. However
-// few its items, a chunk is a chain of 10 to 40 dependent permutations of some 2.6 us each (by_warp_states in
+// few its items, a chunk is a chain of 10 to 20 dependent permutations of some 2.5 us each (policy::by_warp in
 // policy.hpp).
 inline constexpr std::chrono::microseconds small_chunk_patience{200}, patience{50};
 
