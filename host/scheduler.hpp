@@ -86,6 +86,7 @@ class Scheduler {
   // nothing can be submitted any more and every request has completed when this returns; completions stay in their
   // queues. A drain that is under way becomes an abort when somebody calls for that.
   void shut_down(bool drain);
+  bool closed() const noexcept { return closed_.load(); }
 
   // A queue's waiter offers its thread. True if it ran the queue's only request.
   bool help(const CompletionQueue& queue);

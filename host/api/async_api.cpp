@@ -136,6 +136,8 @@ void hand_in(const Submission& s, RequestChain admitted, warpkem_request*& handl
 }
 
 warpkem_status refuse(Scheduler& scheduler, std::size_t requests) {
+  // Also while one waited for room: there will never be any.
+  if (scheduler.closed()) return fail(Status::aborted, "the engine was shut down");
   scheduler.metrics().add(Counter::refused, requests);
   return fail(Status::would_block, "the engine's queue is full");
 }
@@ -315,6 +317,8 @@ warpkem_status warpkem_submit(warpkem_engine* engine, const warpkem_batch* batch
                               const warpkem_submit_options* options, warpkem_request* requests, size_t* submitted) {
   return guarded([&] { return submit(engine, batches, num_batches, options, requests, submitted); });
 }
+
+int warpkem_in_callback(void) { return Scheduler::in_callback() ? 1 : 0; }
 
 warpkem_status warpkem_cancel(warpkem_engine* engine, warpkem_request request) {
   return guarded([&] {

@@ -65,6 +65,9 @@ typedef struct {
  * WOULD_DEADLOCK. Batches wait for it: keep it short. */
 typedef void (*warpkem_completion_fn)(void *context, const warpkem_completion *completion);
 
+/// 1 if this thread is in such a call, else 0.
+WARPKEM_API int warpkem_in_callback(void);
+
 typedef struct warpkem_queue warpkem_queue;
 
 /// Makes a completion queue for requests of `engine`. It may be polled, and must be freed, also after the engine was freed.
@@ -120,7 +123,7 @@ typedef struct {
 /// The descriptors themselves are copied; what they point to is the engine's until the request completes. `items_by_backend`
 /// must be aligned for atomic access; counts of at most 2^32 - 1 items.
 ///
-/// @param requests  out: NULL, or a handle for each that was taken
+/// @param requests  out: NULL, or a handle for each that was taken; written before any of them can complete
 /// @param submitted out: NULL, or how many were taken: always the first ones. The others were not looked at further.
 /// @return OK if all were taken. INVALID_ARGUMENT, UNSUPPORTED: batches[*submitted] is wrong; WOULD_BLOCK: no room for it;
 ///         ABORTED: the engine was shut down; WOULD_DEADLOCK: a wait for room, in a callback; OUT_OF_MEMORY; FORKED

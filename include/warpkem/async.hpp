@@ -97,10 +97,11 @@ inline std::size_t submit(const Engine& engine, const Queue& queue, std::span<co
 }
 
 /// Submits one request and waits for it; on an idle engine this thread runs it. With `timeout` it is cancelled after
-/// that time, but what a backend has begun is waited for: when this returns, the request's memory is the caller's
-/// again.
+/// that time, but what a backend has begun is waited for: when this returns, or throws, the request's memory is the
+/// caller's again. Throws Error, in a callback WOULD_DEADLOCK; then nothing was submitted.
 inline warpkem_completion wait(const Engine& engine, const warpkem_batch& batch, const SubmitOptions& options = {},
                                std::optional<std::chrono::microseconds> timeout = {}) {
+  if (warpkem_in_callback() != 0) throw Error(WARPKEM_WOULD_DEADLOCK, "a wait in a callback would deadlock");
   const Queue queue(engine);
   warpkem_submit_options o = detail::submit_options(options);
   o.queue = queue.get();
@@ -121,11 +122,14 @@ inline warpkem_completion wait_for(const Engine& engine, const warpkem_batch& ba
 }
 
 /// `co_await async(engine, batch)` yields the warpkem_completion. The coroutine goes on on one of the engine's threads,
-/// where it may submit but neither wait nor free (WOULD_DEADLOCK). Throws Error if the request is not taken.
+/// where it may submit but neither wait nor free (WOULD_DEADLOCK). Throws Error if the request is not taken. While the
+/// coroutine is suspended its memory and the request's must stay: to end it sooner, cancel `*request`, which is written
+/// before the coroutine can go on, or shut the engine down; it then goes on with CANCELLED or ABORTED.
 class [[nodiscard]] Awaitable {
  public:
-  Awaitable(const Engine& engine, const warpkem_batch& batch, const SubmitOptions& options) noexcept
-      : engine_(engine.get()), batch_(batch), options_(detail::submit_options(options)) {}
+  Awaitable(const Engine& engine, const warpkem_batch& batch, const SubmitOptions& options,
+            warpkem_request* request) noexcept
+      : engine_(engine.get()), batch_(batch), options_(detail::submit_options(options)), request_(request) {}
   Awaitable(const Awaitable&) = delete;
   Awaitable& operator=(const Awaitable&) = delete;
 
@@ -139,7 +143,7 @@ class [[nodiscard]] Awaitable {
     };
     options_.context = this;
     // Once it is taken the coroutine may go on elsewhere, and this be gone, before the call returns.
-    const warpkem_status status = warpkem_submit(engine_, &batch_, 1, &options_, nullptr, nullptr);
+    const warpkem_status status = warpkem_submit(engine_, &batch_, 1, &options_, request_, nullptr);
     if (status == WARPKEM_OK) return true;
     refused_ = status;
     return false;
@@ -153,13 +157,15 @@ class [[nodiscard]] Awaitable {
   warpkem_engine* engine_;
   const warpkem_batch& batch_;
   warpkem_submit_options options_;
+  warpkem_request* request_;
   std::coroutine_handle<> caller_;
   warpkem_completion completion_{};
   warpkem_status refused_ = WARPKEM_OK;
 };
 
-inline Awaitable async(const Engine& engine, const warpkem_batch& batch, const SubmitOptions& options = {}) noexcept {
-  return Awaitable(engine, batch, options);
+inline Awaitable async(const Engine& engine, const warpkem_batch& batch, const SubmitOptions& options = {},
+                       warpkem_request* request = nullptr) noexcept {
+  return Awaitable(engine, batch, options, request);
 }
 
 }  // namespace warpkem

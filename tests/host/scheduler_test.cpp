@@ -902,6 +902,29 @@ TEST(SchedulerThreads, AFullQueueBlocksUntilThereIsRoomOrTheTimeIsOver) {
   EXPECT_EQ(queue.wait().size(), 1u);
 }
 
+TEST(SchedulerThreads, AFullQueueOfAnEngineThatWasShutDownSaysSo) {
+  host::SchedulerOptions options = threaded();
+  options.most_items = 1;
+  Held held;
+  TestEngine engine({{"a", true, 1, held.behaviour()}}, options);
+  Queue queue(engine);
+  Encaps a(oracle(), 1, 1), b(oracle(), 1, 2);
+  submit(engine, a, to(queue));
+  warpkem_submit_options patient = to(queue);
+  patient.timeout_us = WARPKEM_FOREVER;
+  std::thread waiting(
+      [&] { EXPECT_EQ(warpkem_submit(engine.get(), &b.batch, 1, &patient, nullptr, nullptr), WARPKEM_ABORTED); });
+  while (held.size() == 0) std::this_thread::yield();
+  std::thread ending([&] { check(warpkem_shutdown(engine.get(), WARPKEM_DRAIN)); });
+  waiting.join();
+  held.finish();
+  ending.join();
+  const warpkem_submit_options o = to(queue);
+  EXPECT_EQ(warpkem_submit(engine.get(), &b.batch, 1, &o, nullptr, nullptr), WARPKEM_ABORTED)
+      << "there will never be room again";
+  EXPECT_EQ(queue.poll().size(), 1u);
+}
+
 TEST(SchedulerThreads, ADeadlinePassesWhileEveryBackendIsStuck) {
   Held held;
   TestEngine engine({{"a", true, 1, held.behaviour()}}, threaded(), one_thread());
