@@ -232,10 +232,11 @@ def emulated_gpu(run):
 
 @stage(only_all=True)
 def emulated_faults(run):
-    """Every fault of the emulated device under ThreadSanitizer, after emulated-gpu."""
+    """Every fault of the emulated device under ThreadSanitizer, some hundred more in mid-run, after emulated-gpu."""
     if not (BUILD / "emu-tsan").is_dir():
         return run.note_skip("the fault sweep", "emulated-gpu has built nothing")
-    run.ctest(BUILD / "emu-tsan", "--tests-regex", "^cuda_fault", env=SANITIZERS)
+    run.ctest(BUILD / "emu-tsan", "--tests-regex", "^cuda_(fault|serving)", env=SANITIZERS)
+    run.ctest(BUILD / "emu", "--tests-regex", "^cuda_serving", env={"WARPKEM_LONG_TESTS": "1"})
 
 
 @stage(only_all=True)
@@ -275,7 +276,8 @@ def long_fuzz(run):
 def long_tests(run):
     """What takes minutes: ten million items through the tool, ten million requests and a soak through the scheduler."""
     if run.build("dev", "-DWARPKEM_CUDA=OFF"):
-        run.ctest(BUILD / "dev", "--tests-regex", "^(tool|serve_bench)$", env={"WARPKEM_LONG_TESTS": "1"})
+        run.ctest(BUILD / "dev", "--tests-regex", "^(tool|serve_bench|scheduler_model_test)$",
+                  env={"WARPKEM_LONG_TESTS": "1", "WARPKEM_MODEL_ROUNDS": "1500"})
 
 
 @stage(only_all=True)

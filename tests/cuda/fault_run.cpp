@@ -5,98 +5,12 @@
 //
 // "repeated" asks everything three times, so that graphs are captured and replayed; "pinned" makes none.
 // Exit: 0 if nothing was wrong; with fail-over, an operation's error is wrong too.
-#include <cuda_runtime_api.h>
-#include <dlfcn.h>
-
-#include <array>
-#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <string>
 
+#include "tests/cuda/runtime_calls.hpp"
 #include "tests/cuda/workload.hpp"
-
-namespace {
-
-struct Counter {
-  const char* name;  // as the emulator's rules call it
-  std::atomic<long> calls{0};
-};
-enum Function {
-  malloc_,
-  free_,
-  host_alloc,
-  free_host,
-  memcpy_async,
-  memset_async,
-  stream_create,
-  stream_synchronize,
-  stream_query,
-  event_create,
-  event_record,
-  event_query,
-  pointer_attributes,
-  launch_kernel,
-  begin_capture,
-  end_capture,
-  graph_instantiate,
-  graph_launch,
-  num_functions
-};
-std::array<Counter, num_functions> counters{{{"cudaMalloc"},
-                                             {"cudaFree"},
-                                             {"cudaHostAlloc"},
-                                             {"cudaFreeHost"},
-                                             {"cudaMemcpyAsync"},
-                                             {"cudaMemsetAsync"},
-                                             {"cudaStreamCreate"},
-                                             {"cudaStreamSynchronize"},
-                                             {"cudaStreamQuery"},
-                                             {"cudaEventCreate"},
-                                             {"cudaEventRecord"},
-                                             {"cudaEventQuery"},
-                                             {"cudaPointerGetAttributes"},
-                                             {"cudaLaunchKernel"},
-                                             {"cudaStreamBeginCapture"},
-                                             {"cudaStreamEndCapture"},
-                                             {"cudaGraphInstantiate"},
-                                             {"cudaGraphLaunch"}}};
-
-template <class F>
-F* next(const char* symbol) {
-  return reinterpret_cast<F*>(dlsym(RTLD_NEXT, symbol));
-}
-
-}  // namespace
-
-// The module's calls are bound to these first, and go on to the runtime.
-#define COUNTED(index, symbol, parameters, arguments)                               \
-  extern "C" __attribute__((visibility("default"))) cudaError_t symbol parameters { \
-    static auto* const real = next<cudaError_t parameters>(#symbol);                \
-    ++counters[index].calls;                                                        \
-    return real arguments;                                                          \
-  }
-COUNTED(malloc_, cudaMalloc, (void** p, size_t n), (p, n))
-COUNTED(free_, cudaFree, (void* p), (p))
-COUNTED(host_alloc, cudaHostAlloc, (void** p, size_t n, unsigned f), (p, n, f))
-COUNTED(free_host, cudaFreeHost, (void* p), (p))
-COUNTED(memcpy_async, cudaMemcpyAsync, (void* d, const void* s, size_t n, cudaMemcpyKind k, cudaStream_t t),
-        (d, s, n, k, t))
-COUNTED(memset_async, cudaMemsetAsync, (void* d, int v, size_t n, cudaStream_t t), (d, v, n, t))
-COUNTED(stream_create, cudaStreamCreateWithFlags, (cudaStream_t * t, unsigned f), (t, f))
-COUNTED(stream_synchronize, cudaStreamSynchronize, (cudaStream_t t), (t))
-COUNTED(stream_query, cudaStreamQuery, (cudaStream_t t), (t))
-COUNTED(event_create, cudaEventCreateWithFlags, (cudaEvent_t * e, unsigned f), (e, f))
-COUNTED(event_record, cudaEventRecord, (cudaEvent_t e, cudaStream_t t), (e, t))
-COUNTED(event_query, cudaEventQuery, (cudaEvent_t e), (e))
-COUNTED(pointer_attributes, cudaPointerGetAttributes, (cudaPointerAttributes * a, const void* p), (a, p))
-COUNTED(launch_kernel, __cudaLaunchKernel, (cudaKernel_t k, dim3 g, dim3 b, void** a, size_t s, cudaStream_t t),
-        (k, g, b, a, s, t))
-COUNTED(begin_capture, cudaStreamBeginCapture, (cudaStream_t t, cudaStreamCaptureMode m), (t, m))
-COUNTED(end_capture, cudaStreamEndCapture, (cudaStream_t t, cudaGraph_t* g), (t, g))
-COUNTED(graph_instantiate, cudaGraphInstantiate, (cudaGraphExec_t * e, cudaGraph_t g, unsigned long long f), (e, g, f))
-COUNTED(graph_launch, cudaGraphLaunch, (cudaGraphExec_t e, cudaStream_t t), (e, t))
 
 int main(int argc, char** argv) {
   using namespace warpkem::test;
@@ -132,7 +46,7 @@ int main(int argc, char** argv) {
       }
     }
   }
-  for (const Counter& counter : counters) std::printf("calls %s %ld\n", counter.name, counter.calls.load());
+  for (const CallCounter& counter : runtime_calls()) std::printf("calls %s %ld\n", counter.name, counter.calls.load());
   std::fflush(stdout);
   return good ? 0 : 1;
 }

@@ -1,13 +1,11 @@
 // The seam to the module: where it is taken from and where not, versions, devices by name, and a device that never
 // answers.
-#include <cuda_runtime_api.h>
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
-#include <atomic>
 #include <condition_variable>
 #include <filesystem>
 #include <fstream>
@@ -16,24 +14,7 @@
 
 #include "host/backends/cuda/cuda_module.hpp"
 #include "host/backends/cuda/loader.hpp"
-
-namespace {
-
-std::atomic<bool> stuck{false};
-
-}  // namespace
-
-// The module's calls are bound to this first: a device can be made to answer "not ready" for as long as a test likes.
-extern "C" __attribute__((visibility("default"))) cudaError_t cudaEventQuery(cudaEvent_t event) {
-  // The runtime comes next where it is preloaded, else only the module has loaded it.
-  static auto* const real = [] {
-    void* found = dlsym(RTLD_NEXT, "cudaEventQuery");
-    const std::string runtime = "libcudart.so." + std::to_string(CUDART_VERSION / 1000);
-    if (found == nullptr) found = dlsym(dlopen(runtime.c_str(), RTLD_LAZY | RTLD_NOLOAD), "cudaEventQuery");
-    return reinterpret_cast<cudaError_t (*)(cudaEvent_t)>(found);
-  }();
-  return stuck.load() ? cudaErrorNotReady : real(event);
-}
+#include "tests/cuda/runtime_calls.hpp"
 
 namespace warpkem::host {
 namespace {
@@ -200,12 +181,12 @@ TEST_F(CudaDevices, StuckOneGivesItsWorkBackOnceAndStaysOut) {
   const cuda::Options options{"0", 0, 1, 50};
   const std::unique_ptr<Backend> backend = cuda_module::make_backend(options, true, why_not_);
   ASSERT_NE(backend, nullptr) << why_not_;
-  stuck = true;
+  test::device_hangs = true;
   Waiter first, second;
   backend->submit(batch, first.completion());
   EXPECT_EQ(first.wait(), Status::backend_failed);
   EXPECT_NE(first.text().find("stuck"), std::string::npos) << first.text();
-  stuck = false;
+  test::device_hangs = false;
   for (const std::uint8_t status : statuses) EXPECT_EQ(status, static_cast<std::uint8_t>(ItemStatus::pending));
   for (const std::uint8_t byte : ek) EXPECT_EQ(byte, 0);
   backend->submit(batch, second.completion());

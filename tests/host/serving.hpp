@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <span>
 #include <stdexcept>
 #include <utility>
 #include <vector>
@@ -39,6 +40,12 @@ class TestEngine {
   TestEngine(std::vector<scripted::Script> scripts, const host::SchedulerOptions& options,
              host::EngineOptions engine_options = {})
       : handle_{std::make_shared<host::Engine>(engine_options, scripted::table(std::move(scripts)))} {
+    handle_.engine->configure(options);
+  }
+  // With other backends; `table` lives as long as the engine.
+  TestEngine(std::span<const host::BackendEntry> table, const host::SchedulerOptions& options,
+             const host::EngineOptions& engine_options)
+      : handle_{std::make_shared<host::Engine>(engine_options, table)} {
     handle_.engine->configure(options);
   }
   ~TestEngine() {
