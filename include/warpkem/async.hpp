@@ -62,8 +62,7 @@ class Queue {
   /// Waits for the first one, or for `least`, or all that are under way.
   std::size_t wait(std::span<warpkem_completion> completions, std::size_t least = 1) const {
     std::size_t n = 0;
-    detail::check(
-        warpkem_queue_wait_many(queue_, completions.data(), completions.size(), least, WARPKEM_FOREVER, &n));
+    detail::check(warpkem_queue_wait_many(queue_, completions.data(), completions.size(), least, WARPKEM_FOREVER, &n));
     return n;
   }
   /// Waits at most so long; 0: the time is over.
