@@ -261,7 +261,8 @@ void add_serve_bench(Program& program) {
     });
   };
   word("--op-mix", "MIX", o->mix, "OPERATION:PARAM=WEIGHT with commas (default encaps:768=1)");
-  arguments.number("--producers", load.producers, 1, 4096, "Threads that submit (default 8); those of an open loop take turns at watching the clock");
+  arguments.number("--producers", load.producers, 1, 4096,
+                   "Threads that submit (default 8); those of an open loop take turns at watching the clock");
   arguments.number("--outstanding", load.outstanding, 1, 1 << 20,
                    "Closed loop: requests that each keeps under way (default 256)");
   arguments.flag("--closed", o->closed, "Closed loop (default)");
