@@ -20,6 +20,5 @@ extern std::atomic<bool> device_hangs;
 // From the copy to the host of this number on, which is counted from 1, the copy's first bytes arrive with a bit
 // flipped; 0: never.
 extern std::atomic<long> corrupt_from_copy;
-extern std::atomic<long> corrupted_copies;
 
 }  // namespace warpkem::test

@@ -81,13 +81,15 @@ def main():
 
     if os.environ.get("WARPKEM_LONG_TESTS"):
         dice = random.Random(7)
+        later = lambda name, most: f"{name}:{calls['before', name] + dice.randint(1, most)}"
         for _ in range(200):
-            work = dice.randint(begin + 1, end)
-            fault = dice.choice((f"device_lost:{work}", f"launch:{dice.randint(launches + 1, launches + 60)}:{dice.choice((700, 716, 719))}",
-                                 f"cudaMemcpyAsync:{dice.randint(copies + 1, copies + 80)}{dice.choice(('', '+'))}",
-                                 f"cudaMalloc:{mallocs + dice.randint(1, 4)}{dice.choice(('', '+'))}",
-                                 f"cudaEventQuery:{dice.randint(20, 200)}{dice.choice(('', '+'))}",
-                                 f"cudaEventRecord:{dice.randint(3, 60)}", f"cudaMemsetAsync:{dice.randint(3, 60)}"))
+            fault = dice.choice((
+                f"device_lost:{dice.randint(begin + 1, end)}",
+                f"launch:{dice.randint(launches + 1, launches + 60)}:{dice.choice((700, 716, 719))}",
+                later("cudaMemcpyAsync", 80), later("cudaMemcpyAsync", 80) + "+", later("cudaMalloc", 4),
+                later("cudaMalloc", 4) + "+", later("cudaHostAlloc", 4), later("cudaEventRecord", 60) + "+",
+                later("cudaEventRecord", 60), later("cudaMemsetAsync", 60), later("cudaGraphInstantiate", 4),
+                later("cudaGraphLaunch", 20), later("cudaStreamEndCapture", 4)))
             case({}, dice.randrange(10**6), dice.choice((40, 100, 300)), dice.choice(ENDINGS),
                  dice.choice(("none", "none", "none", "hang", "corrupt")), PTXEMU_FAIL=fault,
                  PTXEMU_MEM_MB=dice.choice(("8192", "24")))
