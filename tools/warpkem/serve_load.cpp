@@ -19,6 +19,7 @@
 #include <memory>
 #include <mutex>
 #include <random>
+#include <semaphore>
 #include <thread>
 
 #include "host/api/seam.hpp"
@@ -331,36 +332,55 @@ struct Slot {
   }
 };
 
-// When requests of an open loop are due, for all producers together: one of them at a time keeps watch, and submits
-// what has become due while the next one watches. Waking a thread takes longer than an encapsulation, so the watch naps
-// instead of waking for every request; latencies count from when a request was due.
+// When requests of an open loop are due, for all producers together: they take turns at watching the clock and
+// submitting what has become due. Waking a thread takes longer than an encapsulation, so the watch naps instead of
+// waking for every request, and turns are long; latencies count from when a request was due.
 class Arrivals {
  public:
-  Arrivals(double rate, std::uint64_t seed) : random_(seed), gap_(rate * 1e-9) {}
-
-  // Waits until requests are due, or until `stop`, and takes up to `most` of them. `refused`: the last ones were, so
-  // that it makes no sense to come again at once.
-  void take(std::size_t most, bool refused, const std::atomic<bool>& stop, std::vector<std::uint64_t>& due) {
-    due.clear();
-    const std::scoped_lock lock(mutex_);
-    if (next_ == 0) next_ = static_cast<double>(now_ns()) + gap_(random_);
-    do {
-      const std::uint64_t now = now_ns();
-      const std::uint64_t wake = std::max(static_cast<std::uint64_t>(next_), last_ + (refused ? patience_ns : nap_ns));
-      // Never for long, so that `stop` is seen.
-      if (wake > now) std::this_thread::sleep_for(std::chrono::nanoseconds(std::min(wake - now, longest_ns)));
-      last_ = now_ns();
-      for (; due.size() < most && next_ <= static_cast<double>(last_); next_ += gap_(random_)) {
-        due.push_back(static_cast<std::uint64_t>(next_));
-      }
-    } while (due.empty() && !stop.load(std::memory_order_relaxed));
-    if (due.size() == most) last_ = 0;
+  Arrivals(double rate, std::uint64_t seed, std::size_t producers) : random_(seed), gap_(rate * 1e-9) {
+    for (std::size_t i = 0; i < producers; ++i) turns_.emplace_back(i == 0 ? 1 : 0);
   }
 
- private:
-  static constexpr std::uint64_t nap_ns = 25'000, patience_ns = 500'000, longest_ns = 10'000'000;
+  // The producer's turn; it ends with the object.
+  class Turn {
+   public:
+    Turn(Arrivals& arrivals, std::size_t producer) : arrivals_(arrivals), producer_(producer) {
+      arrivals_.turns_[producer_].acquire();
+      end_ns_ = now_ns() + turn_ns;
+    }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+    ~Turn() { arrivals_.turns_[(producer_ + 1) % arrivals_.turns_.size()].release(); }
+    bool is_over() const { return now_ns() >= end_ns_; }
 
-  std::mutex mutex_;
+    // Waits until requests are due, though not for long, and takes up to `most` of them. `refused`: the last ones were,
+    // so that it makes no sense to come again at once.
+    void take(std::size_t most, bool refused, std::vector<std::uint64_t>& due) {
+      due.clear();
+      Arrivals& a = arrivals_;
+      const std::uint64_t now = now_ns();
+      if (a.next_ == 0) a.next_ = static_cast<double>(now) + a.gap_(a.random_);
+      const std::uint64_t wake =
+          std::max(static_cast<std::uint64_t>(a.next_), a.last_ + (refused ? patience_ns : nap_ns));
+      if (wake > now) std::this_thread::sleep_for(std::chrono::nanoseconds(std::min(wake - now, longest_ns)));
+      a.last_ = now_ns();
+      for (; due.size() < most && a.next_ <= static_cast<double>(a.last_); a.next_ += a.gap_(a.random_)) {
+        due.push_back(static_cast<std::uint64_t>(a.next_));
+      }
+      if (due.size() == most) a.last_ = 0;
+    }
+
+   private:
+    Arrivals& arrivals_;
+    const std::size_t producer_;
+    std::uint64_t end_ns_;
+  };
+
+ private:
+  static constexpr std::uint64_t nap_ns = 25'000, patience_ns = 500'000, longest_ns = 10'000'000, turn_ns = 1'000'000;
+
+  std::deque<std::binary_semaphore> turns_;
+  // Of whose turn it is.
   std::mt19937_64 random_;
   std::exponential_distribution<> gap_;
   double next_ = 0;
@@ -383,7 +403,7 @@ struct Shared {
 class Producer {
  public:
   Producer(Shared& shared, std::size_t number, std::size_t slots)
-      : s_(shared), random_(shared.options.seed * 1000 + number), slots_(slots) {
+      : s_(shared), number_(number), random_(shared.options.seed * 1000 + number), slots_(slots) {
     check(warpkem_queue_new(s_.engine, &queue_));
     options_.struct_size = sizeof options_;
     options_.deadline_us = s_.options.deadline_us;
@@ -572,20 +592,23 @@ class Producer {
     std::vector<std::uint64_t> due;
     bool refused = false;
     while (!s_.stop.load(std::memory_order_relaxed)) {
-      s_.arrivals.take(s_.options.hand_over, refused, s_.stop, due);
-      take_back_delivered();
-      const std::uint64_t refused_before = report.refused;
-      for (const std::uint64_t at : due) {
-        if (may_submit(1) == 0) return submit();
-        if (free_.empty()) {
-          // As many are under way as the engine's whole queue holds: this one cannot even be asked.
-          ++report.offered, ++report.refused;
-        } else {
-          add(at);
+      Arrivals::Turn turn(s_.arrivals, number_);
+      do {
+        turn.take(s_.options.hand_over, refused, due);
+        take_back_delivered();
+        const std::uint64_t refused_before = report.refused;
+        for (const std::uint64_t at : due) {
+          if (may_submit(1) == 0) return submit();
+          if (free_.empty()) {
+            // As many are under way as the engine's whole queue holds: this one cannot even be asked.
+            ++report.offered, ++report.refused;
+          } else {
+            add(at);
+          }
         }
-      }
-      submit();
-      refused = report.refused != refused_before;
+        submit();
+        refused = report.refused != refused_before;
+      } while (!turn.is_over() && !s_.stop.load(std::memory_order_relaxed));
     }
   }
 
@@ -605,6 +628,7 @@ class Producer {
   };
 
   Shared& s_;
+  const std::size_t number_;
   std::mt19937_64 random_;
   warpkem_queue* queue_ = nullptr;
   std::vector<Slot> slots_;
@@ -673,7 +697,7 @@ ServeReport serve(const ServeOptions& options, const std::function<void(warpkem_
                   drawn,
                   portable.get(),
                   static_cast<std::int64_t>(options.requests),
-                  {options.rate, options.seed}};
+                  {options.rate, options.seed, options.producers}};
     shared.kinds = make_kinds(options, portable.get(), shared.up_to);
     std::vector<std::unique_ptr<Producer>> producers;
     const std::size_t slots = open ? max_items / options.producers + options.hand_over : options.outstanding;
