@@ -981,6 +981,31 @@ TEST(SchedulerThreads, AbortEndsWhatHasNotBegunAndTheQueueOutlivesTheEngine) {
   EXPECT_TRUE(begun.is_right());
 }
 
+TEST(SchedulerThreads, ADrainBecomesAnAbortWhenSomebodyCallsForThat) {
+  Held held;
+  TestEngine engine({{"a", true, 1, held.behaviour()}}, threaded(), one_thread());
+  Queue queue(engine);
+  Encaps begun(oracle(), 1, 1), waiting(oracle(), 2, 2);
+  submit(engine, begun, to(queue));
+  while (held.size() == 0) std::this_thread::yield();
+  submit(engine, waiting, to(queue));
+  std::thread draining([&] { EXPECT_EQ(warpkem_shutdown(engine.get(), WARPKEM_DRAIN), WARPKEM_OK); });
+  EXPECT_TRUE(queue.wait(20'000).empty()) << "a drain finishes what there is";
+  std::thread aborting([&] { EXPECT_EQ(warpkem_shutdown(engine.get(), WARPKEM_ABORT), WARPKEM_OK); });
+  const auto aborted = queue.wait();
+  ASSERT_EQ(aborted.size(), 1u);
+  EXPECT_EQ(aborted[0].user_data, &waiting);
+  EXPECT_EQ(aborted[0].status, WARPKEM_ABORTED);
+  EXPECT_TRUE(waiting.is_zero());
+  held.finish();
+  draining.join();
+  aborting.join();
+  const auto completions = queue.poll();
+  ASSERT_EQ(completions.size(), 1u);
+  EXPECT_EQ(completions[0].status, WARPKEM_OK);
+  EXPECT_TRUE(begun.is_right());
+}
+
 TEST(SchedulerThreads, FreeingAQueueCancelsItsRequestsAndWaitsForOthers) {
   Held held;
   TestEngine engine({{"a", true, 1, held.behaviour()}}, threaded(), one_thread());
