@@ -8,29 +8,23 @@ namespace warpkem::host {
 
 namespace {
 
-// operation 3 bits, algorithm 5, dk format, derand, class one each
-constexpr std::size_t num_kinds = std::size_t{8} * max_algorithms * 8;
+// operation 3 bits, algorithm 5, dk format, class one each
+constexpr std::size_t num_kinds = std::size_t{8} * max_algorithms * 4;
 
 }  // namespace
 
 BatchFormer::BatchFormer() : fixed_(num_kinds) { active_.reserve(64); }
 
 Bucket& BatchFormer::bucket_of(const Request& r) {
-  const std::size_t is_bulk = r.request_class == RequestClass::bulk ? 1 : 0;
-  const std::size_t variant = (r.derand ? 2u : 0u) + is_bulk;
-  Bucket* bucket;
-  if (r.batch.keys != nullptr) {
-    bucket = &r.batch.keys->buckets()[variant];
-  } else {
-    const std::size_t kind = ((static_cast<std::size_t>(r.batch.operation) * max_algorithms + r.batch.algorithm) * 2 +
-                              static_cast<std::size_t>(r.batch.dk_format)) *
-                                 4 +
-                             variant;
-    std::unique_ptr<Bucket>& place = fixed_[kind];
-    if (!place) place = std::make_unique<Bucket>();
-    bucket = place.get();
-  }
-  return *bucket;
+  const auto of_class = static_cast<std::size_t>(r.request_class);
+  if (r.batch.keys != nullptr) return r.batch.keys->buckets()[of_class];
+  const std::size_t kind = ((static_cast<std::size_t>(r.batch.operation) * max_algorithms + r.batch.algorithm) * 2 +
+                            static_cast<std::size_t>(r.batch.dk_format)) *
+                               2 +
+                           of_class;
+  std::unique_ptr<Bucket>& place = fixed_[kind];
+  if (!place) place = std::make_unique<Bucket>();
+  return *place;
 }
 
 void BatchFormer::add(Request* r) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <utility>
 
 #include "host/ct.hpp"
 #include "host/key_set.hpp"
@@ -72,18 +73,24 @@ void BatchRun::build(Random& random) {
   all_.resize(items);
   undecided_.assign(items, 1);
 
-  const std::size_t record = example.derand ? 0 : drawn_record(kind_);
-  if (record != 0) {
-    if (drawn_.size() < items * record) drawn_ = SecureBuffer(items * record);
-    drawn_bytes_ = items * record;
+  const Arrays arrays = arrays_of(kind_);
+  // Seeds and m that requests do not bring.
+  const std::size_t record = drawn_record(kind_);
+  drawn_bytes_ = 0;
+  for (const Piece& piece : pieces) {
+    if (!(piece.request->batch.*arrays.in[0]).present()) drawn_bytes_ += piece.count * record;
+  }
+  if (drawn_bytes_ != 0) {
+    if (drawn_.size() < drawn_bytes_) drawn_ = SecureBuffer(drawn_bytes_);
     random.fill(drawn_.data(), drawn_bytes_);
   }
-  const Arrays arrays = arrays_of(kind_);
+  const std::uint8_t* drawn = drawn_.data();
   std::size_t at = 0;
   for (const Piece& piece : pieces) {
     const Batch& from = piece.request->batch;
+    const bool draws = !(from.*arrays.in[0]).present();
     for (std::uint32_t i = piece.first; i < piece.first + piece.count; ++i, ++at) {
-      all_.in[0][at] = record != 0 ? drawn_.data() + at * record : (from.*arrays.in[0])[i];
+      all_.in[0][at] = draws ? std::exchange(drawn, drawn + record) : (from.*arrays.in[0])[i];
       if (arrays.in[1] != nullptr) all_.in[1][at] = (from.*arrays.in[1])[i];
       if (arrays.out[0] != nullptr) all_.out[0][at] = (from.*arrays.out[0])[i];
       if (arrays.out[1] != nullptr) all_.out[1][at] = (from.*arrays.out[1])[i];

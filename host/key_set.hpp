@@ -47,8 +47,8 @@ class KeySet {
   }
   std::size_t bytes_per_key() const noexcept;
 
-  // Where submitted requests that use this set wait: with derand or without, interactive or bulk. The scheduler's.
-  std::array<Bucket, 4>& buckets() noexcept { return buckets_; }
+  // Where submitted requests that use this set wait: interactive or bulk. The scheduler's.
+  std::array<Bucket, 2>& buckets() noexcept { return buckets_; }
 
   // The form of this backend, made now if it has none yet: when work fails over, or is sent to a second backend.
   // Throws.
@@ -62,7 +62,7 @@ class KeySet {
   std::size_t record_bytes_;
   mutable std::mutex mutex_;  // guards forms_
   std::vector<std::pair<const Backend*, std::unique_ptr<KeyForm>>> forms_;
-  std::array<Bucket, 4> buckets_{};
+  std::array<Bucket, 2> buckets_{};
   std::atomic<std::size_t> references_{1};
 };
 

@@ -37,7 +37,6 @@ struct alignas(64) Request {
   std::uint32_t count = 0;        // items
   std::uint32_t taken = 0;        // of which so many were given to batches
   RequestClass request_class = RequestClass::interactive;
-  bool derand = false;
 
   // Written by whoever finishes items.
   std::atomic<std::uint32_t> left{0};    // items without a status

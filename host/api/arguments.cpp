@@ -104,9 +104,9 @@ void add_plain(Extents& extents, const char* name, const void* data, std::size_t
   extents.add({name, reinterpret_cast<std::uintptr_t>(data), bytes, bytes, 1, is_output, nullptr});
 }
 
-// Checks one array of a batch and translates it.
+// Checks one array of a batch and translates it, in its place: many requests are of one item each.
 template <class To, class From>
-To checked_array(const char* name, const From& from, std::size_t record, std::size_t count, Memory memory,
+void check_array(To& to, const char* name, const From& from, std::size_t record, std::size_t count, Memory memory,
                  Extents& extents) {
   constexpr bool is_output = std::is_same_v<To, Out>;
   if (from.table != nullptr) {
@@ -114,7 +114,8 @@ To checked_array(const char* name, const From& from, std::size_t record, std::si
       refuse(std::string(name) + ": either a table of pointers or data, bytes and stride, not both");
     }
     if (count > PTRDIFF_MAX / sizeof *from.table) refuse(std::string(name) + ": a table of that many items overflows");
-    if (memory == Memory::device) return {nullptr, 0, from.table};
+    to.table = from.table;
+    if (memory == Memory::device) return;
     for (std::size_t i = 0; i < count; ++i) {
       if (from.table[i] == nullptr) refuse(std::string(name) + " of item " + std::to_string(i) + " is NULL");
       if (reinterpret_cast<std::uintptr_t>(from.table[i]) > UINTPTR_MAX - record) {
@@ -123,7 +124,7 @@ To checked_array(const char* name, const From& from, std::size_t record, std::si
     }
     extents.add({name, 0, record, 0, count, is_output, from.table});
     add_plain(extents, "a table of pointers", from.table, count * sizeof *from.table, false);
-    return {nullptr, 0, from.table};
+    return;
   }
   if (from.data == nullptr) refuse(std::string(name) + " is NULL");
   const std::size_t stride = from.stride != 0 ? from.stride : record;
@@ -143,7 +144,8 @@ To checked_array(const char* name, const From& from, std::size_t record, std::si
            std::to_string(count - 1) + " ends at byte " + std::to_string(end));
   }
   extents.add({name, begin, record, stride, count, is_output, nullptr});
-  return {from.data, stride, nullptr};
+  to.data = from.data;
+  to.stride = stride;
 }
 
 // A courtesy: following such a pointer would end the process.
@@ -217,24 +219,20 @@ Batch checked_batch(const Engine& engine, const warpkem_batch& arguments, Operat
   const auto on_host = [&](const char* name, const void* pointer) {
     if (memory == Memory::host) refuse_device_memory(engine, name, pointer);
   };
-  const auto in = [&](const char* name, const warpkem_source& from, std::size_t record) {
+  const auto array = [&](auto& to, const char* name, const auto& from, std::size_t record) {
     on_host(name, from.data), on_host(name, from.table);
-    return checked_array<In>(name, from, record, batch.count, memory, extents);
-  };
-  const auto out = [&](const char* name, const warpkem_target& to, std::size_t record) {
-    on_host(name, to.data), on_host(name, to.table);
-    return checked_array<Out>(name, to, record, batch.count, memory, extents);
+    check_array(to, name, from, record, batch.count, memory, extents);
   };
   const std::size_t dk_bytes = algorithm->dk_record(batch.dk_format);
-  if (keygen && derand) batch.seeds = in("seeds", arguments.seeds, algorithm->seed_bytes);
-  if (encaps && derand) batch.m = in("m", arguments.m, algorithm->m_bytes);
-  if (takes_ek) batch.ek = in("ek", arguments.ek, algorithm->ek_bytes);
-  if (takes_dk) batch.dk = in("dk", arguments.dk, dk_bytes);
-  if (decaps) batch.c = in("c", arguments.c, algorithm->c_bytes);
-  if (keygen) batch.ek_out = out("ek", arguments.ek_out, algorithm->ek_bytes);
-  if (keygen) batch.dk_out = out("dk", arguments.dk_out, dk_bytes);
-  if (encaps) batch.c_out = out("c", arguments.c_out, algorithm->c_bytes);
-  if (encaps || decaps) batch.K_out = out("K", arguments.K_out, algorithm->K_bytes);
+  if (keygen && derand) array(batch.seeds, "seeds", arguments.seeds, algorithm->seed_bytes);
+  if (encaps && derand) array(batch.m, "m", arguments.m, algorithm->m_bytes);
+  if (takes_ek) array(batch.ek, "ek", arguments.ek, algorithm->ek_bytes);
+  if (takes_dk) array(batch.dk, "dk", arguments.dk, dk_bytes);
+  if (decaps) array(batch.c, "c", arguments.c, algorithm->c_bytes);
+  if (keygen) array(batch.ek_out, "ek", arguments.ek_out, algorithm->ek_bytes);
+  if (keygen) array(batch.dk_out, "dk", arguments.dk_out, dk_bytes);
+  if (encaps) array(batch.c_out, "c", arguments.c_out, algorithm->c_bytes);
+  if (encaps || decaps) array(batch.K_out, "K", arguments.K_out, algorithm->K_bytes);
   if (batch.count > SIZE_MAX / sizeof(std::uint32_t)) refuse("count overflows");
   on_host("index", batch.index), on_host("statuses", arguments.statuses), on_host("failed", arguments.failed);
   add_plain(extents, "index", batch.index, batch.count * sizeof(std::uint32_t), false);

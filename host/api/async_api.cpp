@@ -80,7 +80,6 @@ void fill(Request& r, const warpkem_batch& batch, const Submission& s) {
   r.count = static_cast<std::uint32_t>(batch.count);
   r.taken = 0;
   r.request_class = static_cast<RequestClass>(s.options.request_class);
-  r.derand = (batch.flags & WARPKEM_DERAND) != 0;
   r.left.store(r.count, std::memory_order_relaxed);
   r.failed.store(0, std::memory_order_relaxed);
   r.fatal.store(0, std::memory_order_relaxed);
