@@ -79,7 +79,7 @@ RequestChain CompletionQueue::detach(std::size_t most) noexcept {
     static_cast<void>(!read(event_fd_, &count, sizeof count));
   }
   // A wake may have gone to another waiter than the one that took this much.
-  if (waiters_ != 0 && enough(least_)) filled_.notify_one();
+  if (waiters_ != 0 && enough(least_)) least_ == most_ ? filled_.notify_one() : filled_.notify_all();
   return chain;
 }
 

@@ -140,6 +140,7 @@ Scheduler::Portion Scheduler::portion(const Lane& lane, const Engine::Slot& slot
       (former_.items(RequestClass::interactive) != 0 || now < last_interactive_ns_ + interactive_is_recent_ns)) {
     const double room = std::max(0.0, static_cast<double>(options_.bulk_cut_ns) - c.fixed_ns);
     most = std::min(most, std::max<std::size_t>(1, static_cast<std::size_t>(room / c.item_ns)));
+    return {most, 0};  // what is cut stays cut
   }
   const bool may_be_more = lane.on_cpu && most == full && options_.batch_items == 0;
   return {most, may_be_more ? full / 2 : 0};

@@ -229,7 +229,8 @@ warpkem_status submit(warpkem_engine* handle, const warpkem_batch* batches, std:
     throw;
   }
   const warpkem_status status = admit_and_submit(s, filled, requests, submitted);
-  return status != WARPKEM_OK || wanted == num_batches ? status : refuse(scheduler, num_batches - wanted);
+  if (wanted == num_batches || (status != WARPKEM_OK && status != WARPKEM_WOULD_BLOCK)) return status;
+  return refuse(scheduler, num_batches - wanted);
 }
 
 void read_counters(Engine& engine, warpkem_counters& out) {

@@ -101,6 +101,10 @@ class ServeBench(ServeTest):
         self.assertGreater(report["refused"], 0)
         self.assertGreater(report["completed"], 0)
 
+    def test_an_open_loop_of_few_requests_ends(self):
+        report = self.serve("--rate", 60, "--requests", 20, "--producers", 8)
+        self.assertEqual(report["offered"], 20)
+
     def test_virtual_time_keeps_the_bound(self):
         report = self.serve("--virtual-clock", "--requests", 10 * FEW, "--rate", 500_000)
         self.assertEqual(report["completed"], 10 * FEW)

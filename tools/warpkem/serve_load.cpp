@@ -341,6 +341,15 @@ class Arrivals {
     for (std::size_t i = 0; i < producers; ++i) turns_.emplace_back(i == 0 ? 1 : 0);
   }
 
+  // Who leaves the loop, for whatever reason, ends it for all: otherwise the next turn could be that of one who is
+  // gone.
+  void close() {
+    if (closed_.exchange(true)) return;
+    for (auto& turn : turns_) turn.release();
+  }
+  // To be looked at when a turn begins, which after closing may be several producers' at once.
+  bool closed() const { return closed_.load(); }
+
   // The producer's turn; it ends with the object.
   class Turn {
    public:
@@ -379,7 +388,8 @@ class Arrivals {
  private:
   static constexpr std::uint64_t nap_ns = 25'000, patience_ns = 500'000, longest_ns = 10'000'000, turn_ns = 1'000'000;
 
-  std::deque<std::binary_semaphore> turns_;
+  std::deque<std::counting_semaphore<>> turns_;
+  std::atomic<bool> closed_{false};
   // Of whose turn it is.
   std::mt19937_64 random_;
   std::exponential_distribution<> gap_;
@@ -589,10 +599,15 @@ class Producer {
 
   // By callbacks: a queue's waiter would be woken for almost every request.
   void open_loop() {
+    struct Closing {
+      Arrivals& arrivals;
+      ~Closing() { arrivals.close(); }
+    } const closing{s_.arrivals};
     std::vector<std::uint64_t> due;
     bool refused = false;
     while (!s_.stop.load(std::memory_order_relaxed)) {
       Arrivals::Turn turn(s_.arrivals, number_);
+      if (s_.arrivals.closed()) return;
       do {
         turn.take(s_.options.hand_over, refused, due);
         take_back_delivered();
@@ -600,7 +615,8 @@ class Producer {
         for (const std::uint64_t at : due) {
           if (may_submit(1) == 0) return submit();
           if (free_.empty()) {
-            // As many are under way as the engine's whole queue holds: this one cannot even be asked.
+            // More of this producer's are under way than its share of the engine's queue: this one cannot even be
+            // asked.
             ++report.offered, ++report.refused;
           } else {
             add(at);
@@ -748,8 +764,9 @@ ServeReport serve(const ServeOptions& options, const std::function<void(warpkem_
     }
     report.counters.struct_size = sizeof report.counters;
     check(warpkem_metrics(&handle, &report.counters, nullptr, 0, nullptr));
+    // Before the producers go, whose memory requests may have that are counted as lost.
+    check(warpkem_shutdown(&handle, WARPKEM_DRAIN));
   }
-  check(warpkem_shutdown(&handle, WARPKEM_DRAIN));
   for (const host::Engine::Slot& slot : handle.engine->slots()) report.items_by_backend[slot.entry->name] = slot.items;
   report.lies = scripted.lies->load();
   report.batch_items = *scripted.sizes;
