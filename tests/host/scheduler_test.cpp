@@ -446,6 +446,28 @@ TEST(Scheduler, ALargeRequestGoesInPiecesAndIsCancelledWhole) {
   EXPECT_EQ(cut.statuses, std::vector<std::uint8_t>(5, WARPKEM_CANCELLED));
 }
 
+TEST(Scheduler, ARefusalCountsEveryRequestThatWasOffered) {
+  Manual manual;
+  Held held;
+  std::deque<Encaps> requests;
+  std::vector<warpkem_batch> batches;
+  for (std::uint32_t i = 0; i < 5; ++i) batches.push_back(requests.emplace_back(oracle(), 1, i).batch);
+  const Encaps& one = requests.front();
+  host::SchedulerOptions options = manual.options();
+  options.most_items = 3;
+  options.most_bytes = 2 * (oracle().ek.size() + one.m.size() + one.c.size() + one.K.size());
+  TestEngine engine({{"a", true, 1, held.behaviour()}}, options, one_thread());
+  Queue queue(engine);
+  const warpkem_submit_options o = to(queue);
+  std::size_t submitted = 99;
+  EXPECT_EQ(warpkem_submit(engine.get(), batches.data(), 5, &o, nullptr, &submitted), WARPKEM_WOULD_BLOCK);
+  EXPECT_EQ(submitted, 2u) << "bytes bind before items";
+  EXPECT_EQ(engine.counters().refused, 3u);
+  engine.settle();
+  held.finish();
+  EXPECT_EQ(queue.poll().size(), 2u);
+}
+
 TEST(Scheduler, AFullQueueRefusesAtOnceAndLosesNothing) {
   Manual manual;
   Held held;
