@@ -1,6 +1,7 @@
 #include "tools/warpkem/serve_load.hpp"
 
 #include <fmt/format.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -658,16 +659,34 @@ class Producer {
   warpkem_submit_options options_{};
 };
 
-// Sleeps and looks how late it wakes: what the machine alone does to a thread.
-void watch(const std::atomic<bool>& stop, FineHistogram& stall_ns) {
+// Sleeps on one core and looks how late it wakes: what the machine alone does to a thread. Counted over time, as what
+// somebody would wait who came at any moment and needed this thread, so that it can be held against latencies.
+void watch(std::size_t core, const std::atomic<bool>& stop, FineHistogram& stall_ns) {
   prctl(PR_SET_TIMERSLACK, 1);
-  constexpr std::uint64_t nap_ns = 1'000'000;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(core, &set);
+  sched_setaffinity(0, sizeof set, &set);
+  constexpr std::uint64_t nap_ns = 1'000'000, parts = 32;
   while (!stop.load(std::memory_order_relaxed)) {
     const std::uint64_t before = now_ns();
     std::this_thread::sleep_for(std::chrono::nanoseconds(nap_ns));
-    const std::uint64_t slept = now_ns() - before;
-    stall_ns.add(slept - std::min(slept, nap_ns));
+    const std::uint64_t slept = now_ns() - before, late = slept - std::min(slept, nap_ns);
+    stall_ns.add(0, nap_ns);
+    for (std::uint64_t i = 1; i <= parts; ++i) stall_ns.add(late * i / parts, late / parts);
   }
+}
+
+std::vector<std::size_t> usable_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  std::vector<std::size_t> cores;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) {
+    for (std::size_t core = 0; core < CPU_SETSIZE; ++core) {
+      if (CPU_ISSET(core, &set)) cores.push_back(core);
+    }
+  }
+  return cores;
 }
 
 std::deque<Kind> make_kinds(const ServeOptions& options, warpkem_engine* portable, std::vector<double>& up_to) {
@@ -735,7 +754,12 @@ ServeReport serve(const ServeOptions& options, const std::function<void(warpkem_
       });
     }
     std::atomic<bool> over{false};
-    std::thread watcher([&] { watch(over, report.stall_ns); });
+    const std::vector<std::size_t> cores = usable_cores();
+    std::vector<FineHistogram> stalls(cores.size());
+    std::vector<std::thread> watchers;
+    for (std::size_t i = 0; i < cores.size(); ++i) {
+      watchers.emplace_back([&, i] { watch(cores[i], over, stalls[i]); });
+    }
     std::thread timer([&] {
       for (std::uint64_t second = 1; !over; ++second) {
         while (!over && now_ns() < begin + second * 1'000'000'000) {
@@ -750,7 +774,8 @@ ServeReport serve(const ServeOptions& options, const std::function<void(warpkem_
     report.elapsed_seconds = static_cast<double>(now_ns() - begin) * 1e-9;
     report.cpu_seconds = cpu_seconds() - cpu_before;
     over = true;
-    watcher.join();
+    for (std::thread& watcher : watchers) watcher.join();
+    for (const FineHistogram& stall : stalls) report.stall_ns.merge(stall);
     timer.join();
     if (running) running(nullptr);
     for (const auto& producer : producers) {
