@@ -223,8 +223,8 @@ def emulated_gpu(run):
         return
     run.ctest(folder, "--label-regex", "gpu")
     runner = f"-DWARPKEM_PTXEMU_RUN={folder}/ptxemu/ptxemu-run"
-    tests = "graph|module|pipeline|resident"
-    for preset, tests in (("emu-asan", f"{tests}|fault"), ("emu-tsan", tests)):
+    common = "graph|module|pipeline|resident"
+    for preset, tests in (("emu-asan", f"{common}|fault"), ("emu-tsan", common)):
         folder = run.build(preset, runner, env={"CUDACXX": nvcc}, target="warpkem_cuda_tests")
         if folder:
             run.ctest(folder, "--tests-regex", f"^cuda_({tests})", env=SANITIZERS)

@@ -277,14 +277,13 @@ void add_serve_bench(Program& program) {
   arguments.number("--seed", load.seed, 0, UINT64_MAX, "Of faults, lies and arrivals (default 1)");
   word("--verify", "portable", o->verify,
        "Check every result: against portable's where the randomness is given; by decapsulation, and key pairs by a "
-       "round "
-       "trip and FIPS 203's checks, where it is the engine's own; zeros where there is an error");
+       "round trip and FIPS 203's checks, where it is the engine's own; zeros where there is an error");
   real("--drawn", "F", load.drawn, 1,
        "Fraction of key generations and encapsulations whose randomness the engine draws (default 0.5, or 1/64 with "
        "--verify, which then takes longer)");
-  real(
-      "--bad", "F", load.bad, 1,
-      "Fraction of encapsulations and decapsulations with a bad key, which must fail alone; implies --verify portable");
+  real("--bad", "F", load.bad, 1,
+       "Fraction of encapsulations and decapsulations with a bad key, which must fail alone; implies --verify "
+       "portable");
   arguments.flag("--virtual-clock", load.virtual_clock, "Simulate time and one device, exactly");
   arguments.number("--hand-over", load.hand_over, 1, 1 << 16,
                    "Requests per submission and completions per poll at the most (default 256)");
