@@ -61,7 +61,7 @@ void Tables::resize(std::size_t items) {
   statuses.resize(items);
 }
 
-void BatchRun::build(Random& random) {
+bool BatchRun::build(Random& random) {
   const Request& example = *pieces.front().request;
   kind_ = {};
   kind_.operation = example.batch.operation;
@@ -77,12 +77,17 @@ void BatchRun::build(Random& random) {
   // Seeds and m that requests do not bring.
   const std::size_t record = drawn_record(kind_);
   drawn_bytes_ = 0;
+  std::uint8_t refusal = ok;  // what the items get that want randomness
   for (const Piece& piece : pieces) {
     if (!(piece.request->batch.*arrays.in[0]).present()) drawn_bytes_ += piece.count * record;
   }
   if (drawn_bytes_ != 0) {
     if (drawn_.size() < drawn_bytes_) drawn_ = SecureBuffer(drawn_bytes_);
-    random.fill(drawn_.data(), drawn_bytes_);
+    try {
+      random.fill(drawn_.data(), drawn_bytes_);
+    } catch (const Error& error) {
+      refusal = static_cast<std::uint8_t>(error.status());
+    }
   }
   const std::uint8_t* drawn = drawn_.data();
   std::size_t at = 0;
@@ -95,10 +100,12 @@ void BatchRun::build(Random& random) {
       if (arrays.out[0] != nullptr) all_.out[0][at] = (from.*arrays.out[0])[i];
       if (arrays.out[1] != nullptr) all_.out[1][at] = (from.*arrays.out[1])[i];
       all_.statuses[at] = pending;
-      if (kind_.keys == nullptr) continue;
-      const std::size_t key = from.key_of(i);
-      all_.index[at] = static_cast<std::uint32_t>(key);
-      const std::uint8_t verdict = kind_.keys->verdict(key);
+      std::uint8_t verdict = draws ? refusal : ok;
+      if (kind_.keys != nullptr) {
+        const std::size_t key = from.key_of(i);
+        all_.index[at] = static_cast<std::uint32_t>(key);
+        if (verdict == ok) verdict = kind_.keys->verdict(key);
+      }
       if (verdict == ok) continue;
       all_.statuses[at] = verdict;
       undecided_[at] = 0;
@@ -107,6 +114,7 @@ void BatchRun::build(Random& random) {
   items_ = items;
   // Items that are decided already do not go to a backend, which expects good indices only.
   if (std::ranges::find(undecided_, 0) != undecided_.end()) retry();
+  return refusal == ok;
 }
 
 Batch BatchRun::view(Tables& tables, std::size_t items) noexcept {

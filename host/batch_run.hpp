@@ -46,8 +46,9 @@ class BatchRun {
   Stage stage = Stage::first;
   Status failure = Status::backend_failed;  // what its items get if nobody can do them
 
-  // Draws what is missing and lays out the tables. Throws Error, std::bad_alloc.
-  void build(Random& random);
+  // Draws what is missing and lays out the tables. False: no randomness was to be had, and the requests that want some
+  // have failed. Throws std::bad_alloc.
+  bool build(Random& random);
   bool built() const noexcept { return items_ != 0; }
   std::size_t items() const noexcept { return items_; }
   Operation operation() const noexcept { return kind_.operation; }

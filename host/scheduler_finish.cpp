@@ -83,11 +83,7 @@ void Scheduler::execute(BatchRun& run) noexcept {
   if (run.slot == nullptr) return resolve(run);
   if (!run.built()) {
     try {
-      run.build(engine_.random());
-    } catch (const Error& error) {
-      run.failure = error.status();
-      log(LogLevel::warning, error.what());
-      return resolve(run);
+      if (!run.build(engine_.random())) log(LogLevel::warning, "the random number generator failed");
     } catch (const std::bad_alloc&) {
       run.failure = Status::out_of_memory;
       return resolve(run);

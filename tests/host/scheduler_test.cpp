@@ -446,6 +446,36 @@ TEST(Scheduler, ALargeRequestGoesInPiecesAndIsCancelledWhole) {
   EXPECT_EQ(cut.statuses, std::vector<std::uint8_t>(5, WARPKEM_CANCELLED));
 }
 
+TEST(Scheduler, WithoutRandomnessOnlyRequestsThatWantSomeFail) {
+  Manual manual;
+  bool fails = false;
+  host::EngineOptions options = one_thread();
+  options.random_context = &fails;
+  options.random = [](void* context, std::uint8_t* out, std::size_t bytes) {
+    memset(out, 0x5A, bytes);
+    return *static_cast<const bool*>(context) ? -1 : 0;
+  };
+  Held held;
+  TestEngine engine({{"a", true, 1, held.behaviour()}}, manual.options(), options);
+  Queue queue(engine);
+  Encaps busy(oracle(), 1, 1), given(oracle(), 3, 2), drawn(oracle(), 2, 3);
+  drawn.batch.flags = 0, drawn.batch.m = {};
+  submit(engine, busy, to(queue));
+  engine.settle();
+  submit(engine, given, to(queue));
+  submit(engine, drawn, to(queue));
+  fails = true;
+  held.finish();
+  engine.settle();
+  ASSERT_EQ(held.size(), 1u);
+  EXPECT_EQ(held.entries[0].batch.count, 3u) << "they share a batch";
+  held.finish();
+  EXPECT_EQ(queue.poll().size(), 3u);
+  EXPECT_TRUE(given.is_right());
+  EXPECT_TRUE(drawn.is_zero());
+  EXPECT_EQ(drawn.statuses, std::vector<std::uint8_t>(2, WARPKEM_RNG_FAILED));
+}
+
 TEST(Scheduler, ARefusalCountsEveryRequestThatWasOffered) {
   Manual manual;
   Held held;
