@@ -91,7 +91,7 @@ void Scheduler::execute(BatchRun& run) noexcept {
     metrics_.add(Counter::batches, 1);
     metrics_.add(Counter::batch_items, run.items());
   }
-  if (run.batch_items() == 0) return resolve(run);  // every item names a bad key
+  if (run.batch_items() == 0) return resolve(run);  // every item names a bad key, or wants randomness
   run.began_ns = clock_.now_ns();
   const WorkerPool::Alone alone;
   // `run` may be another batch's by the time that this returns.

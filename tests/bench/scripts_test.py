@@ -117,7 +117,8 @@ class Scripts(unittest.TestCase):
 
     def test_report_of_a_gpu(self):
         bounds = self.file("bounds.json", {"dynamic": [{"set": "ML-KEM-768", "operation": "decaps", "items_per_second": 45e6},
-                                                       {"set": "ML-KEM-768", "operation": "encaps", "items_per_second": 58e6}]})
+                                                       {"set": "ML-KEM-768", "operation": "encaps", "items_per_second": 58e6},
+                                                       {"set": "ML-KEM-768", "operation": "encaps", "items_per_second": 12e6}]})
         clocks = self.folder / "clocks.csv"
         clocks.write_text("timestamp, index, clocks.current.sm [MHz], utilization.gpu [%]\n"
                           "2026/01/01 00:00:00.000, 0, 345 MHz, 0 %\n" + "2026/01/01 00:00:01.000, 0, 1980 MHz, 100 %\n" * 3)
