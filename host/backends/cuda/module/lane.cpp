@@ -144,18 +144,18 @@ Lane::Layout Lane::lay_out(const Batch& items, std::size_t count, bool in_place)
 
 // A chunk that is to be replayed is staged, and padded to a count that others share. The items beyond are computed from
 // what the staging holds there, which is no secret, and their outputs go nowhere.
-Lane::Layout Lane::choose_layout(const Batch& items, bool in_place) const {
+Lane::Layout Lane::choose_layout(const Batch& items, std::size_t room, bool in_place) const {
   const Layout layout = lay_out(items, items.count, in_place);
   if (!replays_ || is_prepare(items.operation)) return layout;
-  const std::size_t most = std::max(items.count, device_.limit());
-  Layout padded = lay_out(items, std::min(most, launch_cost::padded_count(items.count)), false);
+  Layout padded = lay_out(items, std::min(room, launch_cost::padded_count(items.count)), false);
   padded.replayed = launch_cost::replay_is_cheaper(launch_cost::num_calls(items.operation, items.keys != nullptr),
                                                    layout.bytes, padded.bytes, layout.bytes_in_place);
   return padded.replayed ? padded : layout;
 }
 
 // Grows the slot. Sizes are those of the largest chunk that may follow, so that a stream of batches settles at once.
-void Lane::reserve(const Batch& items, const KeyForms& keys) {
+// Returns for how many items there is room: the device's limit may be another one by then.
+std::size_t Lane::reserve(const Batch& items, const KeyForms& keys) {
   const auto grow = [this](auto& buffer, std::size_t bytes) {
     if (buffer.size() >= bytes) return;
     graphs_.clear();
@@ -167,6 +167,7 @@ void Lane::reserve(const Batch& items, const KeyForms& keys) {
   grow(pinned_, layout.bytes);
   grow(memory_, layout.bytes);
   grow(workspace_, kernels::workspace_bytes(device_batch(items, layout, keys)));
+  return count;
 }
 
 kernels::DeviceBatch Lane::device_batch(const Batch& items, const Layout& layout, const KeyForms& keys) const noexcept {
@@ -348,8 +349,7 @@ void Lane::run(const Batch& items, const KeyForms& keys, bool in_place) {
   Layout layout;
   try {
     open();
-    reserve(items, keys);
-    layout = choose_layout(items, in_place);
+    layout = choose_layout(items, reserve(items, keys), in_place);
     stage(items, layout);
     submit(items, layout, keys);
     {

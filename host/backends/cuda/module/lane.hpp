@@ -73,9 +73,9 @@ class Lane {
   struct Layout;
 
   static Layout lay_out(const host::Batch& items, std::size_t count, bool in_place);
-  Layout choose_layout(const host::Batch& items, bool in_place) const;
+  Layout choose_layout(const host::Batch& items, std::size_t room, bool in_place) const;
   void open();
-  void reserve(const host::Batch& items, const KeyForms& keys);
+  std::size_t reserve(const host::Batch& items, const KeyForms& keys);
   kernels::DeviceBatch device_batch(const host::Batch& items, const Layout& layout,
                                     const KeyForms& keys) const noexcept;
   void stage(const host::Batch& items, const Layout& layout);
