@@ -103,8 +103,9 @@ WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_queue_fd(warpkem_queue *qu
 #define WARPKEM_INTERACTIVE 0u
 #define WARPKEM_BULK 1u /* while interactive work waits, batches of this class are cut short */
 
-#define WARPKEM_WILL_WAIT 1u /* submit_options.flags: this thread calls warpkem_queue_wait() (or _poll) on the queue next;
-                                no other thread is woken before that, for the waiting one may do the work itself */
+#define WARPKEM_WILL_WAIT 1u /* submit_options.flags: this thread calls warpkem_queue_wait() (or _wait_many, _poll) on the
+                                queue next; no other thread is woken before that, for the waiting one may do the work
+                                itself */
 
 typedef struct {
   size_t struct_size; /* sizeof(warpkem_submit_options) */
