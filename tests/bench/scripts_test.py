@@ -141,12 +141,16 @@ assert sys.argv[1:4] == ["serve-bench", "--seconds", "1"] and "--json" in sys.ar
 latency = 100 if rate < 1000 else 5000
 refused = max(0, round(rate) - 1000)
 print(json.dumps({{"offered_per_second": rate, "completed_per_second": min(rate, 1000.0), "offered": round(rate),
-    "completed": round(rate) - refused, "refused": refused, "stall_us": 1.0,
+    "completed": round(rate) - refused, "refused": refused, "stall_us": 1.0, "lost": 0, "duplicated": 0,
+    "wrong": int(rate == 77),
     "latency_us": {{"p50": latency, "p99": 2 * latency, "p999": 3 * latency, "max": 4 * latency}},
     "batch_size": {{"p50": 2, "mean": 3.0, "max": 8, "histogram": [[1, 8], [8, 3]]}}}}))
 """)
         server.chmod(0o755)
         swept, out = self.folder / "sweep.json", self.folder / "sweep.svg"
+        done = call("serve-sweep", "--fractions", "0.077", "-o", swept, "--", server, "serve-bench", "--seconds", "1")
+        self.assertIn("'wrong': 1", done.stderr)
+        self.assertFalse(swept.exists())
         done = call("serve-sweep", "--fractions", "2,0.5", "-o", swept, "--", server, "serve-bench", "--seconds", "1")
         self.assertEqual(done.returncode, 0, done.stderr)
         sweep = json.loads(swept.read_text())
