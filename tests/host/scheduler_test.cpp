@@ -1010,27 +1010,40 @@ TEST(SchedulerThreads, DrainFinishesEverything) {
   EXPECT_EQ(warpkem_run(engine.get(), &sync.batch), WARPKEM_OK);
 }
 
+// The backend has `begun`; `waiting` waits for it.
+void begin_one_of_two(TestEngine& engine, Queue& queue, Held& held, Encaps& begun, Encaps& waiting) {
+  submit(engine, begun, to(queue));
+  while (held.size() == 0) std::this_thread::yield();
+  submit(engine, waiting, to(queue));
+}
+
+void expect_aborted(Queue& queue, const Encaps& waiting) {
+  const auto aborted = queue.wait();
+  ASSERT_EQ(aborted.size(), 1u);
+  EXPECT_EQ(aborted[0].user_data, &waiting);
+  EXPECT_EQ(aborted[0].status, WARPKEM_ABORTED);
+  EXPECT_TRUE(waiting.is_zero());
+}
+
+void expect_done(Queue& queue, const Encaps& begun) {
+  const auto completions = queue.poll();
+  ASSERT_EQ(completions.size(), 1u);
+  EXPECT_EQ(completions[0].status, WARPKEM_OK);
+  EXPECT_TRUE(begun.is_right());
+}
+
 TEST(SchedulerThreads, AbortEndsWhatHasNotBegunAndTheQueueOutlivesTheEngine) {
   Held held;
   auto engine =
       std::make_unique<TestEngine>(std::vector<Script>{{"a", true, 1, held.behaviour()}}, threaded(), one_thread());
   Queue queue(*engine);
   Encaps begun(oracle(), 1, 1), waiting(oracle(), 2, 2);
-  submit(*engine, begun, to(queue));
-  while (held.size() == 0) std::this_thread::yield();
-  submit(*engine, waiting, to(queue));
+  begin_one_of_two(*engine, queue, held, begun, waiting);
   std::thread ending([&] { engine.reset(); });
-  const auto aborted = queue.wait();
-  ASSERT_EQ(aborted.size(), 1u);
-  EXPECT_EQ(aborted[0].user_data, &waiting);
-  EXPECT_EQ(aborted[0].status, WARPKEM_ABORTED);
-  EXPECT_TRUE(waiting.is_zero());
+  expect_aborted(queue, waiting);
   held.finish();
   ending.join();
-  const auto completions = queue.poll();
-  ASSERT_EQ(completions.size(), 1u);
-  EXPECT_EQ(completions[0].status, WARPKEM_OK);
-  EXPECT_TRUE(begun.is_right());
+  expect_done(queue, begun);
 }
 
 TEST(SchedulerThreads, ADrainBecomesAnAbortWhenSomebodyCallsForThat) {
@@ -1038,24 +1051,15 @@ TEST(SchedulerThreads, ADrainBecomesAnAbortWhenSomebodyCallsForThat) {
   TestEngine engine({{"a", true, 1, held.behaviour()}}, threaded(), one_thread());
   Queue queue(engine);
   Encaps begun(oracle(), 1, 1), waiting(oracle(), 2, 2);
-  submit(engine, begun, to(queue));
-  while (held.size() == 0) std::this_thread::yield();
-  submit(engine, waiting, to(queue));
+  begin_one_of_two(engine, queue, held, begun, waiting);
   std::thread draining([&] { EXPECT_EQ(warpkem_shutdown(engine.get(), WARPKEM_DRAIN), WARPKEM_OK); });
   EXPECT_TRUE(queue.wait(20'000).empty()) << "a drain finishes what there is";
   std::thread aborting([&] { EXPECT_EQ(warpkem_shutdown(engine.get(), WARPKEM_ABORT), WARPKEM_OK); });
-  const auto aborted = queue.wait();
-  ASSERT_EQ(aborted.size(), 1u);
-  EXPECT_EQ(aborted[0].user_data, &waiting);
-  EXPECT_EQ(aborted[0].status, WARPKEM_ABORTED);
-  EXPECT_TRUE(waiting.is_zero());
+  expect_aborted(queue, waiting);
   held.finish();
   draining.join();
   aborting.join();
-  const auto completions = queue.poll();
-  ASSERT_EQ(completions.size(), 1u);
-  EXPECT_EQ(completions[0].status, WARPKEM_OK);
-  EXPECT_TRUE(begun.is_right());
+  expect_done(queue, begun);
 }
 
 TEST(SchedulerThreads, FreeingAQueueCancelsItsRequestsAndWaitsForOthers) {
@@ -1065,9 +1069,7 @@ TEST(SchedulerThreads, FreeingAQueueCancelsItsRequestsAndWaitsForOthers) {
   std::thread finisher;
   {
     Queue queue(engine);
-    submit(engine, begun, to(queue));
-    while (held.size() == 0) std::this_thread::yield();
-    submit(engine, waiting, to(queue));
+    begin_one_of_two(engine, queue, held, begun, waiting);
     finisher = std::thread([&] {
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
       held.finish();
