@@ -273,6 +273,9 @@ void add_serve_bench(Program& program) {
        "A backend that 'warpkem info' lists: it gets all work, another only what it fails; null (does nothing); or "
        "lying:P (answers wrongly with probability P). Default: the best there is");
   arguments.threads(load.threads);
+  arguments.flag("--no-pin", load.free_threads,
+                 "Let the kernel move the engine's threads from core to core (default: each stays on one, as "
+                 "WARPKEM_PIN_THREADS has it; two that share a core hold each other up for milliseconds)");
   word("--faults", "SPEC", load.faults, "Faults of the first backend: error:PROBABILITY,slow:MICROSECONDS");
   arguments.number("--seed", load.seed, 0, UINT64_MAX, "Of faults, lies and arrivals (default 1)");
   word("--verify", "portable", o->verify,
@@ -288,7 +291,7 @@ void add_serve_bench(Program& program) {
   arguments.number("--hand-over", load.hand_over, 1, 1 << 16,
                    "Requests per submission and completions per poll at the most (default 256)");
   arguments.number("--queue-items", load.max_items, 1, std::size_t{1} << 30,
-                   "Bound of the engine's queue (default 4096, or twice the closed loop's)");
+                   "Bound of the engine's queue (default 2048; closed loop: 4096 or more, to hold it twice)");
   arguments.number("--max-delay", load.max_delay_us, 1, 1'000'000, "max_delay in microseconds (default 50)");
   real("--sentinel", "F", load.sentinel, 1, "Fraction of items that are recomputed (default 0)");
   arguments.number("--deadline", load.deadline_us, 1, std::uint64_t{1} << 40,

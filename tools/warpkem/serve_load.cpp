@@ -706,12 +706,13 @@ ServeReport serve(const ServeOptions& options, const std::function<void(warpkem_
   const bool open = options.rate > 0;
   const std::size_t closed_items = options.producers * options.outstanding;
   const std::size_t max_items = options.max_items != 0 ? options.max_items
-                                : open                 ? 4096
+                                : open                 ? 2048
                                                        : std::max<std::size_t>(4096, 2 * closed_items);
 
   host::EngineOptions engine_options;
   engine_options.backend = scripted.forced;
   if (options.threads != WARPKEM_THREADS_AUTO) engine_options.threads = options.threads;
+  engine_options.pin_threads = !options.free_threads;
   warpkem_engine handle{std::make_shared<host::Engine>(engine_options, scripted::table(scripted.scripts))};
   host::SchedulerOptions scheduler_options;
   scheduler_options.most_items = max_items;
