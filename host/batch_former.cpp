@@ -17,9 +17,9 @@ BatchFormer::BatchFormer() : fixed_(num_kinds) { active_.reserve(64); }
 
 Bucket& BatchFormer::bucket_of(const Request& r) {
   const auto of_class = static_cast<std::size_t>(r.request_class);
-  if (r.batch.keys != nullptr) return r.batch.keys->buckets()[of_class];
-  const std::size_t kind = ((static_cast<std::size_t>(r.batch.operation) * max_algorithms + r.batch.algorithm) * 2 +
-                            static_cast<std::size_t>(r.batch.dk_format)) *
+  if (r.work.keys != nullptr) return r.work.keys->buckets()[of_class];
+  const std::size_t kind = ((static_cast<std::size_t>(r.work.operation) * max_algorithms + r.work.algorithm) * 2 +
+                            static_cast<std::size_t>(r.work.dk_format)) *
                                2 +
                            of_class;
   std::unique_ptr<Bucket>& place = fixed_[kind];
@@ -30,9 +30,9 @@ Bucket& BatchFormer::bucket_of(const Request& r) {
 void BatchFormer::add(Request* r) {
   Bucket& b = bucket_of(*r);
   if (b.empty()) {
-    b.operation = r->batch.operation;
-    b.algorithm = r->batch.algorithm;
-    b.prepared = r->batch.keys != nullptr;
+    b.operation = r->work.operation;
+    b.algorithm = r->work.algorithm;
+    b.prepared = r->work.keys != nullptr;
     b.request_class = r->request_class;
     b.close_ns = r->close_ns;
     // Who comes back has no claim on the time when it had nothing to do.

@@ -8,7 +8,6 @@
 
 #include "host/ct.hpp"
 #include "host/key_set.hpp"
-#include "host/outputs.hpp"
 
 namespace warpkem::host {
 
@@ -16,35 +15,6 @@ namespace {
 
 constexpr auto pending = static_cast<std::uint8_t>(ItemStatus::pending);
 constexpr auto ok = static_cast<std::uint8_t>(ItemStatus::ok);
-
-// Which arrays an operation has; at most two of each, null where there are fewer.
-struct Arrays {
-  std::array<In Batch::*, 2> in;
-  std::array<Out Batch::*, 2> out;
-};
-
-Arrays arrays_of(const Batch& kind) noexcept {
-  const bool prepared = kind.keys != nullptr;
-  switch (kind.operation) {
-    case Operation::keygen:
-      return {{&Batch::seeds, nullptr}, {&Batch::ek_out, &Batch::dk_out}};
-    case Operation::encaps:
-      return {{&Batch::m, prepared ? nullptr : &Batch::ek}, {&Batch::c_out, &Batch::K_out}};
-    case Operation::decaps:
-      return {{&Batch::c, prepared ? nullptr : &Batch::dk}, {&Batch::K_out, nullptr}};
-    case Operation::check_ek:
-      return {{&Batch::ek, nullptr}, {nullptr, nullptr}};
-    default:
-      return {{&Batch::dk, nullptr}, {nullptr, nullptr}};
-  }
-}
-
-std::size_t out_bytes(const Batch& kind, Out Batch::*array) noexcept {
-  const Algorithm& a = *find_algorithm(kind.algorithm);
-  if (array == &Batch::ek_out) return a.ek_bytes;
-  if (array == &Batch::dk_out) return a.dk_record(kind.dk_format);
-  return array == &Batch::c_out ? a.c_bytes : a.K_bytes;
-}
 
 std::size_t drawn_record(const Batch& kind) noexcept {
   const Algorithm& a = *find_algorithm(kind.algorithm);
@@ -63,23 +33,19 @@ void Tables::resize(std::size_t items) {
 
 bool BatchRun::build(Random& random) {
   const Request& example = *pieces.front().request;
-  kind_ = {};
-  kind_.operation = example.batch.operation;
-  kind_.algorithm = example.batch.algorithm;
-  kind_.dk_format = example.batch.dk_format;
-  kind_.keys = example.batch.keys;
+  kind_ = example.work.kind();
   std::size_t items = 0;
   for (const Piece& piece : pieces) items += piece.count;
   all_.resize(items);
   undecided_.assign(items, 1);
 
-  const Arrays arrays = arrays_of(kind_);
+  const Arrays arrays = arrays_of(kind_.operation, prepared());
   // Seeds and m that requests do not bring.
   const std::size_t record = drawn_record(kind_);
   drawn_bytes_ = 0;
   std::uint8_t refusal = ok;  // what the items get that want randomness
   for (const Piece& piece : pieces) {
-    if (!(piece.request->batch.*arrays.in[0]).present()) drawn_bytes_ += piece.count * record;
+    if (!piece.request->work.in[0].present()) drawn_bytes_ += piece.count * record;
   }
   if (drawn_bytes_ != 0) {
     if (drawn_.size() < drawn_bytes_) drawn_ = SecureBuffer(drawn_bytes_);
@@ -92,13 +58,13 @@ bool BatchRun::build(Random& random) {
   const std::uint8_t* drawn = drawn_.data();
   std::size_t at = 0;
   for (const Piece& piece : pieces) {
-    const Batch& from = piece.request->batch;
-    const bool draws = !(from.*arrays.in[0]).present();
+    const Work& from = piece.request->work;
+    const bool draws = !from.in[0].present();
     for (std::uint32_t i = piece.first; i < piece.first + piece.count; ++i, ++at) {
-      all_.in[0][at] = draws ? std::exchange(drawn, drawn + record) : (from.*arrays.in[0])[i];
-      if (arrays.in[1] != nullptr) all_.in[1][at] = (from.*arrays.in[1])[i];
-      if (arrays.out[0] != nullptr) all_.out[0][at] = (from.*arrays.out[0])[i];
-      if (arrays.out[1] != nullptr) all_.out[1][at] = (from.*arrays.out[1])[i];
+      all_.in[0][at] = draws ? std::exchange(drawn, drawn + record) : from.in[0][i];
+      if (arrays.in[1] != nullptr) all_.in[1][at] = from.in[1][i];
+      if (arrays.out[0] != nullptr) all_.out[0][at] = from.out[0][i];
+      if (arrays.out[1] != nullptr) all_.out[1][at] = from.out[1][i];
       all_.statuses[at] = pending;
       std::uint8_t verdict = draws ? refusal : ok;
       if (kind_.keys != nullptr) {
@@ -119,7 +85,7 @@ bool BatchRun::build(Random& random) {
 
 Batch BatchRun::view(Tables& tables, std::size_t items) noexcept {
   Batch batch = kind_;
-  const Arrays arrays = arrays_of(kind_);
+  const Arrays arrays = arrays_of(kind_.operation, prepared());
   for (std::size_t i = 0; i < 2; ++i) {
     if (arrays.in[i] != nullptr) (batch.*arrays.in[i]).table = tables.in[i].data();
     if (arrays.out[i] != nullptr) (batch.*arrays.out[i]).table = tables.out[i].data();
@@ -170,7 +136,7 @@ bool BatchRun::choose(std::uint32_t chance, std::uint64_t& dice) {
   }
   if (chosen_.empty()) return false;
   gather(chosen_);
-  const Arrays arrays = arrays_of(kind_);
+  const Arrays arrays = arrays_of(kind_.operation, prepared());
   std::size_t bytes = 0;
   for (Out Batch::*array : arrays.out) bytes += array != nullptr ? out_bytes(kind_, array) : 0;
   if (recomputed_.size() < bytes * chosen_.size()) recomputed_ = SecureBuffer(bytes * chosen_.size());
@@ -186,7 +152,7 @@ bool BatchRun::choose(std::uint32_t chance, std::uint64_t& dice) {
 void BatchRun::check_again() noexcept { std::ranges::fill(part_.statuses, pending); }
 
 std::size_t BatchRun::compare() noexcept {
-  const Arrays arrays = arrays_of(kind_);
+  const Arrays arrays = arrays_of(kind_.operation, prepared());
   std::size_t differ = 0;
   for (std::size_t i = 0; i < chosen_.size(); ++i) {
     const std::uint32_t item = chosen_[i];
@@ -225,11 +191,11 @@ bool BatchRun::settle(const Piece& piece, std::size_t at) noexcept {
     // Without tables nothing was computed: the batch could not even be laid out.
     const std::uint8_t status = built() ? all_.statuses[at + i] : static_cast<std::uint8_t>(failure);
     const std::uint32_t item = piece.first + i;
-    if (r.batch.statuses != nullptr) r.batch.statuses[item] = status;
+    if (r.work.statuses != nullptr) r.work.statuses[item] = status;
     if (status == ok) continue;
     ++failed;
     if (r.count == 1) r.last_failure = status;
-    zero_outputs(r.batch, item);
+    r.work.zero_outputs(item);
     const bool is_items_own = status == static_cast<std::uint8_t>(ItemStatus::invalid_ek) ||
                               status == static_cast<std::uint8_t>(ItemStatus::invalid_dk) ||
                               status == static_cast<std::uint8_t>(ItemStatus::invalid_key_index);

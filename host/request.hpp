@@ -13,10 +13,10 @@
 #include <mutex>
 #include <vector>
 
-#include "host/batch.hpp"
 #include "host/clock.hpp"
 #include "host/fork_guard.hpp"
 #include "host/status.hpp"
+#include "host/work.hpp"
 #include "warpkem/async.h"
 
 namespace warpkem::host {
@@ -36,17 +36,17 @@ struct alignas(64) Request {
   std::uint64_t deadline_ns = 0;  // expires if no backend has begun it by then
   std::uint32_t count = 0;        // items
   std::uint32_t taken = 0;        // of which so many were given to batches
-  RequestClass request_class = RequestClass::interactive;
 
   // Written by whoever finishes items.
   std::atomic<std::uint32_t> left{0};    // items without a status
   std::atomic<std::uint32_t> failed{0};  // items that failed
+  Status status = Status::ok;            // once finished
   std::atomic<std::uint8_t> fatal{0};    // a Status that ends the request as a whole
   std::uint8_t last_failure = 0;         // an item's, for a request of one item
-  Status status = Status::ok;            // once finished
 
-  std::atomic<std::uint64_t> state{0};  // generation << 8 | flags
+  RequestClass request_class = RequestClass::interactive;
   std::uint32_t slot_in_pool = 0;
+  std::atomic<std::uint64_t> state{0};  // generation << 8 | flags
   CompletionQueue* queue = nullptr;  // or
   warpkem_completion_fn callback = nullptr;
   void* context = nullptr;
@@ -54,7 +54,7 @@ struct alignas(64) Request {
   std::size_t* failed_out = nullptr;
   std::uint64_t* items_by_backend = nullptr;
   std::size_t bytes = 0;  // of its records
-  Batch batch;
+  Work work;
 
   static constexpr std::uint64_t live = 1, cancel_asked = 2;
 
@@ -68,6 +68,7 @@ struct alignas(64) Request {
   // What counts against the bounds.
   std::size_t charge() const noexcept { return count != 0 ? count : 1; }
 };
+static_assert(sizeof(Request) == 256, "four cache lines");
 
 // A singly linked list of requests, oldest first.
 struct RequestChain {

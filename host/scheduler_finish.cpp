@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "host/key_set.hpp"
-#include "host/outputs.hpp"
 #include "host/scheduler.hpp"
 
 namespace warpkem::host {
@@ -225,7 +224,7 @@ void Scheduler::complete(BatchRun& run) noexcept {
   {
     const Request& example = *run.pieces.front().request;
     const std::size_t slot = run.done_by != nullptr ? run.done_by->number : no_backend;
-    const auto operation = static_cast<std::uint32_t>(example.batch.operation);
+    const auto operation = static_cast<std::uint32_t>(example.work.operation);
     Tally wait(metrics_, slot, operation, Phase::wait), service(metrics_, slot, operation, Phase::service),
         total(metrics_, slot, operation, Phase::total);
     for (const Piece& piece : run.pieces) {
@@ -264,8 +263,8 @@ void Scheduler::conclude(Request& r) noexcept {
   std::size_t failed = r.failed.load(std::memory_order_relaxed);
   if (fatal != 0) {
     for (std::size_t i = 0; i < r.count; ++i) {
-      zero_outputs(r.batch, i);
-      if (r.batch.statuses != nullptr) r.batch.statuses[i] = fatal;
+      r.work.zero_outputs(i);
+      if (r.work.statuses != nullptr) r.work.statuses[i] = fatal;
     }
     failed = r.count;
     r.failed.store(r.count, std::memory_order_relaxed);
@@ -280,7 +279,7 @@ void Scheduler::conclude(Request& r) noexcept {
   }
   metrics_.add(Counter::failed, failed != 0);
   if (r.failed_out != nullptr) *r.failed_out = failed;
-  if (r.batch.keys != nullptr) std::exchange(r.batch.keys, nullptr)->release();
+  if (r.work.keys != nullptr) std::exchange(r.work.keys, nullptr)->release();
 }
 
 void Scheduler::release(BatchRun& run) noexcept {

@@ -66,8 +66,8 @@ void fill(Request& r, const warpkem_batch& batch, const Submission& s) {
     throw Error(Status::unsupported, "operation " + std::to_string(batch.operation) + " is unknown");
   }
   if (batch.count > UINT32_MAX) throw Error(Status::invalid_argument, "count of a request is above 4294967295");
-  // Made in its place: assigning it would cost as much again as a part of the checks.
-  new (&r.batch) Batch(checked_batch(s.engine, batch, static_cast<Operation>(batch.operation)));
+  const Batch checked = checked_batch(s.engine, batch, static_cast<Operation>(batch.operation));
+  r.work = Work(checked);
   r.bucket = nullptr;
   r.submitted_ns = s.now_ns;
   const std::uint64_t delay =
@@ -90,9 +90,9 @@ void fill(Request& r, const warpkem_batch& batch, const Submission& s) {
   r.user_data = batch.user_data;
   r.failed_out = batch.failed;
   r.items_by_backend = batch.items_by_backend;
-  r.bytes = record_bytes(r.batch);
+  r.bytes = record_bytes(checked);
   if (r.items_by_backend != nullptr) memset(r.items_by_backend, 0, WARPKEM_MAX_BACKENDS * sizeof *r.items_by_backend);
-  if (r.batch.keys != nullptr) r.batch.keys->retain();
+  if (r.work.keys != nullptr) r.work.keys->retain();
 }
 
 // From a caller that was compiled against another version of the header. Apart, since the copy costs more than the
@@ -106,7 +106,7 @@ void fill(Request& r, const warpkem_batch& batch, const Submission& s) {
 // Gives back requests that were filled but not taken.
 void take_apart(RequestPool& pool, RequestChain chain) noexcept {
   for (Request* r = chain.first; r != nullptr; r = r->next) {
-    if (r->batch.keys != nullptr) std::exchange(r->batch.keys, nullptr)->release();
+    if (r->work.keys != nullptr) std::exchange(r->work.keys, nullptr)->release();
   }
   pool.put(chain);
 }
@@ -126,7 +126,7 @@ void hand_in(const Submission& s, RequestChain admitted, warpkem_request*& handl
   } catch (...) {
     if (s.queue != nullptr) s.queue->withdraw(n);
     for (Request* r = admitted.first; r != nullptr; r = r->next) {
-      if (r->batch.keys != nullptr) std::exchange(r->batch.keys, nullptr)->release();
+      if (r->work.keys != nullptr) std::exchange(r->work.keys, nullptr)->release();
     }
     s.scheduler.store()->recycle(admitted);
     throw;

@@ -1,0 +1,53 @@
+// What a request asks for, in less than half of a Batch's bytes: that has a place for every array of any operation, and
+// no operation has more than two of input and two of output. Requests wait by the thousand, so their bytes are the
+// scheduler's cache misses.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "host/batch.hpp"
+
+namespace warpkem::host {
+
+// An operation's arrays, those it draws itself when they are not given (seeds, m) or c first; null where it has fewer.
+struct Arrays {
+  std::array<In Batch::*, 2> in;
+  std::array<Out Batch::*, 2> out;
+};
+
+Arrays arrays_of(Operation operation, bool prepared) noexcept;
+std::size_t out_bytes(const Batch& kind, Out Batch::* array) noexcept;  // of a record
+
+struct Work {
+  // As In and Out, but 0 is a stride: `at` is a table.
+  template <class Byte>
+  struct Array {
+    const void* at = nullptr;
+    std::size_t stride = 0;
+
+    bool present() const noexcept { return at != nullptr; }
+    Byte* operator[](std::size_t i) const noexcept {
+      if (stride == 0) return static_cast<Byte* const*>(at)[i];
+      return static_cast<Byte*>(const_cast<void*>(at)) + i * stride;
+    }
+  };
+
+  std::array<Array<const std::uint8_t>, 2> in;
+  std::array<Array<std::uint8_t>, 2> out;
+  KeySet* keys = nullptr;
+  const std::uint32_t* index = nullptr;
+  std::uint8_t* statuses = nullptr;  // or null
+  Operation operation = Operation::keygen;
+  std::uint32_t algorithm = 0;
+  DkFormat dk_format = DkFormat::expanded;
+
+  Work() = default;
+  explicit Work(const Batch& batch) noexcept;
+  Batch kind() const noexcept;  // without arrays
+  std::size_t key_of(std::size_t i) const noexcept { return index != nullptr ? index[i] : 0; }
+  void zero_outputs(std::size_t item) const noexcept;
+};
+
+}  // namespace warpkem::host
