@@ -217,10 +217,9 @@ struct Slot {
   const Kind* kind = nullptr;
   std::vector<std::uint8_t> memory;  // key, input, outputs
   std::size_t key_number = 0, answer = 0;
-  bool in_flight = false, derand = true, bad = false, is_void = false;
+  bool in_flight = false, derand = false, bad = false, is_void = false;
   std::uint8_t item_status = 0;
   std::uint64_t intended_ns = 0;
-  warpkem_batch batch{};
 
   std::uint8_t* key() { return memory.data(); }
   std::uint8_t* input() { return memory.data() + kind->key_bytes; }
@@ -234,42 +233,44 @@ struct Slot {
     key_number = number % num_keys;
     bad = is_void = false;
     memory.assign(k.key_bytes + k.in_bytes + k.out1_bytes + k.out2_bytes, 0);
-    batch = {};
+    restore_key();
+  }
+  // Of request `number`. Written when it is wanted: kept here it would be most of what a request fetches into the cache.
+  warpkem_batch descriptor(std::size_t number, bool with_status) {
+    warpkem_batch batch{};
     batch.struct_size = sizeof batch;
-    batch.operation = k.op.operation;
-    batch.algorithm = k.op.algorithm;
+    batch.operation = kind->op.operation;
+    batch.algorithm = kind->op.algorithm;
     batch.count = 1;
     batch.user_data = reinterpret_cast<void*>(number);
-    restore_key();
-    if (k.op.operation == WARPKEM_OP_KEYGEN) {
-      batch.ek_out = {out1(), k.out1_bytes, 0, nullptr};
-      batch.dk_out = {out2(), k.out2_bytes, 0, nullptr};
-    } else if (k.op.operation == WARPKEM_OP_ENCAPS) {
-      batch.ek = {key(), k.key_bytes, 0, nullptr};
-      batch.c_out = {out1(), k.out1_bytes, 0, nullptr};
-      batch.K_out = {out2(), k.out2_bytes, 0, nullptr};
+    if (with_status) batch.statuses = &item_status;
+    if (kind->op.operation == WARPKEM_OP_KEYGEN) {
+      if (derand) batch.flags = WARPKEM_DERAND, batch.seeds = {input(), kind->in_bytes, 0, nullptr};
+      batch.ek_out = {out1(), kind->out1_bytes, 0, nullptr};
+      batch.dk_out = {out2(), kind->out2_bytes, 0, nullptr};
+    } else if (kind->op.operation == WARPKEM_OP_ENCAPS) {
+      if (derand) batch.flags = WARPKEM_DERAND, batch.m = {input(), kind->in_bytes, 0, nullptr};
+      batch.ek = {key(), kind->key_bytes, 0, nullptr};
+      batch.c_out = {out1(), kind->out1_bytes, 0, nullptr};
+      batch.K_out = {out2(), kind->out2_bytes, 0, nullptr};
     } else {
-      batch.dk = {key(), k.key_bytes, 0, nullptr};
-      batch.c = {input(), k.in_bytes, 0, nullptr};
-      batch.K_out = {out1(), k.out1_bytes, 0, nullptr};
+      batch.dk = {key(), kind->key_bytes, 0, nullptr};
+      batch.c = {input(), kind->in_bytes, 0, nullptr};
+      batch.K_out = {out1(), kind->out1_bytes, 0, nullptr};
     }
+    return batch;
   }
   // The next question, with given randomness or, if it can be, the engine's own.
   void ask(std::uint64_t dice, bool drawn) {
     answer = key_number + num_keys * (dice % answers_per_key);
     derand = !drawn || kind->op.operation == WARPKEM_OP_DECAPS;
     if (derand) memcpy(input(), kind->input.data() + answer * kind->in_bytes, kind->in_bytes);
-    if (kind->op.operation == WARPKEM_OP_DECAPS) return;
-    batch.flags = derand ? WARPKEM_DERAND : 0;
-    warpkem_source& source = kind->op.operation == WARPKEM_OP_KEYGEN ? batch.seeds : batch.m;
-    source = derand ? warpkem_source{input(), kind->in_bytes, 0, nullptr} : warpkem_source{};
   }
   // What was there is not what will be found right, or nothing.
   void muddle_outputs() {
     memset(out1(), 0xEE, kind->out1_bytes + kind->out2_bytes);
     is_void = false;
     item_status = 0xEE;
-    batch.statuses = &item_status;
   }
   // Makes the key one that its check refuses: a coefficient of ek not below q (FIPS 203, 7.2), or an ek inside dk, or
   // its hash, that does not fit the other (7.3).
@@ -490,7 +491,7 @@ class Producer {
     }
     slot.intended_ns = intended_ns;
     slot.in_flight = true;
-    batches_.push_back(slot.batch);
+    batches_.push_back(slot.descriptor(i, s_.options.verify));
     chosen_.push_back(i);
   }
 
@@ -901,7 +902,8 @@ ServeReport serve_virtually(const ServeOptions& options) {
       slot.intended_ns = static_cast<std::uint64_t>(arrival);
       slot.in_flight = true;
       ++report.offered;
-      const warpkem_status status = warpkem_submit(&handle, &slot.batch, 1, &submit_options, nullptr, nullptr);
+      const warpkem_batch batch = slot.descriptor(i, false);
+      const warpkem_status status = warpkem_submit(&handle, &batch, 1, &submit_options, nullptr, nullptr);
       if (status == WARPKEM_WOULD_BLOCK) {
         ++report.refused;
         slot.in_flight = false;
