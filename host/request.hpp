@@ -47,7 +47,7 @@ struct alignas(64) Request {
   RequestClass request_class = RequestClass::interactive;
   std::uint32_t slot_in_pool = 0;
   std::atomic<std::uint64_t> state{0};  // generation << 8 | flags
-  CompletionQueue* queue = nullptr;  // or
+  CompletionQueue* queue = nullptr;     // or
   warpkem_completion_fn callback = nullptr;
   void* context = nullptr;
   void* user_data = nullptr;

@@ -20,7 +20,7 @@ Arrays arrays_of(Operation operation, bool prepared) noexcept {
   }
 }
 
-std::size_t out_bytes(const Batch& kind, Out Batch::* array) noexcept {
+std::size_t out_bytes(const Batch& kind, Out Batch::*array) noexcept {
   const Algorithm& a = *find_algorithm(kind.algorithm);
   if (array == &Batch::ek_out) return a.ek_bytes;
   if (array == &Batch::dk_out) return a.dk_record(kind.dk_format);

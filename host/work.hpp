@@ -18,7 +18,7 @@ struct Arrays {
 };
 
 Arrays arrays_of(Operation operation, bool prepared) noexcept;
-std::size_t out_bytes(const Batch& kind, Out Batch::* array) noexcept;  // of a record
+std::size_t out_bytes(const Batch& kind, Out Batch::*array) noexcept;  // of a record
 
 struct Work {
   // As In and Out, but 0 is a stride: `at` is a table.

@@ -235,7 +235,8 @@ struct Slot {
     memory.assign(k.key_bytes + k.in_bytes + k.out1_bytes + k.out2_bytes, 0);
     restore_key();
   }
-  // Of request `number`. Written when it is wanted: kept here it would be most of what a request fetches into the cache.
+  // Of request `number`. Written when it is wanted: kept here it would be most of what a request fetches into the
+  // cache.
   warpkem_batch descriptor(std::size_t number, bool with_status) {
     warpkem_batch batch{};
     batch.struct_size = sizeof batch;
@@ -660,21 +661,22 @@ class Producer {
   warpkem_submit_options options_{};
 };
 
-// Sleeps on one core and looks how late it wakes: what the machine alone does to a thread. Counted over time, as what
-// somebody would wait who came at any moment and needed this thread, so that it can be held against latencies.
+// Sleeps on one core and looks how late it wakes: what the machine alone does to a thread. It asks at moments that were
+// fixed beforehand, and answers also for those that it slept through, so that the lateness is what somebody would wait
+// came at any moment and needed this thread, and can be held against latencies.
 void watch(std::size_t core, const std::atomic<bool>& stop, FineHistogram& stall_ns) {
   prctl(PR_SET_TIMERSLACK, 1);
   cpu_set_t set;
   CPU_ZERO(&set);
   CPU_SET(core, &set);
   sched_setaffinity(0, sizeof set, &set);
-  constexpr std::uint64_t nap_ns = 1'000'000, parts = 32;
+  // Seldom enough to take no part in the load, and in step with no tick of a scheduler's.
+  constexpr std::uint64_t period_ns = 3'100'000;
+  std::uint64_t due = now_ns() + period_ns;
   while (!stop.load(std::memory_order_relaxed)) {
     const std::uint64_t before = now_ns();
-    std::this_thread::sleep_for(std::chrono::nanoseconds(nap_ns));
-    const std::uint64_t slept = now_ns() - before, late = slept - std::min(slept, nap_ns);
-    stall_ns.add(0, nap_ns);
-    for (std::uint64_t i = 1; i <= parts; ++i) stall_ns.add(late * i / parts, late / parts);
+    if (due > before) std::this_thread::sleep_for(std::chrono::nanoseconds(due - before));
+    for (const std::uint64_t now = now_ns(); due <= now; due += period_ns) stall_ns.add(now - due);
   }
 }
 
