@@ -14,12 +14,14 @@ void move_some(RequestChain& from, RequestChain& to, std::size_t n) noexcept {
   while (n-- != 0 && !from.empty()) to.push_back(from.pop_front());
 }
 
-void move_all(RequestChain& from, RequestChain& to) noexcept {
-  if (from.empty()) return;
-  (to.last != nullptr ? to.last->next : to.first) = from.first;
-  to.last = from.last;
-  to.size += from.size;
-  from = {};
+// What was used last is used next, while a cache still has it.
+void put_before(RequestChain& some, RequestChain& others) noexcept {
+  if (some.empty()) return;
+  some.last->next = others.first;
+  if (others.empty()) others.last = some.last;
+  others.first = some.first;
+  others.size += some.size;
+  some = {};
 }
 
 }  // namespace
@@ -65,12 +67,10 @@ void RequestPool::put(RequestChain chain) noexcept {
   }
   Shard& s = shard();
   const std::scoped_lock lock(s.mutex);
-  // What was used last is used next, while it is in this core's cache.
-  move_all(s.spare, chain);
-  s.spare = chain;
+  put_before(chain, s.spare);
   if (s.spare.size <= shard_most) return;
   const std::scoped_lock all(mutex_);
-  move_all(s.spare, spare_);
+  put_before(s.spare, spare_);
 }
 
 Request* RequestPool::ask_cancel(std::uint64_t handle) noexcept {

@@ -102,7 +102,7 @@ class RequestPool {
   Request* ask_cancel(std::uint64_t handle) noexcept;
 
  private:
-  static constexpr std::size_t slab_requests = 64, num_shards = 8, shard_most = 1024;
+  static constexpr std::size_t slab_requests = 64, num_shards = 8, shard_most = 256;
   struct alignas(64) Shard {
     std::mutex mutex;
     RequestChain spare;
