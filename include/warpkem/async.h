@@ -61,8 +61,9 @@ typedef struct {
   uint32_t reserved;
 } warpkem_completion;
 
-/* Called once, on one of the engine's threads. May submit; a call there that waits or frees is refused with
- * WOULD_DEADLOCK. Batches wait for it: keep it short. */
+/* Called once, on one of the engine's threads, when the request no longer counts against max_items and max_bytes (of requests
+ * that end together up to 64 stop counting before the first call). May submit; a call there that waits or frees is refused
+ * with WOULD_DEADLOCK. Batches wait for it: keep it short. */
 typedef void (*warpkem_completion_fn)(void *context, const warpkem_completion *completion);
 
 /// 1 if this thread is in such a call, else 0.
@@ -88,8 +89,9 @@ WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_queue_wait(warpkem_queue *
                                                                  size_t capacity, uint64_t timeout_us, size_t *count);
 
 /// The same, but waits for `least` completions (1 to capacity; others are taken as the nearest), or for all that the queue
-/// still has under way if they are fewer. A thread that keeps many requests under way and asks for a quarter of them at a
-/// time is woken rarely: on a busy engine waking it for each batch costs more than the scheduler itself.
+/// still has under way if they are fewer. Fewer come also when another thread fetches some meanwhile. A thread that keeps many
+/// requests under way and asks for a quarter of them at a time is woken rarely: on a busy engine waking it for each batch
+/// costs more than the scheduler itself.
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_queue_wait_many(warpkem_queue *queue,
                                                                       warpkem_completion *completions, size_t capacity,
                                                                       size_t least, uint64_t timeout_us, size_t *count);
