@@ -38,7 +38,7 @@ struct ServeOptions {
   double bad = 0;     // fraction of encapsulations and decapsulations whose key is bad
   bool virtual_clock = false;
   std::uint32_t threads = WARPKEM_THREADS_AUTO;
-  bool free_threads = false;  // the kernel may move the engine's threads from core to core
+  bool free_threads = false;    // the kernel may move the engine's threads from core to core
   std::size_t hand_over = 256;  // requests of one submission and completions of one poll at the most
   std::size_t max_items = 0;    // of the engine's queue; 0: fits the load
   std::uint32_t max_delay_us = 50;
