@@ -340,6 +340,8 @@ struct Slot {
 // waking for every request, and turns are long; latencies count from when a request was due.
 class Arrivals {
  public:
+  static constexpr std::uint64_t nap_ns = 25'000;
+
   Arrivals(double rate, std::uint64_t seed, std::size_t producers) : random_(seed), gap_(rate * 1e-9) {
     for (std::size_t i = 0; i < producers; ++i) turns_.emplace_back(i == 0 ? 1 : 0);
   }
@@ -389,7 +391,7 @@ class Arrivals {
   };
 
  private:
-  static constexpr std::uint64_t nap_ns = 25'000, patience_ns = 500'000, longest_ns = 10'000'000, turn_ns = 1'000'000;
+  static constexpr std::uint64_t patience_ns = 500'000, longest_ns = 10'000'000, turn_ns = 1'000'000;
 
   std::deque<std::counting_semaphore<>> turns_;
   std::atomic<bool> closed_{false};
@@ -612,18 +614,17 @@ class Producer {
       Arrivals::Turn turn(s_.arrivals, number_);
       if (s_.arrivals.closed()) return;
       do {
-        turn.take(s_.options.hand_over, refused, due);
         take_back_delivered();
+        if (free_.empty()) {
+          // More of this producer's are under way than its share of the engine's queue, after a stall: another's turn.
+          std::this_thread::sleep_for(std::chrono::nanoseconds(Arrivals::nap_ns));
+          break;
+        }
+        turn.take(std::min(s_.options.hand_over, free_.size()), refused, due);
         const std::uint64_t refused_before = report.refused;
         for (const std::uint64_t at : due) {
           if (may_submit(1) == 0) return submit();
-          if (free_.empty()) {
-            // More of this producer's are under way than its share of the engine's queue: this one cannot even be
-            // asked.
-            ++report.offered, ++report.refused;
-          } else {
-            add(at);
-          }
+          add(at);
         }
         submit();
         refused = report.refused != refused_before;
