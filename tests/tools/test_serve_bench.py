@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """The load generator as a test of the scheduler: many threads through the real queues, every result checked. WARPKEM_TOOL
 is the executable; WARPKEM_LONG_TESTS makes it a soak of minutes, WARPKEM_BACKEND says where the work is done."""
+import contextlib
+import glob
 import json
 import os
 import re
@@ -104,6 +106,29 @@ class ServeBench(ServeTest):
     def test_an_open_loop_of_few_requests_ends(self):
         report = self.serve("--rate", 60, "--requests", 20, "--producers", 8)
         self.assertEqual(report["offered"], 20)
+
+    def test_lanes_stay_on_their_cores_unless_told_otherwise(self):
+        cores = len(os.sched_getaffinity(0))
+        if cores == 1:
+            self.skipTest("one core")
+
+        def most_on_one_core_each(*arguments):
+            most = 0
+            process = subprocess.Popen([TOOL, "serve-bench", "--backend", "null", "--threads", str(cores), "--seconds", "1.5",
+                                        *arguments], stdout=subprocess.DEVNULL)
+            while process.poll() is None:
+                masks = []
+                for status in glob.glob(f"/proc/{process.pid}/task/*/status"):
+                    with contextlib.suppress(OSError), open(status) as text:
+                        masks += re.findall(r"^Cpus_allowed_list:\t(\d+)$", text.read(), re.M)
+                most = max(most, len(masks))
+                time.sleep(0.02)
+            self.assertEqual(process.returncode, 0)
+            return most
+
+        # Those that watch for stalls are always pinned, one on each core.
+        self.assertEqual(most_on_one_core_each(), 2 * cores)
+        self.assertEqual(most_on_one_core_each("--no-pin"), cores)
 
     def test_virtual_time_keeps_the_bound(self):
         report = self.serve("--virtual-clock", "--requests", 10 * FEW, "--rate", 500_000)
