@@ -453,6 +453,7 @@ class Producer {
     } else {
       closed_loop();
     }
+    give_up_refused();
     // What does not come back within half a minute is lost.
     const auto none_for_long = [this] {
       if (s_.options.rate <= 0) return collect(30'000'000) == 0;
@@ -479,7 +480,16 @@ class Producer {
 
   bool roll(double p) { return p > 0 && std::uniform_real_distribution<>()(random_) < p; }
 
+  // How many requests can be added before the next submit().
+  std::size_t room() const { return std::min(s_.options.hand_over, free_.size() + batches_.size()) - wanted_; }
+
   void add(std::uint64_t intended_ns) {
+    if (wanted_ < batches_.size()) {  // one that was refused before
+      Slot& slot = slots_[chosen_[wanted_++]];
+      slot.intended_ns = intended_ns;
+      slot.in_flight = true;
+      return;
+    }
     const std::size_t i = free_.back();
     free_.pop_back();
     Slot& slot = slots_[i];
@@ -496,30 +506,42 @@ class Producer {
     slot.in_flight = true;
     batches_.push_back(slot.descriptor(i, s_.options.verify));
     chosen_.push_back(i);
+    ++wanted_;
   }
 
+  // What is refused stays laid out, for the next submission: an overloaded machine has better things to do.
   void submit() {
-    if (batches_.empty()) return;
+    const std::size_t wanted = std::exchange(wanted_, 0);
+    if (wanted == 0) return;
     std::size_t taken = 0;
     options_.request_class = roll(s_.options.bulk) ? WARPKEM_BULK : WARPKEM_INTERACTIVE;
-    const warpkem_status status = warpkem_submit(s_.engine, batches_.data(), batches_.size(), &options_,
+    const warpkem_status status = warpkem_submit(s_.engine, batches_.data(), wanted, &options_,
                                                  s_.options.cancel > 0 ? handles_.data() : nullptr, &taken);
-    report.offered += batches_.size();
+    report.offered += wanted;
     report.accepted += taken;
     if (status == WARPKEM_WOULD_BLOCK) {
-      report.refused += batches_.size() - taken;
+      report.refused += wanted - taken;
     } else {
       check(status);
     }
-    for (std::size_t i = taken; i < chosen_.size(); ++i) {
-      slots_[chosen_[i]].in_flight = false;
-      free_.push_back(chosen_[i]);
-    }
+    for (std::size_t i = taken; i < wanted; ++i) slots_[chosen_[i]].in_flight = false;
     if (s_.options.cancel > 0) {
       for (std::size_t i = 0; i < taken; ++i) {
         if (roll(s_.options.cancel)) check(warpkem_cancel(s_.engine, handles_[i]));
       }
     }
+    // The places of those that were taken go to the last ones.
+    const std::size_t left = batches_.size() - taken;
+    for (std::size_t i = 0; i < std::min(taken, left); ++i) {
+      batches_[i] = batches_[batches_.size() - 1 - i];
+      chosen_[i] = chosen_[chosen_.size() - 1 - i];
+    }
+    batches_.resize(left);
+    chosen_.resize(left);
+  }
+
+  void give_up_refused() {
+    free_.insert(free_.end(), chosen_.begin(), chosen_.end());
     batches_.clear();
     chosen_.clear();
   }
@@ -588,8 +610,8 @@ class Producer {
 
   void closed_loop() {
     while (!s_.stop.load(std::memory_order_relaxed)) {
-      while (!free_.empty()) {
-        const std::size_t n = may_submit(std::min(free_.size(), s_.options.hand_over));
+      while (room() != 0) {
+        const std::size_t n = may_submit(room());
         if (n == 0) return;
         const std::uint64_t now = now_ns();
         for (std::size_t i = 0; i < n; ++i) add(now);
@@ -597,7 +619,7 @@ class Producer {
         submit();
         if (report.refused != refused) break;
       }
-      if (free_.size() == slots_.size()) continue;
+      if (free_.size() + batches_.size() == slots_.size()) continue;
       collect(100'000);
     }
   }
@@ -615,12 +637,12 @@ class Producer {
       if (s_.arrivals.closed()) return;
       do {
         take_back_delivered();
-        if (free_.empty()) {
+        if (room() == 0) {
           // More of this producer's are under way than its share of the engine's queue, after a stall: another's turn.
           std::this_thread::sleep_for(std::chrono::nanoseconds(Arrivals::nap_ns));
           break;
         }
-        turn.take(std::min(s_.options.hand_over, free_.size()), refused, due);
+        turn.take(room(), refused, due);
         const std::uint64_t refused_before = report.refused;
         for (const std::uint64_t at : due) {
           if (may_submit(1) == 0) return submit();
@@ -653,7 +675,8 @@ class Producer {
   warpkem_queue* queue_ = nullptr;
   std::vector<Slot> slots_;
   std::vector<std::size_t> free_, chosen_;
-  std::vector<warpkem_batch> batches_;
+  std::vector<warpkem_batch> batches_;  // those to be submitted first, others were refused
+  std::size_t wanted_ = 0;              // so many are to be submitted
   std::vector<warpkem_completion> completions_;
   std::vector<warpkem_request> handles_;
   std::mutex delivered_mutex_;  // guards delivered_
