@@ -76,6 +76,7 @@ void BatchFormer::take(Bucket& b, std::size_t most, std::size_t slack, std::uint
   const auto b_class = static_cast<std::size_t>(b.request_class);
   while (!b.empty()) {
     Request* const r = b.first;
+    if (r->next != nullptr) r->next->prefetch();
     if (most == 0) {
       const std::size_t rest = r->count - r->taken;
       if (rest > slack || r->queue == nullptr || r->queue != pieces.back().request->queue) break;

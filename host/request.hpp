@@ -36,6 +36,7 @@ struct alignas(64) Request {
   std::uint64_t deadline_ns = 0;  // expires if no backend has begun it by then
   std::uint32_t count = 0;        // items
   std::uint32_t taken = 0;        // of which so many were given to batches
+  std::atomic<std::uint64_t> state{0};  // generation << 8 | flags
 
   // Written by whoever finishes items.
   std::atomic<std::uint32_t> left{0};    // items without a status
@@ -46,7 +47,6 @@ struct alignas(64) Request {
 
   RequestClass request_class = RequestClass::interactive;
   std::uint32_t slot_in_pool = 0;
-  std::atomic<std::uint64_t> state{0};  // generation << 8 | flags
   CompletionQueue* queue = nullptr;     // or
   warpkem_completion_fn callback = nullptr;
   void* context = nullptr;
@@ -58,6 +58,11 @@ struct alignas(64) Request {
 
   static constexpr std::uint64_t live = 1, cancel_asked = 2;
 
+  // Many requests are gone through, cold and one after the other.
+  void prefetch() const noexcept {
+    for (std::size_t line = 0; line < sizeof *this; line += 64)
+      __builtin_prefetch(reinterpret_cast<const std::uint8_t*>(this) + line);
+  }
   std::uint64_t handle() const noexcept {
     return (state.load(std::memory_order_relaxed) >> 8) << 32 | (slot_in_pool + std::uint64_t{1});
   }

@@ -142,6 +142,7 @@ void Scheduler::drain_inboxes() {
     Request* oldest = nullptr;
     for (Request* r = inbox.last.exchange(nullptr); r != nullptr;) {
       Request* const next = r->next;
+      if (next != nullptr) next->prefetch();
       r->next = oldest;
       oldest = r;
       r = next;
