@@ -137,7 +137,7 @@ Range next_pending(const Batch& batch, std::size_t from) noexcept {
 Engine::Engine(const EngineOptions& options, std::span<const BackendEntry> table)
     : options_(options),
       random_(options.random, options.random_context),
-      pool_(std::make_unique<WorkerPool>(options.threads, options.pin_threads)),
+      pool_(std::make_unique<WorkerPool>(options.threads, options.pin_threads, cores_)),
       slots_(std::make_unique<Slot[]>(table.size())),
       num_slots_(table.size()) {
   if (num_slots_ > max_backends) throw Error(Status::unsupported, "more backends than the engine has room for");

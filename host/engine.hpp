@@ -30,7 +30,7 @@ struct SchedulerOptions;
 
 struct EngineOptions {
   std::string backend;  // empty: automatic
-  unsigned threads = usable_cores();
+  unsigned threads = Cores().count();
   bool pin_threads = false;
   bool fail_over = true;
   RandomFunction random = nullptr;
@@ -76,6 +76,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::span<Slot* const> order() const noexcept { return order_; }
   bool forced() const noexcept { return forced_; }
   const EngineOptions& options() const noexcept { return options_; }
+  const Cores& cores() const noexcept { return cores_; }
   Random& random() noexcept { return random_; }
   bool is_device_pointer(const void* pointer) const noexcept { return !devices_.empty() && a_device_knows(pointer); }
   // The backend that takes batches in device memory. Throws Error(unsupported).
@@ -109,6 +110,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
 
   const EngineOptions options_;
   const ForkGuard fork_guard_;
+  const Cores cores_;
   Random random_;
   std::unique_ptr<WorkerPool> pool_;
   std::unique_ptr<Slot[]> slots_;

@@ -185,21 +185,23 @@ void Scheduler::sweep(std::uint64_t now) {
 
 // ---- threads
 
+// Throws std::system_error if there is not even one lane; may be called again then.
 void Scheduler::start_threads() {
-  started_ = true;
-  clerk_thread_ = start_engine_thread([this] { clerk_main(); }, false, 0);
+  const Cores& cores = engine_.cores();
+  if (!clerk_thread_.joinable()) clerk_thread_ = cores.start([this] { clerk_main(); });
   unsigned number = 0;
   for (const auto& lane : lanes_) {
+    const auto body = [this, &l = *lane] { lane_main(l); };
+    const bool pin = engine_.options().pin_threads && lane->on_cpu;
     try {
-      const bool pin = engine_.options().pin_threads && lane->on_cpu;
-      lane->thread = start_engine_thread([this, &l = *lane] { lane_main(l); }, pin, number++);
+      lane->thread = pin ? cores.start_on(number++, body) : cores.start(body);
     } catch (const std::system_error&) {
-      if (number <= 1) throw;  // with fewer lanes it is slower, not wrong
+      if (lane == lanes_.front()) throw;  // with fewer lanes it is slower, not wrong
       lane->state = Lane::State::parked;
       lane->in_flight = lane->depth;
-      break;
     }
   }
+  started_ = true;
   running_.store(true, std::memory_order_release);
 }
 

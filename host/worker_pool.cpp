@@ -13,13 +13,6 @@ namespace warpkem::host {
 
 namespace {
 
-cpu_set_t usable_set() noexcept {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) != 0) CPU_SET(0, &set);
-  return set;
-}
-
 // Keeps signals for the application's own threads.
 class SignalsBlocked {
  public:
@@ -35,19 +28,6 @@ class SignalsBlocked {
  private:
   sigset_t before_;
 };
-
-void pin_to_core(std::thread& thread, unsigned number) noexcept {
-  const cpu_set_t usable = usable_set();
-  number %= static_cast<unsigned>(CPU_COUNT(&usable));
-  for (unsigned core = 0; core < CPU_SETSIZE; ++core) {
-    if (!CPU_ISSET(core, &usable) || number-- != 0) continue;
-    cpu_set_t one;
-    CPU_ZERO(&one);
-    CPU_SET(core, &one);
-    pthread_setaffinity_np(thread.native_handle(), sizeof one, &one);
-    return;
-  }
-}
 
 thread_local bool alone = false;
 
@@ -69,22 +49,37 @@ void spin_until(Condition condition) noexcept {
 
 }  // namespace
 
-std::thread start_engine_thread(std::function<void()> body, bool pin, unsigned number) {
+Cores::Cores() noexcept {
+  CPU_ZERO(&set_);
+  if (sched_getaffinity(0, sizeof set_, &set_) != 0 || CPU_COUNT(&set_) == 0) CPU_SET(0, &set_);
+}
+
+unsigned Cores::count() const noexcept { return static_cast<unsigned>(CPU_COUNT(&set_)); }
+
+std::thread Cores::start(std::function<void()> body) const {
   const SignalsBlocked signals_blocked;
   std::thread thread(std::move(body));
-  if (pin) pin_to_core(thread, number);
+  pthread_setaffinity_np(thread.native_handle(), sizeof set_, &set_);
+  return thread;
+}
+
+std::thread Cores::start_on(unsigned number, std::function<void()> body) const {
+  std::thread thread = start(std::move(body));
+  number %= count();
+  unsigned core = 0;
+  while (!CPU_ISSET(core, &set_) || number-- != 0) ++core;
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(core, &one);
+  pthread_setaffinity_np(thread.native_handle(), sizeof one, &one);
   return thread;
 }
 
 WorkerPool::Alone::Alone() noexcept : before_(std::exchange(alone, true)) {}
 WorkerPool::Alone::~Alone() { alone = before_; }
 
-unsigned usable_cores() noexcept {
-  const cpu_set_t set = usable_set();
-  return static_cast<unsigned>(std::max(1, CPU_COUNT(&set)));
-}
-
-WorkerPool::WorkerPool(unsigned threads, bool pin) : threads_(std::max(1u, threads)), pin_(pin) {}
+WorkerPool::WorkerPool(unsigned threads, bool pin, const Cores& cores)
+    : threads_(std::max(1u, threads)), pin_(pin), cores_(cores) {}
 
 WorkerPool::~WorkerPool() {
   {
@@ -100,7 +95,8 @@ void WorkerPool::start_threads() {
   workers_.reserve(threads_ - 1);
   for (unsigned i = 1; i < threads_; ++i) {
     try {
-      workers_.push_back(start_engine_thread([this] { help(); }, pin_, i));
+      const auto body = [this] { help(); };
+      workers_.push_back(pin_ ? cores_.start_on(i, body) : cores_.start(body));
     } catch (const std::system_error&) {
       return;  // fewer threads are slower, not wrong
     }

@@ -2,6 +2,8 @@
 // own.
 #pragma once
 
+#include <sched.h>
+
 #include <atomic>
 #include <condition_variable>
 #include <cstddef>
@@ -12,14 +14,26 @@
 
 namespace warpkem::host {
 
-// A thread of the engine's: signals are left to the application's own; with `pin` it stays on usable core `number`.
-// Throws std::system_error.
-std::thread start_engine_thread(std::function<void()> body, bool pin, unsigned number);
+// The cores that the thread which makes an engine may use. The engine's threads run there, whoever's call starts them:
+// otherwise they would inherit the core of a thread that is pinned to one. Signals are left to the application's own
+// threads.
+class Cores {
+ public:
+  Cores() noexcept;
+
+  unsigned count() const noexcept;
+  // Throw std::system_error.
+  std::thread start(std::function<void()> body) const;
+  std::thread start_on(unsigned number, std::function<void()> body) const;  // on one, counted round
+
+ private:
+  cpu_set_t set_;
+};
 
 class WorkerPool {
  public:
   // `threads` is how many may work on one call, its own among them; 0 is taken as 1. They start at first use.
-  WorkerPool(unsigned threads, bool pin);
+  WorkerPool(unsigned threads, bool pin, const Cores& cores = {});
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
   ~WorkerPool();  // joins: a forked child, where the threads are not, must not come here
@@ -61,6 +75,7 @@ class WorkerPool {
 
   const unsigned threads_;
   const bool pin_;
+  const Cores cores_;
 
   std::mutex mutex_;
   std::condition_variable work_added_, helper_left_;
@@ -70,8 +85,5 @@ class WorkerPool {
   bool started_ = false;
   std::vector<std::thread> workers_;
 };
-
-// How many cores this process may use.
-unsigned usable_cores() noexcept;
 
 }  // namespace warpkem::host

@@ -96,9 +96,10 @@ typedef int (*warpkem_random_fn)(void *context, uint8_t *out, size_t bytes);
 #define WARPKEM_THREADS_AUTO 0xffffffffu /* as many as the process may use cores */
 
 #define WARPKEM_NO_FAIL_OVER 1u /* options.flags: work that a backend loses is answered BACKEND_FAILED, not redone */
-#define WARPKEM_PIN_THREADS 2u  /* options.flags: each of the engine's threads that compute stays on one core of those that
-                                   the process may use. For machines that have little else to do: otherwise the kernel may
-                                   put two on one core, where requests wait for a slice of its scheduler, 3 to 4 ms. */
+#define WARPKEM_PIN_THREADS 2u  /* options.flags: each of the engine's threads that compute stays on one core, from the first
+                                   on of those that the thread which makes the engine may use. For one engine, on a machine
+                                   that has little else to do: otherwise the kernel may put two of its threads on one core,
+                                   where requests wait for a slice of the kernel's scheduler, some milliseconds. */
 
 /* Options of an engine. Every field 0 is its default; start from WARPKEM_OPTIONS_DEFAULT, which also asks for threads.
  * struct_size is sizeof(warpkem_options), or 0 for defaults throughout. Members beyond a shorter struct are default;

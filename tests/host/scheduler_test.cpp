@@ -1,5 +1,6 @@
 // The scheduler, step by step: a manual clock, and backends that do as they are told.
 #include <poll.h>
+#include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -98,6 +99,178 @@ TEST(Scheduler, ALoneRequestOnAnIdleEngineIsTakenAtOnce) {
   EXPECT_EQ(e.statuses[0], WARPKEM_OK);
   EXPECT_EQ(e.failed, 0u);
   EXPECT_TRUE(e.is_right());
+}
+
+// Records one after another, with gaps between them, or wherever a table says.
+enum class Layout { packed, gaps, table };
+
+class Records {
+ public:
+  static constexpr std::uint8_t untouched = 0xEE;
+
+  Records(Layout layout, std::size_t record, std::size_t count)
+      : layout_(layout),
+        record_(record),
+        stride_(layout == Layout::packed ? record : record + 24),
+        memory_(stride_ * count, untouched) {
+    for (std::size_t i = 0; i < count; ++i) table_.push_back((*this)[i]), in_table_.push_back((*this)[i]);
+  }
+  // Those of a table lie the other way round.
+  std::uint8_t* operator[](std::size_t i) {
+    return memory_.data() + (layout_ == Layout::table ? memory_.size() / stride_ - 1 - i : i) * stride_;
+  }
+  warpkem_source in() {
+    if (layout_ == Layout::table) return {nullptr, 0, 0, in_table_.data()};
+    return {memory_.data(), memory_.size(), layout_ == Layout::gaps ? stride_ : 0, nullptr};
+  }
+  warpkem_target out() {
+    if (layout_ == Layout::table) return {nullptr, 0, 0, table_.data()};
+    return {memory_.data(), memory_.size(), layout_ == Layout::gaps ? stride_ : 0, nullptr};
+  }
+  bool holds(std::size_t i, Records& other) { return memcmp((*this)[i], other[i], record_) == 0; }
+  bool is_zero(std::size_t i) {
+    return std::all_of((*this)[i], (*this)[i] + record_, [](std::uint8_t b) { return b == 0; });
+  }
+  bool gaps_are_untouched() const {
+    for (std::size_t i = 0; i < memory_.size(); ++i) {
+      if (i % stride_ >= record_ && memory_[i] != untouched) return false;
+    }
+    return true;
+  }
+
+ private:
+  Layout layout_;
+  std::size_t record_, stride_;
+  std::vector<std::uint8_t> memory_;
+  std::vector<std::uint8_t*> table_;
+  std::vector<const std::uint8_t*> in_table_;
+};
+
+// Three items of an operation; the key of the second is bad where one can be.
+struct Question {
+  static constexpr std::size_t count = 3;
+
+  Question(std::uint32_t operation, Layout layout, std::uint32_t format)
+      : input(layout,
+              size(operation == WARPKEM_OP_KEYGEN   ? WARPKEM_SIZE_SEED
+                   : operation == WARPKEM_OP_ENCAPS ? WARPKEM_SIZE_M
+                                                    : WARPKEM_SIZE_C),
+              count),
+        ek(layout, size(WARPKEM_SIZE_EK), count),
+        dk(layout, size(format == WARPKEM_DK_SEED ? WARPKEM_SIZE_DK_SEED : WARPKEM_SIZE_DK), count),
+        c(layout, size(WARPKEM_SIZE_C), count),
+        K(layout, size(WARPKEM_SIZE_K), count) {
+    const bool keygen = operation == WARPKEM_OP_KEYGEN, encaps = operation == WARPKEM_OP_ENCAPS,
+               decaps = operation == WARPKEM_OP_DECAPS;
+    batch.struct_size = sizeof batch;
+    batch.operation = operation;
+    batch.algorithm = oracle().algorithm;
+    batch.dk_format = format;
+    batch.flags = keygen || encaps ? WARPKEM_DERAND : 0;
+    batch.count = count;
+    batch.statuses = statuses;
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::size_t bytes = keygen ? 64 : encaps ? 32 : size(WARPKEM_SIZE_C);
+      for (std::size_t j = 0; j < bytes; ++j) input[i][j] = static_cast<std::uint8_t>(i * 91 + j * 7);
+    }
+    if (keygen) {
+      batch.seeds = input.in(), batch.ek_out = ek.out(), batch.dk_out = dk.out();
+      outputs = {&ek, &dk};
+      return;
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+      std::ranges::copy(oracle().ek, ek[i]);
+      if (format == WARPKEM_DK_SEED) {
+        std::fill_n(dk[i], size(WARPKEM_SIZE_DK_SEED), static_cast<std::uint8_t>(i));
+      } else {
+        std::ranges::copy(oracle().dk, dk[i]);
+      }
+    }
+    memset(ek[1], 0xff, 3);
+    if (format != WARPKEM_DK_SEED) dk[1][size(WARPKEM_SIZE_DK) - 40] ^= 1;
+    if (encaps)
+      batch.m = input.in(), batch.ek = ek.in(), batch.c_out = c.out(), batch.K_out = K.out(), outputs = {&c, &K};
+    if (decaps) batch.c = input.in(), batch.dk = dk.in(), batch.K_out = K.out(), outputs = {&K};
+    if (operation == WARPKEM_OP_CHECK_EK) batch.ek = ek.in();
+    if (operation == WARPKEM_OP_CHECK_DK) batch.dk = dk.in();
+  }
+  Question(const Question&) = delete;
+  Question& operator=(const Question&) = delete;
+
+  static std::size_t size(std::uint32_t what) { return warpkem_size(oracle().algorithm, what); }
+
+  Records input, ek, dk, c, K;
+  std::vector<Records*> outputs;
+  std::uint8_t statuses[count] = {0xEE, 0xEE, 0xEE};
+  warpkem_batch batch{};
+};
+
+TEST(Scheduler, ArraysOfEveryLayoutComeOutAsFromASynchronousCall) {
+  for (const std::uint32_t operation :
+       {WARPKEM_OP_KEYGEN, WARPKEM_OP_ENCAPS, WARPKEM_OP_DECAPS, WARPKEM_OP_CHECK_EK, WARPKEM_OP_CHECK_DK}) {
+    for (const Layout layout : {Layout::packed, Layout::gaps, Layout::table}) {
+      for (const std::uint32_t format : {WARPKEM_DK_EXPANDED, WARPKEM_DK_SEED}) {
+        for (const bool cancels : {false, true}) {
+          if (format == WARPKEM_DK_SEED && operation != WARPKEM_OP_KEYGEN && operation != WARPKEM_OP_DECAPS) continue;
+          SCOPED_TRACE("operation " + std::to_string(operation) + ", layout " +
+                       std::to_string(static_cast<int>(layout)) + ", dk_format " + std::to_string(format) +
+                       (cancels ? ", cancelled" : ""));
+          Manual manual;
+          TestEngine engine({{"a", true, 1, scripted::honest()}}, manual.options(), one_thread());
+          Queue queue(engine);
+          const warpkem_submit_options options = to(queue);
+          Question asked(operation, layout, format), expected(operation, Layout::packed, format);
+          const warpkem_status whole = warpkem_run(oracle().engine, &expected.batch);
+          warpkem_request request = 0;
+          check(warpkem_submit(engine.get(), &asked.batch, 1, &options, &request, nullptr));
+          if (cancels) check(warpkem_cancel(engine.get(), request));
+          engine.settle();
+          const auto completions = queue.poll();
+          ASSERT_EQ(completions.size(), 1u);
+          EXPECT_EQ(completions[0].status, cancels ? WARPKEM_CANCELLED : whole);
+          for (std::size_t i = 0; i < Question::count; ++i) {
+            EXPECT_EQ(asked.statuses[i], cancels ? WARPKEM_CANCELLED : expected.statuses[i]);
+            for (std::size_t k = 0; k < asked.outputs.size(); ++k) {
+              EXPECT_TRUE(cancels ? asked.outputs[k]->is_zero(i) : asked.outputs[k]->holds(i, *expected.outputs[k]));
+            }
+          }
+          for (const Records* output : asked.outputs) EXPECT_TRUE(output->gaps_are_untouched());
+        }
+      }
+    }
+  }
+}
+
+TEST(Scheduler, ItsThreadsKeepToTheCoresOfTheOneThatMadeTheEngine) {
+  cpu_set_t before;
+  ASSERT_EQ(sched_getaffinity(0, sizeof before, &before), 0);
+  if (CPU_COUNT(&before) == 1) GTEST_SKIP() << "one core";
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  for (int core = CPU_SETSIZE - 1; CPU_COUNT(&one) == 0; --core) {
+    if (CPU_ISSET(core, &before)) CPU_SET(core, &one);
+  }
+  for (const bool pins : {false, true}) {
+    host::EngineOptions engine_options;
+    engine_options.pin_threads = pins;
+    TestEngine engine({{"a", true, 1, scripted::honest()}}, {}, engine_options);
+    // As a server does whose threads are pinned: the one that submits first starts the engine's.
+    ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+    std::atomic<int> cores{0};
+    warpkem_submit_options options{};
+    options.struct_size = sizeof options;
+    options.callback = [](void* context, const warpkem_completion*) {
+      cpu_set_t set;
+      sched_getaffinity(0, sizeof set, &set);
+      static_cast<std::atomic<int>*>(context)->store(CPU_COUNT(&set));
+    };
+    options.context = &cores;
+    Encaps e(oracle(), 1, 1);
+    submit(engine, e, options);
+    engine.scheduler().shut_down(true);
+    EXPECT_EQ(sched_setaffinity(0, sizeof before, &before), 0);
+    EXPECT_EQ(cores.load(), pins ? 1 : CPU_COUNT(&before));
+  }
 }
 
 TEST(Scheduler, WhatComesWhileTheBackendIsBusyBecomesOneBatch) {
