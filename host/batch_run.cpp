@@ -138,12 +138,14 @@ bool BatchRun::choose(std::uint32_t chance, std::uint64_t& dice) {
   gather(chosen_);
   const Arrays arrays = arrays_of(kind_.operation, prepared());
   std::size_t bytes = 0;
-  for (Out Batch::*array : arrays.out) bytes += array != nullptr ? out_bytes(kind_, array) : 0;
+  for (Out Batch::*array : arrays.out)
+    bytes += array != nullptr ? out_bytes(kind_.algorithm, kind_.dk_format, array) : 0;
   if (recomputed_.size() < bytes * chosen_.size()) recomputed_ = SecureBuffer(bytes * chosen_.size());
   std::uint8_t* at = recomputed_.data();
   for (std::size_t k = 0; k < 2; ++k) {
     if (arrays.out[k] == nullptr) continue;
-    for (std::size_t i = 0; i < chosen_.size(); ++i, at += out_bytes(kind_, arrays.out[k])) part_.out[k][i] = at;
+    for (std::size_t i = 0; i < chosen_.size(); ++i, at += out_bytes(kind_.algorithm, kind_.dk_format, arrays.out[k]))
+      part_.out[k][i] = at;
   }
   stage = Stage::check;
   return true;
@@ -162,7 +164,7 @@ std::size_t BatchRun::compare() noexcept {
     for (std::size_t k = 0; k < 2 && compare_outputs; ++k) {
       if (arrays.out[k] == nullptr) continue;
       const std::uint8_t *a = part_.out[k][i], *b = all_.out[k][item];
-      for (std::size_t j = 0; j < out_bytes(kind_, arrays.out[k]); ++j)
+      for (std::size_t j = 0; j < out_bytes(kind_.algorithm, kind_.dk_format, arrays.out[k]); ++j)
         difference |= static_cast<unsigned>(a[j] ^ b[j]);
     }
     declassify(&difference, sizeof difference);  // whether a backend erred is not the caller's secret

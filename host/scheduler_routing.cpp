@@ -14,7 +14,9 @@ namespace {
 // A batch on a core takes about this long: long enough that forming it does not count, short enough to wait for.
 constexpr double cpu_batch_ns = 1e6;
 constexpr std::size_t cpu_batch_least = 8, cpu_batch_most = 256;
-constexpr std::size_t share_least = 4;
+// Many lanes share a queue out no finer than so: with AVX2 an item costs much the same alone as among four, and many
+// lanes would wait for the lock under which they take so little.
+constexpr std::size_t share_floor = 4, lanes_per_item_of_floor = 4;
 constexpr std::size_t device_batch_least = 256, device_batch_most = 65536;
 // A device's batch is full when its fixed part is a tenth of the whole.
 constexpr double knee = 10;
@@ -130,10 +132,10 @@ Scheduler::Portion Scheduler::portion(const Lane& lane, const Engine::Slot& slot
   const Cost c = cost(slot, bucket);
   const std::size_t full = full_batch(lane, c, slot);
   std::size_t most = full;
-  // A short queue is shared out, so that the cores finish together; not too finely among many, which take one lock.
+  // A short queue is shared out, so that the cores finish together.
   if (lane.on_cpu && cpu_lanes_ > 1) {
     const std::size_t share = (bucket.items + cpu_lanes_ - 1) / cpu_lanes_;
-    most = std::min(most, std::max(share, std::min(cpu_lanes_ / 4, share_least)));
+    most = std::min(most, std::max(share, std::min(cpu_lanes_ / lanes_per_item_of_floor, share_floor)));
   }
   if (bucket.request_class == RequestClass::bulk &&
       (former_.items(RequestClass::interactive) != 0 || now < last_interactive_ns_ + interactive_is_recent_ns)) {

@@ -20,10 +20,10 @@ Arrays arrays_of(Operation operation, bool prepared) noexcept {
   }
 }
 
-std::size_t out_bytes(const Batch& kind, Out Batch::*array) noexcept {
-  const Algorithm& a = *find_algorithm(kind.algorithm);
+std::size_t out_bytes(std::uint32_t algorithm, DkFormat format, Out Batch::*array) noexcept {
+  const Algorithm& a = *find_algorithm(algorithm);
   if (array == &Batch::ek_out) return a.ek_bytes;
-  if (array == &Batch::dk_out) return a.dk_record(kind.dk_format);
+  if (array == &Batch::dk_out) return a.dk_record(format);
   return array == &Batch::c_out ? a.c_bytes : a.K_bytes;
 }
 
@@ -60,7 +60,7 @@ Batch Work::kind() const noexcept {
 void Work::zero_outputs(std::size_t item) const noexcept {
   const Arrays arrays = arrays_of(operation, keys != nullptr);
   for (std::size_t k = 0; k < 2; ++k) {
-    if (out[k].present()) wipe(out[k][item], out_bytes(kind(), arrays.out[k]));
+    if (out[k].present()) wipe(out[k][item], out_bytes(algorithm, dk_format, arrays.out[k]));
   }
 }
 

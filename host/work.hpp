@@ -18,10 +18,10 @@ struct Arrays {
 };
 
 Arrays arrays_of(Operation operation, bool prepared) noexcept;
-std::size_t out_bytes(const Batch& kind, Out Batch::*array) noexcept;  // of a record
+std::size_t out_bytes(std::uint32_t algorithm, DkFormat format, Out Batch::*array) noexcept;  // of a record
 
 struct Work {
-  // As In and Out, but 0 is a stride: `at` is a table.
+  // As In and Out, but with a stride of 0 `at` is a table of pointers.
   template <class Byte>
   struct Array {
     const void* at = nullptr;

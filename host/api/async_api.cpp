@@ -2,9 +2,9 @@
 #include <string.h>
 
 #include <algorithm>
-#include <new>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "host/algorithms.hpp"
@@ -211,6 +211,7 @@ warpkem_status submit(warpkem_engine* handle, const warpkem_batch* batches, std:
   try {
     for (; !spare.empty(); at += distance) {
       const warpkem_batch& batch = *reinterpret_cast<const warpkem_batch*>(at);
+      if (const Request* const next = spare.first->next) next->prefetch();
       if (batch.struct_size != distance) throw Error(Status::invalid_argument, "batches differ in struct_size");
       if (distance == sizeof batch) {
         fill(*spare.first, batch, s);
