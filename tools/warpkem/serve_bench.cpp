@@ -216,10 +216,10 @@ int serve_bench(const ServeBenchOptions& given) {
     std::string text = fmt::format("{:.0f} requests/s completed of {:.0f} offered, {} refused, {} failed\n",
                                    j["completed_per_second"].get<double>(), j["offered_per_second"].get<double>(),
                                    report.refused, report.failed);
-    text += fmt::format("latency: p50 {} us, p99 {} us, p99.9 {} us, max {} us (machine's own stalls: p99 {} us)\n",
-                        j["latency_us"]["p50"].get<double>(), j["latency_us"]["p99"].get<double>(),
-                        j["latency_us"]["p999"].get<double>(), j["latency_us"]["max"].get<double>(),
-                        j["stall_us"].get<double>());
+    text += fmt::format(
+        "latency: p50 {} us, p99 {} us, p99.9 {} us, max {} us (a thread that only sleeps: p99 {} us late)\n",
+        j["latency_us"]["p50"].get<double>(), j["latency_us"]["p99"].get<double>(),
+        j["latency_us"]["p999"].get<double>(), j["latency_us"]["max"].get<double>(), j["stall_us"].get<double>());
     text += fmt::format("batches: p50 {}, mean {:.1f}, max {} items; {:.0f} ns of CPU a request\n",
                         report.batch_items.quantile(0.5), j["batch_size"]["mean"].get<double>(),
                         report.batch_items.max(), j["cpu_ns_per_request"].get<double>());
@@ -274,7 +274,7 @@ void add_serve_bench(Program& program) {
        "lying:P (answers wrongly with probability P). Default: the best there is");
   arguments.threads(load.threads);
   arguments.flag("--no-pin", load.free_threads,
-                 "Let the kernel move the engine's threads from core to core (default: each stays on one, as "
+                 "Let the kernel move the threads that compute from core to core (default: each stays on one, as "
                  "WARPKEM_PIN_THREADS has it; two that share a core hold each other up for milliseconds)");
   word("--faults", "SPEC", load.faults, "Faults of the first backend: error:PROBABILITY,slow:MICROSECONDS");
   arguments.number("--seed", load.seed, 0, UINT64_MAX, "Of faults, lies and arrivals (default 1)");

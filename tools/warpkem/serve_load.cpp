@@ -235,10 +235,9 @@ struct Slot {
     memory.assign(k.key_bytes + k.in_bytes + k.out1_bytes + k.out2_bytes, 0);
     restore_key();
   }
-  // Of request `number`. Written when it is wanted: kept here it would be most of what a request fetches into the
-  // cache.
-  warpkem_batch descriptor(std::size_t number, bool with_status) {
-    warpkem_batch batch{};
+  // As request `number`, into zeros. Written when it is wanted: kept here it would be most of what a request fetches
+  // into the cache.
+  void describe(warpkem_batch& batch, std::size_t number, bool with_status) {
     batch.struct_size = sizeof batch;
     batch.operation = kind->op.operation;
     batch.algorithm = kind->op.algorithm;
@@ -259,7 +258,6 @@ struct Slot {
       batch.c = {input(), kind->in_bytes, 0, nullptr};
       batch.K_out = {out1(), kind->out1_bytes, 0, nullptr};
     }
-    return batch;
   }
   // The next question, with given randomness or, if it can be, the engine's own.
   void ask(std::uint64_t dice, bool drawn) {
@@ -367,9 +365,9 @@ class Arrivals {
     ~Turn() { arrivals_.turns_[(producer_ + 1) % arrivals_.turns_.size()].release(); }
     bool is_over() const { return now_ns() >= end_ns_; }
 
-    // Waits until requests are due, though not for long, and takes up to `most` of them. `refused`: the last ones were,
-    // so that it makes no sense to come again at once.
-    void take(std::size_t most, bool refused, std::vector<std::uint64_t>& due) {
+    // Waits until requests are due, though not for long, and takes up to `most` of them, of which a submission holds
+    // `full`. `refused`: the last ones were, so that it makes no sense to come again at once with fewer.
+    void take(std::size_t most, std::size_t full, bool refused, std::vector<std::uint64_t>& due) {
       due.clear();
       Arrivals& a = arrivals_;
       const std::uint64_t now = now_ns();
@@ -381,7 +379,7 @@ class Arrivals {
       for (; due.size() < most && a.next_ <= static_cast<double>(a.last_); a.next_ += a.gap_(a.random_)) {
         due.push_back(static_cast<std::uint64_t>(a.next_));
       }
-      if (due.size() == most) a.last_ = 0;
+      if (due.size() == (refused ? full : most)) a.last_ = 0;
     }
 
    private:
@@ -454,10 +452,9 @@ class Producer {
       closed_loop();
     }
     give_up_refused();
-    // What does not come back within half a minute is lost.
     const auto none_for_long = [this] {
-      if (s_.options.rate <= 0) return collect(30'000'000) == 0;
-      for (int i = 0; i < 30'000; ++i) {
+      if (s_.options.rate <= 0) return collect(lost_after_ns / 1000) == 0;
+      for (const std::uint64_t end = now_ns() + lost_after_ns; now_ns() < end;) {
         if (take_back_delivered() != 0) return false;
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
       }
@@ -471,6 +468,9 @@ class Producer {
   ServeReport report;
 
  private:
+  // What does not come back within half a minute is lost.
+  static constexpr std::uint64_t lost_after_ns = 30'000'000'000;
+
   const Kind& pick_kind() {
     if (s_.kinds.size() == 1) return s_.kinds.front();
     const double at = std::uniform_real_distribution<>(0, s_.up_to.back())(random_);
@@ -504,7 +504,7 @@ class Producer {
     }
     slot.intended_ns = intended_ns;
     slot.in_flight = true;
-    batches_.push_back(slot.descriptor(i, s_.options.verify));
+    slot.describe(batches_.emplace_back(), i, s_.options.verify);
     chosen_.push_back(i);
     ++wanted_;
   }
@@ -632,17 +632,20 @@ class Producer {
     } const closing{s_.arrivals};
     std::vector<std::uint64_t> due;
     bool refused = false;
+    std::uint64_t full_since_ns = 0;  // and nothing came back
     while (!s_.stop.load(std::memory_order_relaxed)) {
       Arrivals::Turn turn(s_.arrivals, number_);
       if (s_.arrivals.closed()) return;
       do {
-        take_back_delivered();
+        if (take_back_delivered() != 0) full_since_ns = 0;
         if (room() == 0) {
           // More of this producer's are under way than its share of the engine's queue, after a stall: another's turn.
+          if (full_since_ns == 0) full_since_ns = now_ns();
+          if (now_ns() > full_since_ns + lost_after_ns) return;
           std::this_thread::sleep_for(std::chrono::nanoseconds(Arrivals::nap_ns));
           break;
         }
-        turn.take(room(), refused, due);
+        turn.take(room(), s_.options.hand_over, refused, due);
         const std::uint64_t refused_before = report.refused;
         for (const std::uint64_t at : due) {
           if (may_submit(1) == 0) return submit();
@@ -687,7 +690,7 @@ class Producer {
 
 // Sleeps on one core and looks how late it wakes: what the machine alone does to a thread. It asks at moments that were
 // fixed beforehand, and answers also for those that it slept through, so that the lateness is what somebody would wait
-// came at any moment and needed this thread, and can be held against latencies.
+// who came at any moment and needed this thread, and can be held against latencies.
 void watch(std::size_t core, const std::atomic<bool>& stop, FineHistogram& stall_ns) {
   prctl(PR_SET_TIMERSLACK, 1);
   cpu_set_t set;
@@ -732,6 +735,8 @@ ServeReport serve(const ServeOptions& options, const std::function<void(warpkem_
   if (options.verify && !scripted.computes) throw Error("the null backend computes nothing that could be verified");
   const bool open = options.rate > 0;
   const std::size_t closed_items = options.producers * options.outstanding;
+  // That of an open loop bounds how long what is accepted in an overload waits, and holds what a stall of milliseconds
+  // leaves due.
   const std::size_t max_items = options.max_items != 0 ? options.max_items
                                 : open                 ? 2048
                                                        : std::max<std::size_t>(4096, 2 * closed_items);
@@ -928,7 +933,8 @@ ServeReport serve_virtually(const ServeOptions& options) {
       slot.intended_ns = static_cast<std::uint64_t>(arrival);
       slot.in_flight = true;
       ++report.offered;
-      const warpkem_batch batch = slot.descriptor(i, false);
+      warpkem_batch batch{};
+      slot.describe(batch, i, false);
       const warpkem_status status = warpkem_submit(&handle, &batch, 1, &submit_options, nullptr, nullptr);
       if (status == WARPKEM_WOULD_BLOCK) {
         ++report.refused;
