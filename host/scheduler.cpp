@@ -11,9 +11,9 @@ namespace warpkem::host {
 
 namespace {
 
-// A lane that has run dry looks again for so long before it sleeps: waking a thread costs more than the batch it comes
-// for.
-constexpr std::uint64_t linger_ns = 20'000;
+// A lane that has run dry looks again for so long before it sleeps, where work was seen to come so soon: waking a
+// thread costs more than the batch it comes for.
+constexpr std::uint64_t linger_most_ns = 50'000;
 // Expired requests are looked for at most this often.
 constexpr std::uint64_t sweep_every_ns = 1'000'000;
 constexpr Cost cpu_guess{1'000, 20'000};
@@ -208,7 +208,7 @@ void Scheduler::start_threads() {
 void Scheduler::lane_main(Lane& lane) {
   if (mixed_ && !options_.manual_calibration) calibrate(lane);
   std::unique_lock lock(mutex_);
-  std::uint64_t linger_until = 0;
+  std::uint64_t linger_ns = linger_most_ns, linger_until = 0;
   for (;;) {
     std::uint64_t next = never;
     BatchRun* run = nullptr;
@@ -245,11 +245,12 @@ void Scheduler::lane_main(Lane& lane) {
         continue;
       }
     }
+    const std::uint64_t asleep_since = clock_.now_ns();
     if (next == never) {
       lane.wake.wait(lock);
-    } else {
-      const std::uint64_t now = clock_.now_ns();
-      if (next > now) lane.wake.wait_for(lock, std::chrono::nanoseconds(next - now));
+      linger_ns = clock_.now_ns() - asleep_since < linger_most_ns ? linger_most_ns : linger_ns / 2;
+    } else if (next > asleep_since) {
+      lane.wake.wait_for(lock, std::chrono::nanoseconds(next - asleep_since));
     }
     wake(lane);
   }

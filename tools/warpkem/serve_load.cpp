@@ -338,7 +338,7 @@ struct Slot {
 // waking for every request, and turns are long; latencies count from when a request was due.
 class Arrivals {
  public:
-  static constexpr std::uint64_t nap_ns = 25'000;
+  static constexpr std::uint64_t nap_ns = 40'000;
 
   Arrivals(double rate, std::uint64_t seed, std::size_t producers) : random_(seed), gap_(rate * 1e-9) {
     for (std::size_t i = 0; i < producers; ++i) turns_.emplace_back(i == 0 ? 1 : 0);
