@@ -51,7 +51,10 @@ void spin_until(Condition condition) noexcept {
 
 Cores::Cores() noexcept {
   CPU_ZERO(&set_);
-  if (sched_getaffinity(0, sizeof set_, &set_) != 0 || CPU_COUNT(&set_) == 0) CPU_SET(0, &set_);
+  if (sched_getaffinity(0, sizeof set_, &set_) == 0 && CPU_COUNT(&set_) != 0) return;
+  // There are more than the set has room for.
+  const unsigned all = std::clamp(std::thread::hardware_concurrency(), 1u, unsigned{CPU_SETSIZE});
+  for (unsigned core = 0; core < all; ++core) CPU_SET(core, &set_);
 }
 
 unsigned Cores::count() const noexcept { return static_cast<unsigned>(CPU_COUNT(&set_)); }
