@@ -768,7 +768,9 @@ ServeReport serve(const ServeOptions& options, const std::function<void(warpkem_
                   {options.rate, options.seed, options.producers}};
     shared.kinds = make_kinds(options, portable.get(), shared.up_to);
     std::vector<std::unique_ptr<Producer>> producers;
-    const std::size_t slots = open ? max_items / options.producers + options.hand_over : options.outstanding;
+    // Twice a producer's share of the queue: one that has no slot left passes its turn on, and the next must be woken.
+    const std::size_t share = std::min(max_items, 2 * max_items / options.producers);
+    const std::size_t slots = open ? share + options.hand_over : options.outstanding;
     for (std::size_t i = 0; i < options.producers; ++i)
       producers.push_back(std::make_unique<Producer>(shared, i, slots));
     if (running) running(&handle);
