@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import unittest
+import urllib.parse
 import urllib.request
 
 TOOL = os.environ.get("WARPKEM_TOOL") or sys.exit("WARPKEM_TOOL is not set")
@@ -157,13 +158,19 @@ class ServeBench(ServeTest):
                     self.assertIn(word, done.stderr)
 
     def test_text_and_metrics(self):
-        port = 20_000 + os.getpid() % 20_000
-        arguments = ["--backend", "portable", "--seconds", 4, "--metrics-port", port, "--bad", 0.1]
-        process = subprocess.Popen([TOOL, "serve-bench", *map(str, arguments)], stdout=subprocess.PIPE, text=True)
+        arguments = ["--backend", "portable", "--seconds", 4, "--metrics-port", 0, "--bad", 0.1]
+        process = subprocess.Popen([TOOL, "serve-bench", *map(str, arguments)], stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True)
+        told = process.stderr.readline()
+        self.assertRegex(told, r"^metrics: http://127\.0\.0\.1:\d+/metrics\n$")
+        url = told.split()[1]
+        taken = self.run_tool("--metrics-port", urllib.parse.urlsplit(url).port, "--requests", 1)
+        self.assertEqual((taken.returncode, taken.stdout), (1, ""))
+        self.assertIn("cannot be served", taken.stderr)
         metrics = ""
         while process.poll() is None and not re.search(r"^warpkem_requests_completed_total [1-9]", metrics, re.M):
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+                with urllib.request.urlopen(url, timeout=5) as answer:
                     metrics = answer.read().decode()
             except OSError:  # not yet
                 time.sleep(0.05)

@@ -29,7 +29,7 @@ struct ServeBenchOptions {
   ServeOptions load;
   std::string mix = "encaps:768=1", verify;
   bool closed = false, json = false;
-  std::uint16_t metrics_port = 0;
+  int metrics_port = -1;  // none
 };
 
 // keygen:512=1,encaps:768=4,decaps:ML-KEM-1024=2
@@ -186,6 +186,19 @@ Json to_json(const ServeReport& r) {
   return j;
 }
 
+// Of 127.0.0.1; 0 takes a free one. Says where it serves.
+std::unique_ptr<prometheus::Exposer> expose_on(int port) {
+  std::unique_ptr<prometheus::Exposer> exposer;
+  try {
+    exposer = std::make_unique<prometheus::Exposer>(fmt::format("127.0.0.1:{}", port), 1);
+  } catch (const std::exception&) {
+    throw Error(fmt::format("--metrics-port {}: 127.0.0.1:{} cannot be served; it may be taken (0 finds a free port)",
+                            port, port));
+  }
+  fmt::print(stderr, "metrics: http://127.0.0.1:{}/metrics\n", exposer->GetListeningPorts().at(0));
+  return exposer;
+}
+
 int serve_bench(const ServeBenchOptions& given) {
   ServeOptions load = given.load;
   load.mix = parse_mix(given.mix);
@@ -201,10 +214,10 @@ int serve_bench(const ServeBenchOptions& given) {
   ServeReport report;
   if (load.virtual_clock) {
     report = serve_virtually(load);
-  } else if (given.metrics_port != 0) {
+  } else if (given.metrics_port >= 0) {
     const auto metrics = std::make_shared<EngineMetrics>();
-    prometheus::Exposer exposer(fmt::format("127.0.0.1:{}", given.metrics_port), 1);
-    exposer.RegisterCollectable(metrics);
+    const std::unique_ptr<prometheus::Exposer> exposer = expose_on(given.metrics_port);
+    exposer->RegisterCollectable(metrics);
     report = serve(load, [&](warpkem_engine* engine) { metrics->show(engine); });
   } else {
     report = serve(load, {});
@@ -299,8 +312,8 @@ void add_serve_bench(Program& program) {
   real("--cancel", "F", load.cancel, 1, "Fraction of requests that are cancelled at once (default 0)");
   real("--bulk", "F", load.bulk, 1, "Fraction of submissions of class bulk (default 0)");
   arguments.flag("--json", o->json, "Print JSON");
-  arguments.number("--metrics-port", o->metrics_port, 1, 65535,
-                   "Serve Prometheus metrics on 127.0.0.1:N while it runs");
+  arguments.number("--metrics-port", o->metrics_port, 0, 65535,
+                   "Serve Prometheus metrics on 127.0.0.1:N while it runs; 0 takes a free port and says which");
 }
 
 }  // namespace warpkem::tool
