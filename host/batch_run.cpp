@@ -8,6 +8,7 @@
 
 #include "host/ct.hpp"
 #include "host/key_set.hpp"
+#include "host/outputs.hpp"
 
 namespace warpkem::host {
 

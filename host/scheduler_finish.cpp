@@ -279,7 +279,7 @@ void Scheduler::conclude(Request& r) noexcept {
   }
   metrics_.add(Counter::failed, failed != 0);
   if (r.failed_out != nullptr) *r.failed_out = failed;
-  if (r.work.keys != nullptr) std::exchange(r.work.keys, nullptr)->release();
+  r.work.release_keys();
 }
 
 void Scheduler::release(BatchRun& run) noexcept {

@@ -1,7 +1,9 @@
 #include "host/work.hpp"
 
-#include "host/algorithms.hpp"
-#include "host/secure.hpp"
+#include <utility>
+
+#include "host/key_set.hpp"
+#include "host/outputs.hpp"
 
 namespace warpkem::host {
 
@@ -18,13 +20,6 @@ Arrays arrays_of(Operation operation, bool prepared) noexcept {
     default:
       return {{&Batch::dk, nullptr}, {nullptr, nullptr}};
   }
-}
-
-std::size_t out_bytes(std::uint32_t algorithm, DkFormat format, Out Batch::*array) noexcept {
-  const Algorithm& a = *find_algorithm(algorithm);
-  if (array == &Batch::ek_out) return a.ek_bytes;
-  if (array == &Batch::dk_out) return a.dk_record(format);
-  return array == &Batch::c_out ? a.c_bytes : a.K_bytes;
 }
 
 Work::Work(const Batch& batch) noexcept
@@ -62,6 +57,10 @@ void Work::zero_outputs(std::size_t item) const noexcept {
   for (std::size_t k = 0; k < 2; ++k) {
     if (out[k].present()) wipe(out[k][item], out_bytes(algorithm, dk_format, arrays.out[k]));
   }
+}
+
+void Work::release_keys() noexcept {
+  if (keys != nullptr) std::exchange(keys, nullptr)->release();
 }
 
 }  // namespace warpkem::host

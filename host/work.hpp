@@ -18,7 +18,6 @@ struct Arrays {
 };
 
 Arrays arrays_of(Operation operation, bool prepared) noexcept;
-std::size_t out_bytes(std::uint32_t algorithm, DkFormat format, Out Batch::*array) noexcept;  // of a record
 
 struct Work {
   // As In and Out, but with a stride of 0 `at` is a table of pointers.
@@ -48,6 +47,7 @@ struct Work {
   Batch kind() const noexcept;  // without arrays
   std::size_t key_of(std::size_t i) const noexcept { return index != nullptr ? index[i] : 0; }
   void zero_outputs(std::size_t item) const noexcept;
+  void release_keys() noexcept;  // gives the reference back, if there is one
 };
 
 }  // namespace warpkem::host

@@ -33,7 +33,7 @@ class Cores {
 class WorkerPool {
  public:
   // `threads` is how many may work on one call, its own among them; 0 is taken as 1. They start at first use.
-  WorkerPool(unsigned threads, bool pin, const Cores& cores = {});
+  WorkerPool(unsigned threads, bool pin, const Cores& cores);
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
   ~WorkerPool();  // joins: a forked child, where the threads are not, must not come here

@@ -105,9 +105,7 @@ void fill(Request& r, const warpkem_batch& batch, const Submission& s) {
 
 // Gives back requests that were filled but not taken.
 void take_apart(RequestPool& pool, RequestChain chain) noexcept {
-  for (Request* r = chain.first; r != nullptr; r = r->next) {
-    if (r->work.keys != nullptr) std::exchange(r->work.keys, nullptr)->release();
-  }
+  for (Request* r = chain.first; r != nullptr; r = r->next) r->work.release_keys();
   pool.put(chain);
 }
 
@@ -125,9 +123,7 @@ void hand_in(const Submission& s, RequestChain admitted, warpkem_request*& handl
     s.scheduler.submit(admitted, wake);
   } catch (...) {
     if (s.queue != nullptr) s.queue->withdraw(n);
-    for (Request* r = admitted.first; r != nullptr; r = r->next) {
-      if (r->work.keys != nullptr) std::exchange(r->work.keys, nullptr)->release();
-    }
+    for (Request* r = admitted.first; r != nullptr; r = r->next) r->work.release_keys();
     s.scheduler.store()->recycle(admitted);
     throw;
   }

@@ -127,6 +127,7 @@ class Records {
     if (layout_ == Layout::table) return {nullptr, 0, 0, table_.data()};
     return {memory_.data(), memory_.size(), layout_ == Layout::gaps ? stride_ : 0, nullptr};
   }
+  std::size_t record() const { return record_; }
   bool holds(std::size_t i, Records& other) { return memcmp((*this)[i], other[i], record_) == 0; }
   bool is_zero(std::size_t i) {
     return std::all_of((*this)[i], (*this)[i] + record_, [](std::uint8_t b) { return b == 0; });
@@ -170,8 +171,7 @@ struct Question {
     batch.count = count;
     batch.statuses = statuses;
     for (std::size_t i = 0; i < count; ++i) {
-      const std::size_t bytes = keygen ? 64 : encaps ? 32 : size(WARPKEM_SIZE_C);
-      for (std::size_t j = 0; j < bytes; ++j) input[i][j] = static_cast<std::uint8_t>(i * 91 + j * 7);
+      for (std::size_t j = 0; j < input.record(); ++j) input[i][j] = static_cast<std::uint8_t>(i * 91 + j * 7);
     }
     if (keygen) {
       batch.seeds = input.in(), batch.ek_out = ek.out(), batch.dk_out = dk.out();

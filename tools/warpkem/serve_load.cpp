@@ -1,7 +1,6 @@
 #include "tools/warpkem/serve_load.hpp"
 
 #include <fmt/format.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -688,15 +687,11 @@ class Producer {
   warpkem_submit_options options_{};
 };
 
-// Sleeps on one core and looks how late it wakes: what the machine alone does to a thread. It asks at moments that were
+// Sleeps and looks how late it wakes: what the machine alone does to a thread. It asks at moments that were
 // fixed beforehand, and answers also for those that it slept through, so that the lateness is what somebody would wait
 // who came at any moment and needed this thread, and can be held against latencies.
-void watch(std::size_t core, const std::atomic<bool>& stop, FineHistogram& stall_ns) {
+void watch(const std::atomic<bool>& stop, FineHistogram& stall_ns) {
   prctl(PR_SET_TIMERSLACK, 1);
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  CPU_SET(core, &set);
-  sched_setaffinity(0, sizeof set, &set);
   // Seldom enough to take no part in the load, and in step with no tick of a scheduler's.
   constexpr std::uint64_t period_ns = 3'100'000;
   std::uint64_t due = now_ns() + period_ns;
@@ -705,18 +700,6 @@ void watch(std::size_t core, const std::atomic<bool>& stop, FineHistogram& stall
     if (due > before) std::this_thread::sleep_for(std::chrono::nanoseconds(due - before));
     for (const std::uint64_t now = now_ns(); due <= now; due += period_ns) stall_ns.add(now - due);
   }
-}
-
-std::vector<std::size_t> usable_cores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  std::vector<std::size_t> cores;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) {
-    for (std::size_t core = 0; core < CPU_SETSIZE; ++core) {
-      if (CPU_ISSET(core, &set)) cores.push_back(core);
-    }
-  }
-  return cores;
 }
 
 std::deque<Kind> make_kinds(const ServeOptions& options, warpkem_engine* portable, std::vector<double>& up_to) {
@@ -789,11 +772,11 @@ ServeReport serve(const ServeOptions& options, const std::function<void(warpkem_
       });
     }
     std::atomic<bool> over{false};
-    const std::vector<std::size_t> cores = usable_cores();
-    std::vector<FineHistogram> stalls(cores.size());
+    const host::Cores cores;
+    std::vector<FineHistogram> stalls(cores.count());
     std::vector<std::thread> watchers;
-    for (std::size_t i = 0; i < cores.size(); ++i) {
-      watchers.emplace_back([&, i] { watch(cores[i], over, stalls[i]); });
+    for (unsigned i = 0; i < cores.count(); ++i) {
+      watchers.push_back(cores.start_on(i, [&, i] { watch(over, stalls[i]); }));
     }
     std::thread timer([&] {
       for (std::uint64_t second = 1; !over; ++second) {
