@@ -552,7 +552,7 @@ class Producer {
     } else {
       // A producer that is woken for every batch would keep the cores busier than the scheduler does.
       check(
-          warpkem_queue_wait_many(queue_, completions_.data(), completions_.size(), slots_.size() / 4, timeout_us, &n));
+          warpkem_queue_wait_many(queue_, completions_.data(), completions_.size(), slots_.size() / 2, timeout_us, &n));
     }
     const std::uint64_t now = n != 0 ? now_ns() : 0;
     for (std::size_t i = 0; i < n; ++i) take_back(completions_[i], now);
@@ -693,7 +693,7 @@ class Producer {
 void watch(const std::atomic<bool>& stop, FineHistogram& stall_ns) {
   prctl(PR_SET_TIMERSLACK, 1);
   // Seldom enough to take no part in the load, and in step with no tick of a scheduler's.
-  constexpr std::uint64_t period_ns = 3'100'000;
+  constexpr std::uint64_t period_ns = 7'300'000;
   std::uint64_t due = now_ns() + period_ns;
   while (!stop.load(std::memory_order_relaxed)) {
     const std::uint64_t before = now_ns();
