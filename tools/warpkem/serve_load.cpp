@@ -339,7 +339,11 @@ class Arrivals {
  public:
   static constexpr std::uint64_t nap_ns = 40'000;
 
-  Arrivals(double rate, std::uint64_t seed, std::size_t producers) : random_(seed), gap_(rate * 1e-9) {
+  // `bound`: of the engine's queue.
+  Arrivals(double rate, std::size_t bound, std::uint64_t seed, std::size_t producers)
+      : patience_ns_(std::min(longest_ns, static_cast<std::uint64_t>(static_cast<double>(bound) / 4 / rate * 1e9))),
+        random_(seed),
+        gap_(rate * 1e-9) {
     for (std::size_t i = 0; i < producers; ++i) turns_.emplace_back(i == 0 ? 1 : 0);
   }
 
@@ -372,7 +376,7 @@ class Arrivals {
       const std::uint64_t now = now_ns();
       if (a.next_ == 0) a.next_ = static_cast<double>(now) + a.gap_(a.random_);
       const std::uint64_t wake =
-          std::max(static_cast<std::uint64_t>(a.next_), a.last_ + (refused ? patience_ns : nap_ns));
+          std::max(static_cast<std::uint64_t>(a.next_), a.last_ + (refused ? a.patience_ns_ : nap_ns));
       if (wake > now) std::this_thread::sleep_for(std::chrono::nanoseconds(std::min(wake - now, longest_ns)));
       a.last_ = now_ns();
       for (; due.size() < most && a.next_ <= static_cast<double>(a.last_); a.next_ += a.gap_(a.random_)) {
@@ -388,8 +392,11 @@ class Arrivals {
   };
 
  private:
-  static constexpr std::uint64_t patience_ns = 500'000, longest_ns = 10'000'000, turn_ns = 1'000'000;
+  static constexpr std::uint64_t longest_ns = 10'000'000, turn_ns = 2'000'000;
 
+  // After a refusal. What comes meanwhile would fill a quarter of the queue, so what is done leaves no less than the
+  // rest of it.
+  const std::uint64_t patience_ns_;
   std::deque<std::counting_semaphore<>> turns_;
   std::atomic<bool> closed_{false};
   // Of whose turn it is.
@@ -748,7 +755,7 @@ ServeReport serve(const ServeOptions& options, const std::function<void(warpkem_
                   drawn,
                   portable.get(),
                   static_cast<std::int64_t>(options.requests),
-                  {options.rate, options.seed, options.producers}};
+                  {options.rate, max_items, options.seed, options.producers}};
     shared.kinds = make_kinds(options, portable.get(), shared.up_to);
     std::vector<std::unique_ptr<Producer>> producers;
     // Twice a producer's share of the queue: one that has no slot left passes its turn on, and the next must be woken.
