@@ -90,7 +90,7 @@ WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_queue_wait(warpkem_queue *
 
 /// The same, but waits for `least` completions (1 to capacity; others are taken as the nearest), or for all that the queue
 /// still has under way if they are fewer. Fewer come also when another thread fetches some meanwhile. A thread that keeps many
-/// requests under way and asks for a quarter of them at a time is woken rarely: on a busy engine waking it for each batch
+/// requests under way and asks for half of them at a time is woken rarely: on a busy engine waking it for each batch
 /// costs more than the scheduler itself.
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_queue_wait_many(warpkem_queue *queue,
                                                                       warpkem_completion *completions, size_t capacity,
