@@ -341,7 +341,9 @@ class Arrivals {
 
   // `bound`: of the engine's queue.
   Arrivals(double rate, std::size_t bound, std::uint64_t seed, std::size_t producers)
-      : patience_ns_(std::min(longest_ns, static_cast<std::uint64_t>(static_cast<double>(bound) / 4 / rate * 1e9))),
+      : patience_ns_(
+            static_cast<std::uint64_t>(std::clamp(static_cast<double>(bound) / 4 / rate * 1e9,
+                                                  static_cast<double>(nap_ns), static_cast<double>(longest_ns)))),
         random_(seed),
         gap_(rate * 1e-9) {
     for (std::size_t i = 0; i < producers; ++i) turns_.emplace_back(i == 0 ? 1 : 0);
