@@ -1244,7 +1244,8 @@ TEST(SchedulerThreads, FreeingAQueueCancelsItsRequestsAndWaitsForOthers) {
     Queue queue(engine);
     begin_one_of_two(engine, queue, held, begun, waiting);
     finisher = std::thread([&] {
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      // Sooner the lane would be free to take `waiting`, which nobody would finish.
+      while (engine.counters().cancelled == 0) std::this_thread::yield();
       held.finish();
     });
   }
