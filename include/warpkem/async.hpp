@@ -2,6 +2,7 @@
 // warpkem.hpp.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <coroutine>
 #include <cstddef>
@@ -14,23 +15,33 @@
 
 namespace warpkem {
 
-/// How requests are submitted, as warpkem_submit_options.
+/// How requests are submitted, as warpkem_submit_options. A time below 0, as a caller's that has run out, is never
+/// long.
 struct SubmitOptions {
   bool bulk = false;
-  std::chrono::microseconds max_delay{0};  // 0: the engine's
-  std::chrono::microseconds deadline{0};   // from now; 0: none
-  std::chrono::microseconds timeout{0};    // how long to wait for room
+  std::chrono::microseconds max_delay{0};  // 0: the engine's; below 0: the shortest
+  std::chrono::microseconds deadline{0};   // from now; 0: none; below 0: as good as over
+  std::chrono::microseconds timeout{0};    // how long to wait for room; below 0: as 0
 };
 
 namespace detail {
+
+constexpr std::uint64_t not_below_zero(std::chrono::microseconds time) noexcept {
+  return static_cast<std::uint64_t>(std::max<std::chrono::microseconds::rep>(time.count(), 0));
+}
+
+// For times of which 0 says that there is none: one below 0 was given, so it must not become that.
+constexpr std::uint64_t zero_if_none(std::chrono::microseconds time) noexcept {
+  return time.count() < 0 ? 1 : static_cast<std::uint64_t>(time.count());
+}
 
 inline warpkem_submit_options submit_options(const SubmitOptions& options) noexcept {
   warpkem_submit_options o{};
   o.struct_size = sizeof o;
   o.request_class = options.bulk ? WARPKEM_BULK : WARPKEM_INTERACTIVE;
-  o.max_delay_us = static_cast<std::uint32_t>(options.max_delay.count());
-  o.deadline_us = static_cast<std::uint64_t>(options.deadline.count());
-  o.timeout_us = static_cast<std::uint64_t>(options.timeout.count());
+  o.max_delay_us = static_cast<std::uint32_t>(std::min<std::uint64_t>(zero_if_none(options.max_delay), UINT32_MAX));
+  o.deadline_us = zero_if_none(options.deadline);
+  o.timeout_us = not_below_zero(options.timeout);
   return o;
 }
 
@@ -65,11 +76,11 @@ class Queue {
     detail::check(warpkem_queue_wait_many(queue_, completions.data(), completions.size(), least, WARPKEM_FOREVER, &n));
     return n;
   }
-  /// Waits at most so long; 0: the time is over.
+  /// Waits at most so long, below 0 not at all; 0: the time is over.
   std::size_t wait_for(std::span<warpkem_completion> completions, std::chrono::microseconds timeout) const {
     std::size_t n = 0;
-    detail::check(warpkem_queue_wait(queue_, completions.data(), completions.size(),
-                                     static_cast<std::uint64_t>(timeout.count()), &n));
+    detail::check(
+        warpkem_queue_wait(queue_, completions.data(), completions.size(), detail::not_below_zero(timeout), &n));
     return n;
   }
   /// An eventfd that is readable while the queue is not empty; the queue's own.

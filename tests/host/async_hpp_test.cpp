@@ -121,6 +121,10 @@ class Gate {
 class AsyncHppHeldUp : public ::testing::Test {
  protected:
   AsyncHppHeldUp() : engine_({.backend = "portable", .threads = 1, .random = &Gate::fill, .random_context = &gate_}) {
+    warpkem_scheduler_options bounds{};
+    bounds.struct_size = sizeof bounds;
+    bounds.max_items = most_items;
+    EXPECT_EQ(warpkem_configure(engine_.get(), &bounds), WARPKEM_OK);
     queue_.emplace(engine_);
     draw(held_);
     gate_.close();
@@ -154,6 +158,7 @@ class AsyncHppHeldUp : public ::testing::Test {
     });
   }
 
+  static constexpr std::size_t most_items = 4096;
   Gate gate_;
   Encaps held_{oracle(), 9, 1};
   warpkem::Engine engine_;
@@ -169,6 +174,36 @@ TEST_F(AsyncHppHeldUp, WaitForGivesUpWhatWasNotBegun) {
     EXPECT_EQ(c.failed, items);
     EXPECT_TRUE(late.is_zero());
   }
+}
+
+TEST_F(AsyncHppHeldUp, TimesBelowZeroAreOverAndNotForEver) {
+  using std::chrono::microseconds;
+  for (const microseconds past : {microseconds(-1), microseconds::min()}) {
+    warpkem_completion c{};
+    EXPECT_EQ(queue_->wait_for({&c, 1}, past), 0u);
+    Encaps late(oracle(), 2, 7), expired(oracle(), 2, 8), too_many(oracle(), most_items, 9);
+    EXPECT_EQ(wait_for(engine_, late.batch, past).status, WARPKEM_CANCELLED);
+    EXPECT_EQ(wait(engine_, expired.batch, {.deadline = past}).status, WARPKEM_EXPIRED);
+    EXPECT_TRUE(expired.is_zero());
+    EXPECT_EQ(submit(engine_, *queue_, {&too_many.batch, 1}, {.timeout = past}), 0u) << "there is no room";
+    EXPECT_EQ(too_many.statuses[0], 0xEE);
+    EXPECT_FALSE(gate_.is_open());
+  }
+}
+
+TEST(AsyncHpp, TimesThatTheAbiCannotHoldAreTheNearestThatItCan) {
+  using std::chrono::microseconds;
+  const auto given = [](SubmitOptions options) { return detail::submit_options(options); };
+  EXPECT_EQ(given({}).max_delay_us, 0u);
+  EXPECT_EQ(given({}).deadline_us, 0u);
+  EXPECT_EQ(given({.max_delay = microseconds(7)}).max_delay_us, 7u);
+  EXPECT_EQ(given({.max_delay = microseconds(1) + microseconds(UINT32_MAX)}).max_delay_us, UINT32_MAX);
+  EXPECT_EQ(given({.max_delay = microseconds::max()}).max_delay_us, UINT32_MAX);
+  EXPECT_EQ(given({.max_delay = microseconds(-1)}).max_delay_us, 1u) << "0 is the engine's";
+  EXPECT_EQ(given({.deadline = microseconds(-1)}).deadline_us, 1u) << "0 is none";
+  EXPECT_EQ(given({.deadline = microseconds::max()}).deadline_us, static_cast<std::uint64_t>(INT64_MAX));
+  EXPECT_EQ(given({.timeout = microseconds(-1)}).timeout_us, 0u);
+  EXPECT_EQ(given({.timeout = microseconds(9)}).timeout_us, 9u);
 }
 
 TEST_F(AsyncHppHeldUp, WaitForWaitsForWhatWasBegunHoweverLate) {
