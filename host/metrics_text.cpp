@@ -3,6 +3,8 @@
 #include <stdio.h>
 
 #include <algorithm>
+#include <charconv>
+#include <string>
 #include <utility>
 
 #include "host/metrics.hpp"
@@ -55,6 +57,14 @@ constexpr PhaseFamily phases[] = {
     {"warpkem_request_total_seconds", "From submission to completion."},
 };
 
+// As printf's %.9g and %.9f do in the C locale; those of the host program's locale may have a comma, which Prometheus
+// does not read.
+std::string number(double value, std::chars_format format) {
+  char digits[64];  // enough for 2^64 ns in seconds
+  const std::to_chars_result end = std::to_chars(digits, digits + sizeof digits, value, format, 9);
+  return std::string(digits, end.ptr);
+}
+
 template <class... Values>
 void append(std::string& text, const char* format, Values... values) {
   char line[512];
@@ -92,11 +102,13 @@ std::string prometheus_text(const warpkem_counters& counters, std::span<const wa
       for (std::size_t i = 0; i + 1 < histogram_buckets; ++i) {
         below += h.buckets[i];
         if (i % 4 != 3) continue;  // one bound an octave is enough for a dashboard
-        append(text, "%s_bucket{%s,le=\"%.9g\"} %llu\n", family.name, labels, static_cast<double>(bucket_end(i)) * 1e-9,
+        const std::string bound = number(static_cast<double>(bucket_end(i)) * 1e-9, std::chars_format::general);
+        append(text, "%s_bucket{%s,le=\"%s\"} %llu\n", family.name, labels, bound.c_str(),
                static_cast<unsigned long long>(below));
       }
       append(text, "%s_bucket{%s,le=\"+Inf\"} %llu\n", family.name, labels, static_cast<unsigned long long>(h.count));
-      append(text, "%s_sum{%s} %.9f\n", family.name, labels, static_cast<double>(h.sum_ns) * 1e-9);
+      const std::string sum = number(static_cast<double>(h.sum_ns) * 1e-9, std::chars_format::fixed);
+      append(text, "%s_sum{%s} %s\n", family.name, labels, sum.c_str());
       append(text, "%s_count{%s} %llu\n", family.name, labels, static_cast<unsigned long long>(h.count));
     }
   }

@@ -1,4 +1,5 @@
 // The scheduler, step by step: a manual clock, and backends that do as they are told.
+#include <locale.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/wait.h>
@@ -9,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
+#include <filesystem>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -1318,6 +1320,46 @@ TEST(SchedulerMetrics, SnapshotsAddUpAndTheTextIsWellFormed) {
   EXPECT_NE(text.find("warpkem_requests_completed_total 20\n"), std::string::npos);
   EXPECT_NE(text.find("warpkem_request_total_seconds_count{backend=\"a\",operation=\"encaps\"} 20\n"),
             std::string::npos);
+}
+
+std::string metrics_text(TestEngine& engine) {
+  std::size_t needed = 0;
+  EXPECT_EQ(warpkem_metrics_text(engine.get(), nullptr, 0, &needed), WARPKEM_OUT_OF_MEMORY);
+  std::string text(needed, '\0');
+  check(warpkem_metrics_text(engine.get(), text.data(), text.size(), nullptr));
+  return text;
+}
+
+// A locale with a decimal comma: the system's, or one made for the occasion; NULL if neither can be had.
+locale_t comma_locale() {
+  if (const locale_t found = newlocale(LC_NUMERIC_MASK, "de_DE.UTF-8", nullptr); found != nullptr) return found;
+  char folder[] = "/tmp/warpkem-locale-XXXXXX";
+  if (mkdtemp(folder) == nullptr) return nullptr;
+  const std::string path = folder;
+  locale_t made = nullptr;
+  if (std::system(("localedef -i de_DE -f UTF-8 " + path + "/de_DE.UTF-8 >/dev/null 2>&1").c_str()) == 0) {
+    setenv("LOCPATH", folder, 1);
+    made = newlocale(LC_NUMERIC_MASK, "de_DE.UTF-8", nullptr);
+    unsetenv("LOCPATH");
+  }
+  std::filesystem::remove_all(path);
+  return made;
+}
+
+TEST(SchedulerMetrics, TheTextIsTheSameInEveryLocale) {
+  const locale_t comma = comma_locale();
+  if (comma == nullptr) GTEST_SKIP() << "no locale with a decimal comma, and no localedef to make one";
+  TestEngine engine({{"a", true, 1, scripted::honest()}}, threaded());
+  serve_requests(engine, 3);
+  const std::string before = metrics_text(engine);
+  const locale_t usual = uselocale(comma);
+  char half[8];
+  snprintf(half, sizeof half, "%.1f", 0.5);
+  const std::string text = metrics_text(engine);
+  uselocale(usual);
+  freelocale(comma);
+  EXPECT_STREQ(half, "0,5") << "the locale is one";
+  EXPECT_EQ(text, before);
 }
 
 TEST(SchedulerMetrics, PromtoolHasNothingToSayAboutTheText) {
