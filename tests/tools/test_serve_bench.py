@@ -141,6 +141,12 @@ class ServeBench(ServeTest):
         report = self.serve("--virtual-clock", "--requests", 10 * FEW, "--rate", 500_000)
         self.assertEqual(report["completed"], 10 * FEW)
         self.assertLessEqual(report["latency_us"]["p999"], report["bound_us"])
+        simulated = ("--virtual-clock", "--rate", 1_000_000, "--requests", 2 * FEW, "--op-mix", "encaps:768=1", "--backend",
+                     "null")
+        report = self.serve(*simulated, "--producers", 3, "--max-delay", 70)
+        self.assertEqual((report["completed"], report["refused"]), (2 * FEW, 0))
+        self.assertGreater(report["bound_us"], 70)
+        self.assertGreater(self.serve(*simulated, "--queue-items", 64)["refused"], 0)
 
     def test_what_is_not_accepted(self):
         for arguments, words in (
@@ -149,7 +155,12 @@ class ServeBench(ServeTest):
                 (["--verify", "avx2"], ["--verify", "portable"]), (["--backend", "abacus"], ["abacus"]),
                 (["--backend", "lying:often"], ["often"]), (["--faults", "fire:1"], ["fire", "error", "slow"]),
                 (["--backend", "null", "--verify", "portable"], ["null"]), (["--backend", "null", "--bad", 0.1], ["null"]),
-                (["--virtual-clock", "--bad", 0.1], ["--virtual-clock", "--bad"]), (["--cancel", 2], ["--cancel"])):
+                (["--cancel", 2], ["--cancel"]),
+                *((["--virtual-clock", *refused], ["--virtual-clock", refused[0]]) for refused in (
+                    ["--verify", "portable"], ["--drawn", 0], ["--bad", 0.1], ["--faults", "slow:1"], ["--sentinel", 0.1],
+                    ["--deadline", 50], ["--cancel", 0.1], ["--bulk", 0.1], ["--closed"], ["--outstanding", 1],
+                    ["--hand-over", 1], ["--threads", 1], ["--no-pin"], ["--metrics-port", 0])),
+                (["--virtual-clock", "--closed", "--deadline", 5], ["excludes --deadline, --closed\n"])):
             with self.subTest(arguments):
                 done = self.run_tool(*arguments)
                 self.assertEqual(done.returncode, 1)

@@ -199,6 +199,33 @@ std::unique_ptr<prometheus::Exposer> expose_on(int port) {
   return exposer;
 }
 
+// Simulated are arrivals and one device that takes its time and computes nothing. Who asks for more than that would
+// take figures without it for figures with it.
+void refuse_what_is_not_simulated(const ServeBenchOptions& given) {
+  const ServeOptions usual, &load = given.load;
+  const std::pair<const char*, bool> others[] = {{"--verify", !given.verify.empty()},
+                                                 {"--drawn", load.drawn >= 0},
+                                                 {"--bad", load.bad > 0},
+                                                 {"--faults", !load.faults.empty()},
+                                                 {"--sentinel", load.sentinel > 0},
+                                                 {"--deadline", load.deadline_us != 0},
+                                                 {"--cancel", load.cancel > 0},
+                                                 {"--bulk", load.bulk > 0},
+                                                 {"--closed", given.closed},
+                                                 {"--outstanding", load.outstanding != usual.outstanding},
+                                                 {"--hand-over", load.hand_over != usual.hand_over},
+                                                 {"--threads", load.threads != usual.threads},
+                                                 {"--no-pin", load.free_threads},
+                                                 {"--metrics-port", given.metrics_port >= 0}};
+  std::string refused;
+  for (const auto& [name, is_given] : others) {
+    if (is_given) refused += fmt::format("{}{}", refused.empty() ? "" : ", ", name);
+  }
+  if (refused.empty()) return;
+  throw Error(fmt::format(
+      "--virtual-clock simulates an open loop and one device, which computes nothing: it excludes {}", refused));
+}
+
 int serve_bench(const ServeBenchOptions& given) {
   ServeOptions load = given.load;
   load.mix = parse_mix(given.mix);
@@ -207,9 +234,7 @@ int serve_bench(const ServeBenchOptions& given) {
     throw Error(fmt::format("--verify '{}' is not accepted; portable is", given.verify));
   }
   load.verify = !given.verify.empty() || load.bad > 0;
-  if (load.virtual_clock && (load.verify || !load.faults.empty())) {
-    throw Error("--virtual-clock computes nothing: it excludes --verify, --bad and --faults");
-  }
+  if (load.virtual_clock) refuse_what_is_not_simulated(given);
   if (load.seconds <= 0 && load.requests == 0) load.seconds = 5;
   ServeReport report;
   if (load.virtual_clock) {
@@ -300,7 +325,8 @@ void add_serve_bench(Program& program) {
   real("--bad", "F", load.bad, 1,
        "Fraction of encapsulations and decapsulations with a bad key, which must fail alone; implies --verify "
        "portable");
-  arguments.flag("--virtual-clock", load.virtual_clock, "Simulate time and one device, exactly");
+  arguments.flag("--virtual-clock", load.virtual_clock,
+                 "Simulate time, an open loop and one device, exactly, in place of --producers and --backend");
   arguments.number("--hand-over", load.hand_over, 1, 1 << 16,
                    "Requests per submission and completions per poll at the most (default 256)");
   arguments.number("--queue-items", load.max_items, 1, std::size_t{1} << 30,

@@ -874,6 +874,7 @@ ServeReport serve_virtually(const ServeOptions& options) {
   scheduler_options.threads = false;
   scheduler_options.clock = &clock;
   scheduler_options.device_sentinel = 0;
+  if (options.max_items != 0) scheduler_options.most_items = options.max_items;
   scheduler_options.max_delay_ns = options.max_delay_us * std::uint64_t{1000};
   warpkem_engine handle{std::make_shared<host::Engine>(
       host::EngineOptions{}, scripted::table({{"simulated", false, 1, device.behaviour(), "portable"}}))};
