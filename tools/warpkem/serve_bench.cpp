@@ -103,11 +103,27 @@ class EngineMetrics final : public prometheus::Collectable {
     number("warpkem_quarantines_total", "Backends put into quarantine.", c.quarantines);
     number("warpkem_queue_items", "Items submitted and not yet delivered.", c.items, true);
     number("warpkem_queue_bytes", "Bytes of their records.", c.bytes, true);
+    add_backends(families);
     add_histograms(families);
     return families;
   }
 
  private:
+  void add_backends(std::vector<prometheus::MetricFamily>& families) const {
+    prometheus::MetricFamily f{
+        "warpkem_backend_items_total", "Items completed by a backend.", prometheus::MetricType::Counter, {}};
+    warpkem_backend_info info{};
+    info.struct_size = sizeof info;
+    for (std::size_t i = 0; warpkem_engine_backend(engine_, i, &info) == WARPKEM_OK; ++i) {
+      if (info.available == 0) continue;
+      prometheus::ClientMetric metric;
+      metric.label = {{"backend", info.name}};
+      metric.counter.value = static_cast<double>(info.items);
+      f.metric.push_back(std::move(metric));
+    }
+    families.push_back(std::move(f));
+  }
+
   void add_histograms(std::vector<prometheus::MetricFamily>& families) const {
     std::size_t n = 0;
     check(warpkem_metrics(engine_, nullptr, nullptr, 0, &n));
