@@ -47,10 +47,11 @@ class ServeTest(unittest.TestCase):
 class ServeBench(ServeTest):
     def test_everything_at_once(self):
         count = 10_000_000 if LONG else FEW
+        # Of few requests a larger part, so that none of what is asked for below stays away by chance.
         report = self.all_right(
             "--op-mix", EVERYTHING, "--requests", count, "--producers", 8, "--outstanding", 64, "--faults", "error:0.1",
-            "--sentinel", 0.01, "--cancel", 0.01, "--deadline", 1_000_000 if SLOW else 20_000, "--bulk", 0.2, "--bad", 0.02,
-            "--seed", count)
+            "--sentinel", 0.05 if SLOW else 0.01, "--cancel", 0.05 if SLOW else 0.01, "--deadline", 1_000_000, "--bulk", 0.2,
+            "--bad", 0.02, "--seed", count)
         self.assertEqual(report["completed"], count)
         self.assertEqual(report["sentinel"]["mismatched"], 0)
         for field in "verified_drawn", "expected_failures", "cancelled", "redone":
@@ -59,6 +60,12 @@ class ServeBench(ServeTest):
         backend = os.environ.get("WARPKEM_BACKEND")
         if backend:
             self.assertGreater(report["items_by_backend"][backend], 0)
+
+    def test_what_comes_too_late_expires(self):
+        # While a batch sleeps for longer than the deadline of what comes meanwhile.
+        report = self.all_right("--op-mix", EVERYTHING, "--requests", FEW // 5, "--outstanding", 64, "--deadline", 1,
+                                "--faults", "slow:200")
+        self.assertGreater(report["expired"], 0)
 
     def test_bad_keys_fail_alone_and_are_expected_to(self):
         for mix in "encaps:768=1", "decaps:512=1":
@@ -109,7 +116,9 @@ class ServeBench(ServeTest):
     def test_open_loop_and_overload(self):
         report = self.all_right("--rate", 2000, "--seconds", 0.5)
         self.assertEqual(report["refused"], 0)
-        report = self.all_right("--rate", 1_000_000, "--seconds", 60 if LONG else 1, "--queue-items", 1024, "--drawn", 0)
+        # However many cores there are: each batch takes 2 ms or more, in which 2000 requests come and 1024 have room.
+        report = self.all_right("--rate", 1_000_000, "--seconds", 60 if LONG else 1, "--queue-items", 1024, "--drawn", 0,
+                                "--faults", "slow:2000")
         self.assertGreater(report["refused"], 0)
         self.assertGreater(report["completed"], 0)
 
