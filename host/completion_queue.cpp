@@ -92,18 +92,18 @@ std::size_t CompletionQueue::hand_over(RequestChain chain, std::span<warpkem_com
   return n;
 }
 
+void CompletionQueue::wake_lane() noexcept {
+  link_->with([](Scheduler& s) { return s.wake_lane(), true; });
+}
+
 void CompletionQueue::pay_wake() noexcept {
-  if (owes_wake_.load(std::memory_order_relaxed) && owes_wake_.exchange(false)) {
-    link_->with([](Scheduler& s) { return s.wake_lane(), true; });
-  }
+  if (owes_wake_.load(std::memory_order_relaxed) && owes_wake_.exchange(false)) wake_lane();
 }
 
 std::size_t CompletionQueue::poll(std::span<warpkem_completion> out) noexcept {
   if (out.empty()) return 0;
-  if (ready_size_.load(std::memory_order_acquire) == 0) {
-    pay_wake();
-    return 0;
-  }
+  pay_wake();
+  if (ready_size_.load(std::memory_order_acquire) == 0) return 0;
   RequestChain chain;
   {
     const std::scoped_lock lock(mutex_);
@@ -118,11 +118,10 @@ std::size_t CompletionQueue::wait(std::span<warpkem_completion> out, std::size_t
   if (ready_size_.load(std::memory_order_acquire) >= least || timeout_us == 0) {
     if (const std::size_t n = poll(out); n != 0 || timeout_us == 0) return n;
   }
-  if (unfinished_.load() == 1 && link_->with([this](Scheduler& s) { return s.help(*this); })) {
-    owes_wake_.store(false, std::memory_order_relaxed);
-  } else {
-    pay_wake();
-  }
+  // Taken before the count is looked at: a wake that is owed for another thread's request makes the count larger.
+  const bool owed = owes_wake_.load(std::memory_order_relaxed) && owes_wake_.exchange(false);
+  const bool helped = unfinished_.load() == 1 && link_->with([this](Scheduler& s) { return s.help(*this); });
+  if (owed && !helped) wake_lane();
   RequestChain chain;
   {
     std::unique_lock lock(mutex_);

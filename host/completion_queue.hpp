@@ -64,8 +64,8 @@ class CompletionQueue {
   void withdraw(std::size_t n) noexcept;  // was not submitted after all
   void push(RequestChain finished) noexcept;
   std::size_t unfinished() const noexcept { return unfinished_.load(); }
-  // A submission left the waking of engine threads to the wait that follows it.
-  void owe_wake() noexcept { owes_wake_.store(true, std::memory_order_relaxed); }
+  // A submission, which lies in its inbox by now, left the waking of engine threads to the wait that follows it.
+  void owe_wake() noexcept { owes_wake_.store(true); }
 
   // Cancels what can be, waits for the rest.
   void finish();
@@ -78,6 +78,7 @@ class CompletionQueue {
   RequestChain detach(std::size_t most) noexcept;
 
   std::size_t hand_over(RequestChain chain, std::span<warpkem_completion> out) noexcept;
+  void wake_lane() noexcept;
   void pay_wake() noexcept;
 
   const std::shared_ptr<RequestStore> store_;

@@ -32,11 +32,6 @@ CompletionQueue& usable(warpkem_queue* queue) {
   return queue->queue;
 }
 
-void refuse_in_callback(const char* what) {
-  if (Scheduler::in_callback())
-    throw Error(Status::would_deadlock, std::string(what) + " in a callback would deadlock");
-}
-
 std::size_t record_bytes(const Batch& b) noexcept {
   const Algorithm& a = *find_algorithm(b.algorithm);
   const std::size_t dk = a.dk_record(b.dk_format);
@@ -118,9 +113,9 @@ void hand_in(const Submission& s, RequestChain admitted, warpkem_request*& handl
   }
   if (s.queue != nullptr) s.queue->announce(n);
   const bool wake = (s.options.flags & WARPKEM_WILL_WAIT) == 0;
-  if (!wake) s.queue->owe_wake();
   try {
     s.scheduler.submit(admitted, wake);
+    if (!wake) s.queue->owe_wake();
   } catch (...) {
     if (s.queue != nullptr) s.queue->withdraw(n);
     for (Request* r = admitted.first; r != nullptr; r = r->next) r->work.release_keys();
@@ -154,7 +149,9 @@ warpkem_status admit_and_submit(const Submission& s, RequestChain filled, warpke
       if (!admission.admit(r.charge(), r.bytes)) {
         hand_in(s, std::exchange(admitted, {}), handles, submitted);
         if (s.options.timeout_us != 0) refuse_in_callback("waiting for room");
-        if (s.options.timeout_us == 0 || !admission.wait(r.charge(), r.bytes, s.options.timeout_us)) break;
+        const std::uint64_t waited_us = (s.scheduler.now_ns() - s.now_ns) / 1000;
+        if (s.options.timeout_us <= waited_us) break;
+        if (!admission.wait(r.charge(), r.bytes, s.options.timeout_us - waited_us)) break;
       }
       admitted.push_back(filled.pop_front());
     }

@@ -38,6 +38,11 @@ Engine& usable(warpkem_engine* engine) {
   return *engine->engine;
 }
 
+void refuse_in_callback(const char* what) {
+  if (Scheduler::in_callback())
+    throw Error(Status::would_deadlock, std::string(what) + " in a callback would deadlock");
+}
+
 }  // namespace warpkem::host
 
 namespace {
@@ -62,6 +67,7 @@ warpkem_status run(warpkem_engine* engine, const warpkem_batch& arguments) noexc
   return guarded([&] {
     if (is_empty(engine, arguments)) return WARPKEM_OK;
     Engine& e = usable(engine);
+    refuse_in_callback("a synchronous call");
     const Batch batch = checked_batch(e, arguments, static_cast<Operation>(arguments.operation));
     if (arguments.items_by_backend != nullptr) {
       memset(arguments.items_by_backend, 0, WARPKEM_MAX_BACKENDS * sizeof *arguments.items_by_backend);
@@ -76,6 +82,7 @@ warpkem_status prepare(warpkem_engine* engine, const warpkem_batch& arguments, O
     if (keys != nullptr) *keys = nullptr;
     if (is_empty(engine, arguments)) return WARPKEM_OK;
     Engine& e = usable(engine);
+    refuse_in_callback("a synchronous call");
     const Batch batch = checked_batch(e, arguments, operation);
     if (keys == nullptr) {
       if (batch.count != 0) throw Error(Status::invalid_argument, "keys is NULL");
@@ -458,7 +465,9 @@ warpkem_status warpkem_engine_backend(warpkem_engine* engine, size_t index, warp
 
 warpkem_status warpkem_selftest(warpkem_engine* engine, const char* backend) {
   return guarded([&] {
-    usable(engine).selftest(backend != nullptr ? backend : "");
+    Engine& e = usable(engine);
+    refuse_in_callback("a self-test");
+    e.selftest(backend != nullptr ? backend : "");
     return WARPKEM_OK;
   });
 }

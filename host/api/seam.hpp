@@ -20,6 +20,7 @@ warpkem_status fail(Status status, const char* text) noexcept;
 
 // The engine behind a handle. Throws Error.
 Engine& usable(warpkem_engine* engine);
+void refuse_in_callback(const char* what);  // throws Error(would_deadlock)
 
 // Runs `body`, which returns a status, and turns what it throws into one.
 template <class Body>

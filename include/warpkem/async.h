@@ -62,8 +62,8 @@ typedef struct {
 } warpkem_completion;
 
 /* Called once, on one of the engine's threads, when the request no longer counts against max_items and max_bytes (of requests
- * that end together up to 64 stop counting before the first call). May submit; a call there that waits or frees is refused
- * with WOULD_DEADLOCK. Batches wait for it: keep it short. */
+ * that end together up to 64 stop counting before the first call). May submit; a call there that waits, frees or computes
+ * (all synchronous operations) is refused with WOULD_DEADLOCK. Batches wait for it: keep it short. */
 typedef void (*warpkem_completion_fn)(void *context, const warpkem_completion *completion);
 
 /// 1 if this thread is in such a call, else 0.
@@ -89,9 +89,9 @@ WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_queue_wait(warpkem_queue *
                                                                  size_t capacity, uint64_t timeout_us, size_t *count);
 
 /// The same, but waits for `least` completions (1 to capacity; others are taken as the nearest), or for all that the queue
-/// still has under way if they are fewer. Fewer come also when another thread fetches some meanwhile. A thread that keeps many
-/// requests under way and asks for half of them at a time is woken rarely: on a busy engine waking it for each batch
-/// costs more than the scheduler itself.
+/// still has under way if they are fewer; if it has none, for the first that comes. Fewer come also when another thread
+/// fetches some meanwhile. A thread that keeps many requests under way and asks for half of them at a time is woken rarely:
+/// on a busy engine waking it for each batch costs more than the scheduler itself.
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_queue_wait_many(warpkem_queue *queue,
                                                                       warpkem_completion *completions, size_t capacity,
                                                                       size_t least, uint64_t timeout_us, size_t *count);
@@ -119,7 +119,7 @@ typedef struct {
   uint32_t max_delay_us;  /* as in warpkem_scheduler_options, for these requests; 0: as the engine's */
   uint32_t reserved;      /* 0 */
   uint64_t deadline_us;   /* from now: expires if no backend has begun it by then; 0: none */
-  uint64_t timeout_us;    /* how long to wait for room if the engine's queue is full; 0: WOULD_BLOCK at once */
+  uint64_t timeout_us;    /* how long the call may wait for room if the engine's queue is full; 0: WOULD_BLOCK at once */
 } warpkem_submit_options;
 
 /// Submits `num_batches` requests, each described by one element of `batches`, whose distance is batches[0].struct_size.
@@ -173,9 +173,9 @@ typedef struct {
   uint64_t bytes;       /* now: of their records */
 } warpkem_counters;
 
-#define WARPKEM_PHASE_WAIT 0u    /* from submission to being in a batch */
-#define WARPKEM_PHASE_SERVICE 1u /* what backends took, second attempts and checks included */
-#define WARPKEM_PHASE_TOTAL 2u   /* from submission to completion */
+#define WARPKEM_PHASE_WAIT 0u    /* from submission to being in a batch (the first, if there are several), or to its end */
+#define WARPKEM_PHASE_SERVICE 1u /* what backends took for its batch (the last), second attempts and checks included */
+#define WARPKEM_PHASE_TOTAL 2u   /* from submission to completion; counts all completed requests */
 
 #define WARPKEM_HISTOGRAM_BUCKETS 112
 
