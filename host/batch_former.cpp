@@ -36,9 +36,7 @@ void BatchFormer::add(Request* r) {
     b.request_class = r->request_class;
     b.close_ns = r->close_ns;
     // Who comes back has no claim on the time when it had nothing to do.
-    std::uint64_t least = never;
-    for (const Bucket* other : active_) least = std::min(least, other->served_ns);
-    if (least != never) b.served_ns = std::max(b.served_ns, least);
+    b.served_ns = std::max(b.served_ns, turn_ns_[static_cast<std::size_t>(b.request_class)]);
     b.place = active_.size();
     active_.push_back(&b);
     b.in_order = true;
@@ -83,8 +81,8 @@ void BatchFormer::take(Bucket& b, std::size_t most, std::size_t slack, std::uint
       slack -= rest;
       most = rest;
     }
-    const Status fatal = r->cancel_is_asked()       ? Status::cancelled
-                         : r->deadline_ns <= now_ns ? Status::expired
+    const Status fatal = r->cancel_is_asked() ? Status::cancelled
+                         : r->expires(now_ns) ? Status::expired
                          : r->fatal.load(std::memory_order_relaxed) != 0
                              ? static_cast<Status>(r->fatal.load(std::memory_order_relaxed))
                              : Status::ok;
@@ -114,6 +112,8 @@ void BatchFormer::take(Bucket& b, std::size_t most, std::size_t slack, std::uint
 }
 
 void BatchFormer::charge(Bucket& b, std::uint64_t service_ns) noexcept {
+  std::uint64_t& turn_ns = turn_ns_[static_cast<std::size_t>(b.request_class)];
+  turn_ns = std::max(turn_ns, b.served_ns);
   b.served_ns += service_ns;
   if (class_items_[0] != 0 && class_items_[1] != 0) {
     class_served_ns_[static_cast<std::size_t>(b.request_class)] += service_ns;

@@ -100,6 +100,7 @@ class BatchFormer {
   std::size_t items_ = 0;
   std::array<std::size_t, 2> class_items_{};
   std::array<std::uint64_t, 2> class_served_ns_{0, 1};  // while both wait
+  std::array<std::uint64_t, 2> turn_ns_{};              // of each class: how well served those are whose turn it is
 };
 
 }  // namespace warpkem::host

@@ -70,6 +70,8 @@ struct alignas(64) Request {
     return {user_data, handle(), failed.load(std::memory_order_relaxed), static_cast<warpkem_status>(status), 0};
   }
   bool cancel_is_asked() const noexcept { return (state.load(std::memory_order_relaxed) & cancel_asked) != 0; }
+  // What a backend has begun is finished, late or not.
+  bool expires(std::uint64_t now_ns) const noexcept { return deadline_ns <= now_ns && taken == 0; }
   // What counts against the bounds.
   std::size_t charge() const noexcept { return count != 0 ? count : 1; }
 };

@@ -14,6 +14,8 @@ namespace {
 // A lane that has run dry looks again for so long before it sleeps, where work was seen to come so soon: waking a
 // thread costs more than the batch it comes for.
 constexpr std::uint64_t linger_most_ns = 50'000;
+// What a lane leaves to another it looks at again so often: nobody wakes it for what comes meanwhile.
+constexpr std::uint64_t decline_most_ns = 200'000;
 // Expired requests are looked for at most this often.
 constexpr std::uint64_t sweep_every_ns = 1'000'000;
 constexpr Cost cpu_guess{1'000, 20'000};
@@ -174,8 +176,8 @@ void Scheduler::sweep(std::uint64_t now) {
   drain_inboxes();  // what is pushed from now on sees that `never`
   std::uint64_t next = never;
   former_.sweep(ended_, [&](const Request& r) {
-    if (r.deadline_ns <= now) return Status::expired;
-    next = std::min(next, r.deadline_ns);
+    if (r.expires(now)) return Status::expired;
+    if (r.taken == 0) next = std::min(next, r.deadline_ns);
     return Status::ok;
   });
   // A long queue is looked through more rarely, so that looking never takes more than a part of the time.
@@ -250,7 +252,7 @@ void Scheduler::lane_main(Lane& lane) {
       lane.wake.wait(lock);
       linger_ns = clock_.now_ns() - asleep_since < linger_most_ns ? linger_most_ns : linger_ns / 2;
     } else if (next > asleep_since) {
-      lane.wake.wait_for(lock, std::chrono::nanoseconds(next - asleep_since));
+      lane.wake.wait_for(lock, std::chrono::nanoseconds(std::min(next - asleep_since, decline_most_ns)));
     }
     wake(lane);
   }

@@ -153,7 +153,10 @@ std::uint64_t Scheduler::expected_end(const Lane& lane, const Engine::Slot& slot
   const Cost c = cost(slot, bucket);
   std::size_t items = bucket.items;
   if (lane.on_cpu) items = (items + cpu_lanes_ - 1) / cpu_lanes_;
-  return std::max(now, lane.busy_until_ns) + c.of(items);
+  std::uint64_t begin = std::max(now, lane.busy_until_ns);
+  // What is overdue is expected to take as long again.
+  if (lane.in_flight != 0 && lane.busy_until_ns < now) begin += now - lane.busy_until_ns;
+  return begin + c.of(items);
 }
 
 bool Scheduler::worth(Lane& lane, Engine::Slot& slot, const Bucket& bucket, std::uint64_t now, std::uint64_t& next) {
