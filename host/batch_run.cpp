@@ -39,6 +39,7 @@ bool BatchRun::build(Random& random) {
   for (const Piece& piece : pieces) items += piece.count;
   all_.resize(items);
   undecided_.assign(items, 1);
+  item_slots_.resize(items);
 
   const Arrays arrays = arrays_of(kind_.operation, prepared());
   // Seeds and m that requests do not bring.
@@ -100,8 +101,14 @@ Batch BatchRun::view(Tables& tables, std::size_t items) noexcept {
 Batch BatchRun::batch() noexcept { return stage == Stage::first ? view(all_, items_) : view(part_, chosen_.size()); }
 
 std::size_t BatchRun::collect() noexcept {
-  if (stage == Stage::again) {
-    for (std::size_t i = 0; i < chosen_.size(); ++i) all_.statuses[chosen_[i]] = part_.statuses[i];
+  const auto number = static_cast<std::uint8_t>(slot->number);
+  if (stage == Stage::first) {
+    std::ranges::fill(item_slots_, number);  // what it left undone another will do
+  } else if (stage == Stage::again) {
+    for (std::size_t i = 0; i < chosen_.size(); ++i) {
+      all_.statuses[chosen_[i]] = part_.statuses[i];
+      item_slots_[chosen_[i]] = number;
+    }
   }
   const auto& statuses = stage == Stage::check ? part_.statuses : all_.statuses;
   return static_cast<std::size_t>(std::ranges::count(statuses, pending));
@@ -141,7 +148,9 @@ bool BatchRun::choose(std::uint32_t chance, std::uint64_t& dice) {
   std::size_t bytes = 0;
   for (Out Batch::*array : arrays.out)
     bytes += array != nullptr ? out_bytes(kind_.algorithm, kind_.dk_format, array) : 0;
-  if (recomputed_.size() < bytes * chosen_.size()) recomputed_ = SecureBuffer(bytes * chosen_.size());
+  bytes *= chosen_.size();
+  if (recomputed_.size() < bytes) recomputed_ = SecureBuffer(bytes);
+  recomputed_bytes_ = std::max(recomputed_bytes_, bytes);
   std::uint8_t* at = recomputed_.data();
   for (std::size_t k = 0; k < 2; ++k) {
     if (arrays.out[k] == nullptr) continue;
@@ -171,7 +180,6 @@ std::size_t BatchRun::compare() noexcept {
     declassify(&difference, sizeof difference);  // whether a backend erred is not the caller's secret
     differ += difference != 0 ? 1 : 0;
   }
-  wipe(recomputed_.data(), recomputed_.size());
   return differ;
 }
 
@@ -195,7 +203,12 @@ bool BatchRun::settle(const Piece& piece, std::size_t at) noexcept {
     const std::uint8_t status = built() ? all_.statuses[at + i] : static_cast<std::uint8_t>(failure);
     const std::uint32_t item = piece.first + i;
     if (r.work.statuses != nullptr) r.work.statuses[item] = status;
-    if (status == ok) continue;
+    if (status == ok) {
+      if (r.items_by_backend == nullptr) continue;
+      const std::atomic_ref<std::uint64_t> done(r.items_by_backend[item_slots_[at + i]]);
+      done.fetch_add(1, std::memory_order_relaxed);
+      continue;
+    }
     ++failed;
     if (r.count == 1) r.last_failure = status;
     r.work.zero_outputs(item);
@@ -203,10 +216,6 @@ bool BatchRun::settle(const Piece& piece, std::size_t at) noexcept {
                               status == static_cast<std::uint8_t>(ItemStatus::invalid_dk) ||
                               status == static_cast<std::uint8_t>(ItemStatus::invalid_key_index);
     if (!is_items_own) r.fatal.store(status, std::memory_order_relaxed);
-  }
-  if (r.items_by_backend != nullptr && done_by != nullptr) {
-    const std::atomic_ref<std::uint64_t> done(r.items_by_backend[done_by->number]);
-    done.fetch_add(piece.count - failed, std::memory_order_relaxed);
   }
   if (piece.count == r.count) {  // nobody else has a part of it
     r.failed.store(failed, std::memory_order_relaxed);
@@ -219,7 +228,8 @@ bool BatchRun::settle(const Piece& piece, std::size_t at) noexcept {
 
 void BatchRun::reset_secrets() noexcept {
   if (drawn_bytes_ != 0) wipe(drawn_.data(), drawn_bytes_);
-  drawn_bytes_ = 0;
+  if (recomputed_bytes_ != 0) wipe(recomputed_.data(), recomputed_bytes_);
+  drawn_bytes_ = recomputed_bytes_ = 0;
 }
 
 void BatchRun::reset() noexcept {

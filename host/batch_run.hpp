@@ -92,12 +92,12 @@ class BatchRun {
   Batch kind_;  // without arrays
   std::size_t items_ = 0;
   Tables all_;
-  std::vector<std::uint8_t> undecided_;  // 1: a backend decides the item; 0: it failed before (a bad key)
-  std::vector<std::uint32_t> chosen_;    // items of the later stages
+  std::vector<std::uint8_t> undecided_;   // 1: a backend decides the item; 0: it failed before (a bad key)
+  std::vector<std::uint8_t> item_slots_;  // the number of the slot that had the item last
+  std::vector<std::uint32_t> chosen_;     // items of the later stages
   Tables part_;
-  SecureBuffer drawn_;
-  std::size_t drawn_bytes_ = 0;
-  SecureBuffer recomputed_;
+  SecureBuffer drawn_, recomputed_;
+  std::size_t drawn_bytes_ = 0, recomputed_bytes_ = 0;  // what a secret may be in
 };
 
 }  // namespace warpkem::host

@@ -116,7 +116,7 @@ void Scheduler::finish_or_throw(BatchRun& run, const Outcome& outcome) {
   const std::size_t given = run.batch_items();
   const std::size_t undone = run.collect();
   const bool failed = undone != 0;
-  slot.items.fetch_add(given - undone, std::memory_order_relaxed);
+  if (run.stage != BatchRun::Stage::check) slot.items.fetch_add(given - undone, std::memory_order_relaxed);
   run.service_ns += elapsed;
   {
     const std::scoped_lock lock(mutex_);
@@ -147,10 +147,12 @@ void Scheduler::finish_or_throw(BatchRun& run, const Outcome& outcome) {
     const std::size_t differ = run.compare();
     if (differ == 0) return complete(run);
     metrics_.add(Counter::mismatched, differ);
-    const auto verdict = std::to_string(differ) + " of " + std::to_string(given) + " recomputed items differ: ";
     // One of the two is wrong. Backends stand in the table in the order of their speed, the specification itself at the
     // end: the one that is nearer to it is believed.
-    if (slot.number < run.done_by->number) {
+    const bool checker_is_wrong = slot.number < run.done_by->number;
+    if (!checker_is_wrong) run.distrust();  // first: what follows may run out of memory
+    const auto verdict = std::to_string(differ) + " of " + std::to_string(given) + " recomputed items differ: ";
+    if (checker_is_wrong) {
       quarantine(slot, verdict + run.done_by->entry->name + " is believed");
       run.tried |= 1u << slot.number;
       run.check_again();
@@ -158,7 +160,6 @@ void Scheduler::finish_or_throw(BatchRun& run, const Outcome& outcome) {
     }
     quarantine(*run.done_by, verdict + slot.entry->name + " is believed");
     run.tried |= 1u << run.done_by->number;
-    run.distrust();
     run.retry();
     metrics_.add(Counter::redone, run.batch_items());
     return rework(run);
@@ -193,11 +194,8 @@ void Scheduler::finish_or_throw(BatchRun& run, const Outcome& outcome) {
 }
 
 void Scheduler::resolve(BatchRun& run) noexcept {
-  if (run.stage == BatchRun::Stage::check) {
-    metrics_.add(Counter::unchecked, run.batch_items());
-  } else if (run.built()) {
-    run.fail_pending(run.failure);
-  }
+  if (run.stage == BatchRun::Stage::check) metrics_.add(Counter::unchecked, run.batch_items());
+  if (run.built()) run.fail_pending(run.failure);
   complete(run);
 }
 
@@ -227,12 +225,13 @@ void Scheduler::complete(BatchRun& run) noexcept {
     const auto operation = static_cast<std::uint32_t>(example.work.operation);
     Tally wait(metrics_, slot, operation, Phase::wait), service(metrics_, slot, operation, Phase::service),
         total(metrics_, slot, operation, Phase::total);
+    // Of a request in several batches, the first one ends its wait, the last one itself.
     for (const Piece& piece : run.pieces) {
-      wait.add(run.taken_ns - std::min(run.taken_ns, piece.request->submitted_ns));
-      service.add(run.service_ns);
-      total.add(now - std::min(now, piece.request->submitted_ns));
+      if (piece.first == 0) wait.add(run.taken_ns - std::min(run.taken_ns, piece.request->submitted_ns));
     }
     run.scatter([&](Request* r) {
+      service.add(run.service_ns);
+      total.add(now - std::min(now, r->submitted_ns));
       conclude(*r);
       deliveries.add(r);
     });
@@ -246,9 +245,14 @@ void Scheduler::complete(BatchRun& run) noexcept {
 
 void Scheduler::deliver(RequestChain ended) noexcept {
   if (ended.empty()) return;
+  const std::uint64_t now = clock_.now_ns();
   Deliveries deliveries;
   while (!ended.empty()) {
     Request* const r = ended.pop_front();
+    const auto operation = static_cast<std::uint32_t>(r->work.operation);
+    const std::uint64_t waited = now - std::min(now, r->submitted_ns);
+    if (r->taken == 0) Tally(metrics_, no_backend, operation, Phase::wait).add(waited);
+    Tally(metrics_, no_backend, operation, Phase::total).add(waited);
     conclude(*r);
     deliveries.add(r);
   }
