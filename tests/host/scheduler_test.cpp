@@ -423,6 +423,8 @@ TEST(Scheduler, WhatABackendLeavesUndoneIsDoneElsewhereWithTheSameSeeds) {
   b.ek.table = eks.data();
   b.c_out = {c.data(), c.size(), 0, nullptr};
   b.K_out = {K.data(), K.size(), 0, nullptr};
+  std::uint64_t by_backend[WARPKEM_MAX_BACKENDS];
+  b.items_by_backend = by_backend;
   const warpkem_submit_options options = to(queue);
   check(warpkem_submit(engine.get(), &b, 1, &options, nullptr, nullptr));
   engine.settle();
@@ -435,6 +437,9 @@ TEST(Scheduler, WhatABackendLeavesUndoneIsDoneElsewhereWithTheSameSeeds) {
   const auto completions = queue.poll();
   ASSERT_EQ(completions.size(), 1u);
   EXPECT_EQ(completions[0].status, WARPKEM_OK);
+  EXPECT_EQ(by_backend[0], 2u);
+  EXPECT_EQ(by_backend[1], 3u);
+  b.items_by_backend = nullptr;
   b.flags = WARPKEM_DERAND;
   b.m = {seeds.data(), seeds.size(), 0, nullptr};
   std::vector<std::uint8_t> c2(c.size());
@@ -550,6 +555,30 @@ TEST(Scheduler, AnExpiredRequestCompletesAsExpiredAlsoWhileEveryBackendIsBusy) {
   held.finish();
   EXPECT_EQ(queue.poll().size(), 2u) << "what had begun in time completes";
   EXPECT_TRUE(begun.is_right());
+}
+
+TEST(Scheduler, ALargeRequestThatBeganInTimeIsFinishedHoweverLate) {
+  Manual manual;
+  Held held;
+  host::SchedulerOptions options = manual.options();
+  options.batch_items = 2;
+  TestEngine engine({{"a", true, 1, held.behaviour()}}, options, one_thread());
+  Queue queue(engine);
+  Encaps e(oracle(), 5, 1);
+  warpkem_submit_options soon = to(queue);
+  soon.deadline_us = 100;
+  submit(engine, e, soon);
+  engine.settle();
+  while (held.size() != 0) {
+    manual.clock.advance_us(5'000);
+    engine.settle();
+    held.finish();
+    engine.settle();
+  }
+  const auto completions = queue.poll();
+  ASSERT_EQ(completions.size(), 1u);
+  EXPECT_EQ(completions[0].status, WARPKEM_OK);
+  EXPECT_TRUE(e.is_right());
 }
 
 TEST(Scheduler, CancelIsARequestThatComesInTimeOrNot) {
@@ -746,6 +775,37 @@ TEST(Scheduler, NoKindStarvesAnother) {
   EXPECT_EQ(queue.poll().size(), 41u);
 }
 
+TEST(Scheduler, AKindThatWasServedForLongWaitsForNobodysArrears) {
+  Manual manual;
+  Held held;
+  host::SchedulerOptions options = manual.options();
+  options.batch_items = 1;
+  TestEngine engine({{"a", true, 1, held.behaviour()}}, options, one_thread());
+  Queue queue(engine);
+  static const Oracle other(WARPKEM_ML_KEM_1024);
+  std::deque<Encaps> requests;
+  const auto finish_one = [&] {
+    manual.clock.advance_us(20);
+    held.finish();
+    engine.settle();
+  };
+  for (std::uint32_t i = 0; i < 40; ++i) submit(engine, requests.emplace_back(oracle(), 1, i), to(queue));
+  engine.settle();
+  while (held.size() != 0) finish_one();
+  // Nothing waits. Then another kind comes first, and more of it than the first one was served.
+  for (std::uint32_t i = 0; i < 40; ++i) submit(engine, requests.emplace_back(other, 1, i), to(queue));
+  engine.settle();
+  submit(engine, requests.emplace_back(oracle(), 1, 99), to(queue));
+  int batches = 0;
+  for (bool seen = false; !seen && batches < 10; ++batches) {
+    seen = held.entries[0].batch.algorithm == WARPKEM_ML_KEM_512;
+    finish_one();
+  }
+  EXPECT_LE(batches, 3);
+  while (held.size() != 0) finish_one();
+  EXPECT_EQ(queue.poll().size(), 81u);
+}
+
 TEST(Scheduler, BulkWaitsForInteractiveIsCutAndStillHasItsTurn) {
   Manual manual;
   Held held;
@@ -837,6 +897,31 @@ TEST(Scheduler, ALyingCheckerIsNotBelieved) {
   EXPECT_TRUE(engine.engine().slots()[0].quarantined.load());
   EXPECT_FALSE(engine.engine().slots()[1].quarantined.load());
   EXPECT_EQ(engine.counters().unchecked, 3u);
+}
+
+TEST(Scheduler, WhatAFailedCheckRecomputedIsWiped) {
+  Manual manual;
+  Held checker;
+  host::SchedulerOptions options = manual.options();
+  options.cpu_sentinel = 1;
+  TestEngine engine({{"a", true, 1, scripted::honest()}, {"checker", true, 1, checker.behaviour()}}, options,
+                    one_thread());
+  Queue queue(engine);
+  Encaps e(oracle(), 2, 1);
+  submit(engine, e, to(queue));
+  engine.settle();
+  ASSERT_EQ(checker.size(), 1u);
+  const std::uint8_t* const K = checker.entries[0].batch.K_out[0];  // stays, for the next check
+  checker.entries[0].inner->submit(slice(checker.entries[0].batch, 0, 1),
+                                   {[](void*, const host::Outcome&) noexcept {}, nullptr});
+  EXPECT_TRUE(std::equal(K, K + 32, e.K.begin()));
+  checker.fail(0, 1);
+  engine.settle();
+  EXPECT_EQ(queue.poll().size(), 1u);
+  EXPECT_EQ(engine.counters().unchecked, 2u);
+  EXPECT_TRUE(std::all_of(K, K + 32, [](std::uint8_t b) { return b == 0; }));
+  EXPECT_EQ(engine.engine().slots()[0].items, 2u);
+  EXPECT_EQ(engine.engine().slots()[1].items, 0u) << "what is recomputed is no work done";
 }
 
 TEST(Scheduler, SmallWorkGoesToTheCpuAndLargeToTheDevice) {
@@ -964,6 +1049,49 @@ TEST(SchedulerThreads, TheEventFdIsReadableWhileTheQueueIsNotEmpty) {
   EXPECT_TRUE(queue.poll().empty());
 }
 
+TEST(SchedulerThreads, AWakeThatIsLeftToTheNextPollIsNotLostOnAnOlderCompletion) {
+  TestEngine engine({{"a", true, 1, scripted::honest()}}, threaded());
+  Queue queue(engine);
+  int fd = -1;
+  check(warpkem_queue_fd(queue.get(), &fd));
+  Encaps older(oracle(), 1, 1), newer(oracle(), 1, 2);
+  warpkem_submit_options will_poll = to(queue);
+  will_poll.flags = WARPKEM_WILL_WAIT;
+  for (int round = 0; round < 20; ++round) {
+    submit(engine, older, to(queue));
+    ASSERT_TRUE(is_readable(fd, 30'000));
+    std::this_thread::sleep_for(std::chrono::microseconds(200));  // until the lanes sleep, mostly
+    submit(engine, newer, will_poll);
+    std::size_t fetched = queue.poll().size();
+    ASSERT_GE(fetched, 1u);
+    for (; fetched < 2; fetched += queue.poll().size()) ASSERT_TRUE(is_readable(fd, 30'000));
+  }
+}
+
+TEST(SchedulerThreads, NothingWaitsForADeviceThatIsOverdue) {
+  Held held;
+  host::SchedulerOptions options = threaded();
+  options.manual_calibration = true;
+  options.max_delay_ns = 100'000'000'000;
+  options.device_sentinel = 0;
+  TestEngine engine({{"device", false, 1, held.behaviour()}, {"cpu", true, 1, scripted::honest()}}, options);
+  engine.scheduler().cost_model(engine.engine().slots()[0]).calibrate({1'000, 10});
+  engine.scheduler().cost_model(engine.engine().slots()[1]).calibrate({1'000, 20'000});
+  Queue queue(engine);
+  Encaps large(oracle(), 64, 1);
+  submit(engine, large, to(queue));
+  while (held.size() == 0) std::this_thread::yield();
+  for (std::uint32_t i = 2; i < 6; ++i) {
+    Encaps e(oracle(), 1, i);
+    submit(engine, e, to(queue));
+    const auto completions = queue.wait();
+    ASSERT_EQ(completions.size(), 1u);
+    EXPECT_EQ(completions[0].user_data, &e);
+  }
+  held.finish();
+  EXPECT_EQ(queue.wait().size(), 1u);
+}
+
 TEST(SchedulerThreads, AQueueCanBeWaitedFor) {
   TestEngine engine({{"a", true, 1, scripted::honest()}}, threaded());
   Queue queue(engine);
@@ -1068,7 +1196,7 @@ struct CallbackState {
   warpkem_queue* queue;
   Encaps* next;
   std::atomic<int> calls{0};
-  warpkem_status wait = 0, free_queue = 0, shutdown = 0, submit = 99;
+  warpkem_status wait = 0, free_queue = 0, shutdown = 0, run = 0, submit = 99;
 };
 
 TEST(SchedulerThreads, CallbacksMaySubmitButNeitherWaitNorFree) {
@@ -1092,6 +1220,7 @@ TEST(SchedulerThreads, CallbacksMaySubmitButNeitherWaitNorFree) {
       again.struct_size = sizeof again;
       again.context = context;
       again.callback = [](void* inner, const warpkem_completion*) { ++static_cast<CallbackState*>(inner)->calls; };
+      s.run = warpkem_run(s.engine->get(), &s.next->batch);
       s.submit = warpkem_submit(s.engine->get(), &s.next->batch, 1, &again, nullptr, nullptr);
     }
     ++s.calls;
@@ -1103,6 +1232,7 @@ TEST(SchedulerThreads, CallbacksMaySubmitButNeitherWaitNorFree) {
   EXPECT_EQ(state.wait, WARPKEM_WOULD_DEADLOCK);
   EXPECT_EQ(state.free_queue, WARPKEM_WOULD_DEADLOCK);
   EXPECT_EQ(state.shutdown, WARPKEM_WOULD_DEADLOCK);
+  EXPECT_EQ(state.run, WARPKEM_WOULD_DEADLOCK);
   EXPECT_EQ(state.submit, WARPKEM_OK);
   EXPECT_TRUE(second.is_right());
 }
@@ -1360,6 +1490,32 @@ TEST(SchedulerMetrics, TheTextIsTheSameInEveryLocale) {
   freelocale(comma);
   EXPECT_STREQ(half, "0,5") << "the locale is one";
   EXPECT_EQ(text, before);
+}
+
+TEST(SchedulerMetrics, HistogramsCountRequestsHoweverTheyEnd) {
+  Manual manual;
+  host::SchedulerOptions options = manual.options();
+  options.batch_items = 2;
+  TestEngine engine({{"a", true, 1, scripted::honest()}}, options, one_thread());
+  Queue queue(engine);
+  Encaps large(oracle(), 7, 1), late(oracle(), 2, 2), lone(oracle(), 1, 3);
+  warpkem_submit_options soon = to(queue);
+  soon.deadline_us = 10;
+  submit(engine, late, soon);
+  manual.clock.advance_us(5'000);
+  submit(engine, large, to(queue));
+  submit(engine, lone, to(queue));
+  engine.settle();
+  EXPECT_EQ(queue.poll().size(), 3u);
+  std::size_t n = 0;
+  std::vector<warpkem_histogram> histograms(16);
+  check(warpkem_metrics(engine.get(), nullptr, histograms.data(), histograms.size(), &n));
+  std::uint64_t counts[2][3] = {};  // by a backend, by none
+  for (std::size_t i = 0; i < n; ++i) counts[histograms[i].backend[0] == 0][histograms[i].phase] += histograms[i].count;
+  for (std::size_t phase = 0; phase < 3; ++phase) {
+    EXPECT_EQ(counts[0][phase], 2u) << phase;
+    EXPECT_EQ(counts[1][phase], phase == WARPKEM_PHASE_SERVICE ? 0u : 1u) << phase;
+  }
 }
 
 TEST(SchedulerMetrics, PromtoolHasNothingToSayAboutTheText) {
