@@ -164,6 +164,15 @@ class ServeBench(ServeTest):
         self.assertEqual((report["completed"], report["refused"]), (2 * FEW, 0))
         self.assertGreater(report["bound_us"], 70)
         self.assertGreater(self.serve(*simulated, "--queue-items", 64)["refused"], 0)
+        for more in (), ("--closed", "--producers", 3, "--outstanding", 100):
+            report = self.serve("--virtual-clock", "--requests", 10 * FEW, *more)
+            self.assertEqual((report["completed"], report["refused"], report["lost"]), (10 * FEW, 0, 0))
+            self.assertLessEqual(report["latency_us"]["p999"], report["bound_us"])
+        # All that there are in one batch after the other.
+        self.assertEqual(report["batch_size"]["max"], 300)
+        report = self.serve("--virtual-clock", "--closed", "--queue-items", 64, "--seconds", 0.1)
+        self.assertGreater(report["refused"], 0)
+        self.assertEqual(report["completed"], report["offered"] - report["refused"])
 
     def test_what_is_not_accepted(self):
         for arguments, words in (
@@ -175,9 +184,8 @@ class ServeBench(ServeTest):
                 (["--cancel", 2], ["--cancel"]),
                 *((["--virtual-clock", *refused], ["--virtual-clock", refused[0]]) for refused in (
                     ["--verify", "portable"], ["--drawn", 0], ["--bad", 0.1], ["--faults", "slow:1"], ["--sentinel", 0.1],
-                    ["--deadline", 50], ["--cancel", 0.1], ["--bulk", 0.1], ["--closed"], ["--outstanding", 1],
-                    ["--hand-over", 1], ["--threads", 1], ["--no-pin"], ["--metrics-port", 0])),
-                (["--virtual-clock", "--closed", "--deadline", 5], ["excludes --deadline, --closed\n"])):
+                    ["--deadline", 50], ["--cancel", 0.1], ["--bulk", 0.1], ["--metrics-port", 0])),
+                (["--virtual-clock", "--cancel", 0.1, "--deadline", 5], ["excludes --deadline, --cancel\n"])):
             with self.subTest(arguments):
                 done = self.run_tool(*arguments)
                 self.assertEqual(done.returncode, 1)

@@ -215,10 +215,10 @@ std::unique_ptr<prometheus::Exposer> expose_on(int port) {
   return exposer;
 }
 
-// Simulated are arrivals and one device that takes its time and computes nothing. Who asks for more than that would
-// take figures without it for figures with it.
+// Simulated are when requests come and one device that takes its time and computes nothing. Who asks for more than that
+// would take figures without it for figures with it.
 void refuse_what_is_not_simulated(const ServeBenchOptions& given) {
-  const ServeOptions usual, &load = given.load;
+  const ServeOptions& load = given.load;
   const std::pair<const char*, bool> others[] = {{"--verify", !given.verify.empty()},
                                                  {"--drawn", load.drawn >= 0},
                                                  {"--bad", load.bad > 0},
@@ -227,11 +227,6 @@ void refuse_what_is_not_simulated(const ServeBenchOptions& given) {
                                                  {"--deadline", load.deadline_us != 0},
                                                  {"--cancel", load.cancel > 0},
                                                  {"--bulk", load.bulk > 0},
-                                                 {"--closed", given.closed},
-                                                 {"--outstanding", load.outstanding != usual.outstanding},
-                                                 {"--hand-over", load.hand_over != usual.hand_over},
-                                                 {"--threads", load.threads != usual.threads},
-                                                 {"--no-pin", load.free_threads},
                                                  {"--metrics-port", given.metrics_port >= 0}};
   std::string refused;
   for (const auto& [name, is_given] : others) {
@@ -239,7 +234,7 @@ void refuse_what_is_not_simulated(const ServeBenchOptions& given) {
   }
   if (refused.empty()) return;
   throw Error(fmt::format(
-      "--virtual-clock simulates an open loop and one device, which computes nothing: it excludes {}", refused));
+      "--virtual-clock simulates when requests come and one device, which computes nothing: it excludes {}", refused));
 }
 
 int serve_bench(const ServeBenchOptions& given) {
@@ -342,7 +337,7 @@ void add_serve_bench(Program& program) {
        "Fraction of encapsulations and decapsulations with a bad key, which must fail alone; implies --verify "
        "portable");
   arguments.flag("--virtual-clock", load.virtual_clock,
-                 "Simulate time, an open loop and one device, exactly, in place of --producers and --backend");
+                 "Simulate time, exactly, and one device in place of --backend; no threads");
   arguments.number("--hand-over", load.hand_over, 1, 1 << 16,
                    "Requests per submission and completions per poll at the most (default 256)");
   arguments.number("--queue-items", load.max_items, 1, std::size_t{1} << 30,

@@ -893,18 +893,28 @@ ServeReport serve_virtually(const ServeOptions& options) {
   std::deque<Slot> slots;
   std::vector<std::size_t> free;
   std::mt19937_64 random(options.seed);
-  const double rate = options.rate > 0 ? options.rate : 0.5e9 / static_cast<double>(SimulatedDevice::item_ns);
-  std::exponential_distribution<> gap(rate * 1e-9);
   const std::uint64_t begin = clock.now;
-  const std::uint64_t wanted =
-      options.requests != 0 ? options.requests : static_cast<std::uint64_t>(rate * options.seconds);
-  double arrival = static_cast<double>(clock.now) + gap(random);
+  const double end = static_cast<double>(begin) + options.seconds * 1e9;
+  // An open loop has the moment of the next request, a closed one has requests that came back.
+  const bool is_open = options.rate > 0;
+  std::exponential_distribution<> gap(is_open ? options.rate * 1e-9 : 1);
+  double arrival = static_cast<double>(begin) + gap(random);
+  std::size_t in_hand = is_open ? 0 : options.producers * options.outstanding;
+  bool full = false;  // until something comes back
+  const auto next_arrival = [&] {
+    if (options.requests != 0 ? report.offered >= options.requests
+                              : (is_open ? arrival : static_cast<double>(clock.now)) >= end) {
+      return host::never;
+    }
+    if (is_open) return static_cast<std::uint64_t>(arrival);
+    return in_hand != 0 && !full ? clock.now : host::never;
+  };
   std::vector<warpkem_completion> completions(4096);
-  while (report.completed < wanted) {
+  for (;;) {
     std::uint64_t next = host::never;
     while (scheduler.step(next)) {
     }
-    if (report.offered < wanted) next = std::min(next, static_cast<std::uint64_t>(arrival));
+    next = std::min(next, next_arrival());
     if (!device.running.empty()) next = std::min(next, device.running.front().end_ns);
     if (next == host::never) break;  // nothing will ever happen again: what is left is lost
     clock.now = std::max(clock.now, next);
@@ -914,7 +924,7 @@ ServeReport serve_virtually(const ServeOptions& options) {
       std::fill_n(done.batch.statuses, done.batch.count, std::uint8_t{0});
       done.done.call(done.done.context, {});
     }
-    while (report.offered < wanted && static_cast<std::uint64_t>(arrival) <= clock.now) {
+    while (next_arrival() <= clock.now) {
       if (free.empty()) {
         free.push_back(slots.size());
         slots.emplace_back();
@@ -925,7 +935,7 @@ ServeReport serve_virtually(const ServeOptions& options) {
       const double at = std::uniform_real_distribution<>(0, up_to.back())(random);
       slot.prepare(kinds[static_cast<std::size_t>(std::ranges::upper_bound(up_to, at) - up_to.begin()) % kinds.size()],
                    i);
-      slot.intended_ns = static_cast<std::uint64_t>(arrival);
+      slot.intended_ns = is_open ? static_cast<std::uint64_t>(arrival) : clock.now;
       slot.in_flight = true;
       ++report.offered;
       warpkem_batch batch{};
@@ -935,28 +945,32 @@ ServeReport serve_virtually(const ServeOptions& options) {
         ++report.refused;
         slot.in_flight = false;
         free.push_back(i);
+        full = !is_open;
       } else {
         check(status);
         ++report.accepted;
+        if (!is_open) --in_hand;
       }
-      arrival += gap(random);
+      if (is_open) arrival += gap(random);
     }
     std::size_t n = 0;
-    check(warpkem_queue_poll(queue, completions.data(), completions.size(), &n));
-    for (std::size_t k = 0; k < n; ++k) {
-      const auto i = reinterpret_cast<std::size_t>(completions[k].user_data);
-      Slot& slot = slots[i];
-      if (!slot.in_flight) {
-        ++report.duplicated;
-        continue;
+    do {
+      check(warpkem_queue_poll(queue, completions.data(), completions.size(), &n));
+      for (std::size_t k = 0; k < n; ++k) {
+        const auto i = reinterpret_cast<std::size_t>(completions[k].user_data);
+        Slot& slot = slots[i];
+        if (!slot.in_flight) {
+          ++report.duplicated;
+          continue;
+        }
+        slot.in_flight = false;
+        free.push_back(i);
+        ++report.completed;
+        if (completions[k].status != WARPKEM_OK) ++report.failed;
+        report.latency_ns.add(clock.now - slot.intended_ns);
+        if (!is_open) ++in_hand, full = false;
       }
-      slot.in_flight = false;
-      free.push_back(i);
-      ++report.completed;
-      if (completions[k].status != WARPKEM_OK) ++report.failed;
-      report.latency_ns.add(clock.now - slot.intended_ns);
-    }
-    if (report.completed + report.refused >= wanted) break;
+    } while (n != 0);
   }
   report.lost = report.accepted - report.completed;
   report.elapsed_seconds = static_cast<double>(clock.now - begin) * 1e-9;
