@@ -30,7 +30,7 @@ struct alignas(64) Request {
   // What the scheduler reads and writes under its lock.
   Request* next = nullptr;
   Request* previous = nullptr;
-  Bucket* bucket = nullptr;  // null: not in one
+  Bucket* bucket = nullptr;  // null: not in one, as between two uses: a late cancel may look
   std::uint64_t submitted_ns = 0;
   std::uint64_t close_ns = 0;           // its batch closes then at the latest
   std::uint64_t deadline_ns = 0;        // expires if no backend has begun it by then

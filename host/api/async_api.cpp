@@ -63,7 +63,6 @@ void fill(Request& r, const warpkem_batch& batch, const Submission& s) {
   if (batch.count > UINT32_MAX) throw Error(Status::invalid_argument, "count of a request is above 4294967295");
   const Batch checked = checked_batch(s.engine, batch, static_cast<Operation>(batch.operation));
   r.work = Work(checked);
-  r.bucket = nullptr;
   r.submitted_ns = s.now_ns;
   const std::uint64_t delay =
       s.options.max_delay_us != 0 ? s.options.max_delay_us * std::uint64_t{1000} : s.scheduler.options().max_delay_ns;
