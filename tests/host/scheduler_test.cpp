@@ -750,60 +750,69 @@ TEST(Scheduler, AFullQueueInBytesToo) {
   EXPECT_EQ(engine.counters().bytes, 0u);
 }
 
-TEST(Scheduler, NoKindStarvesAnother) {
-  Manual manual;
-  Held held;
-  host::SchedulerOptions options = manual.options();
-  options.batch_items = 1;
-  TestEngine engine({{"a", true, 1, held.behaviour()}}, options, one_thread());
-  Queue queue(engine);
-  static const Oracle other(WARPKEM_ML_KEM_1024);
-  std::deque<Encaps> flood;
-  for (std::uint32_t i = 0; i < 40; ++i) submit(engine, flood.emplace_back(oracle(), 1, i), to(queue));
-  engine.settle();
-  Encaps lone(other, 1, 1);
-  submit(engine, lone, to(queue));
-  int batches = 0;
-  for (bool seen = false; !seen && batches < 10; ++batches) {
-    seen = held.entries[0].batch.algorithm == WARPKEM_ML_KEM_1024;
+// One backend that does one item after the other, for requests of two kinds.
+struct OneByOne {
+  void add(const Oracle& kind, std::uint32_t count = 1) {
+    for (; count != 0; --count) {
+      const auto salt = static_cast<std::uint32_t>(requests.size());
+      submit(engine, requests.emplace_back(kind, 1, salt), to(queue));
+    }
+    engine.settle();
+  }
+  void finish_one() {
     manual.clock.advance_us(20);
     held.finish();
     engine.settle();
   }
-  EXPECT_LE(batches, 3);
-  while (held.size() != 0) held.finish(), engine.settle();
-  EXPECT_EQ(queue.poll().size(), 41u);
+  // How many are done until one of that kind is, itself included; 10 at the most.
+  int until(const Oracle& kind) {
+    int batches = 0;
+    for (bool seen = false; !seen && batches < 10; ++batches) {
+      seen = held.entries[0].batch.algorithm == kind.algorithm;
+      finish_one();
+    }
+    return batches;
+  }
+  void finish_all() {
+    while (held.size() != 0) finish_one();
+  }
+
+  Manual manual;
+  Held held;
+  host::SchedulerOptions options = [this] {
+    host::SchedulerOptions o = manual.options();
+    o.batch_items = 1;
+    return o;
+  }();
+  TestEngine engine{{{"a", true, 1, held.behaviour()}}, options, one_thread()};
+  Queue queue{engine};
+  std::deque<Encaps> requests;
+};
+
+const Oracle& other_kind() {
+  static const Oracle o(WARPKEM_ML_KEM_1024);
+  return o;
+}
+
+TEST(Scheduler, NoKindStarvesAnother) {
+  OneByOne s;
+  s.add(oracle(), 40);
+  s.add(other_kind());
+  EXPECT_LE(s.until(other_kind()), 3);
+  s.finish_all();
+  EXPECT_EQ(s.queue.poll().size(), 41u);
 }
 
 TEST(Scheduler, AKindThatWasServedForLongWaitsForNobodysArrears) {
-  Manual manual;
-  Held held;
-  host::SchedulerOptions options = manual.options();
-  options.batch_items = 1;
-  TestEngine engine({{"a", true, 1, held.behaviour()}}, options, one_thread());
-  Queue queue(engine);
-  static const Oracle other(WARPKEM_ML_KEM_1024);
-  std::deque<Encaps> requests;
-  const auto finish_one = [&] {
-    manual.clock.advance_us(20);
-    held.finish();
-    engine.settle();
-  };
-  for (std::uint32_t i = 0; i < 40; ++i) submit(engine, requests.emplace_back(oracle(), 1, i), to(queue));
-  engine.settle();
-  while (held.size() != 0) finish_one();
+  OneByOne s;
+  s.add(oracle(), 40);
+  s.finish_all();
   // Nothing waits. Then another kind comes first, and more of it than the first one was served.
-  for (std::uint32_t i = 0; i < 40; ++i) submit(engine, requests.emplace_back(other, 1, i), to(queue));
-  engine.settle();
-  submit(engine, requests.emplace_back(oracle(), 1, 99), to(queue));
-  int batches = 0;
-  for (bool seen = false; !seen && batches < 10; ++batches) {
-    seen = held.entries[0].batch.algorithm == WARPKEM_ML_KEM_512;
-    finish_one();
-  }
-  EXPECT_LE(batches, 3);
-  while (held.size() != 0) finish_one();
-  EXPECT_EQ(queue.poll().size(), 81u);
+  s.add(other_kind(), 40);
+  s.add(oracle());
+  EXPECT_LE(s.until(oracle()), 3);
+  s.finish_all();
+  EXPECT_EQ(s.queue.poll().size(), 81u);
 }
 
 TEST(Scheduler, BulkWaitsForInteractiveIsCutAndStillHasItsTurn) {
