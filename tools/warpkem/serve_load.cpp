@@ -696,9 +696,9 @@ class Producer {
   warpkem_submit_options options_{};
 };
 
-// Sleeps and looks how late it wakes: what the machine alone does to a thread. It asks at moments that were
-// fixed beforehand, and answers also for those that it slept through, so that the lateness is what somebody would wait
-// who came at any moment and needed this thread, and can be held against latencies.
+// Sleeps and looks how late it wakes: what the machine alone does to a thread. It asks at moments that were fixed
+// beforehand, and answers also for those that it slept through, so that the lateness is what somebody would wait who
+// came at any moment and needed this thread, and can be held against latencies.
 void watch(const std::atomic<bool>& stop, FineHistogram& stall_ns) {
   prctl(PR_SET_TIMERSLACK, 1);
   // Seldom enough to take no part in the load, and in step with no tick of a scheduler's.
@@ -894,7 +894,7 @@ ServeReport serve_virtually(const ServeOptions& options) {
   std::vector<std::size_t> free;
   std::mt19937_64 random(options.seed);
   const std::uint64_t begin = clock.now;
-  const double end = static_cast<double>(begin) + options.seconds * 1e9;
+  const std::uint64_t end_ns = begin + static_cast<std::uint64_t>(options.seconds * 1e9);
   // An open loop has the moment of the next request, a closed one has requests that came back.
   const bool is_open = options.rate > 0;
   std::exponential_distribution<> gap(is_open ? options.rate * 1e-9 : 1);
@@ -902,12 +902,10 @@ ServeReport serve_virtually(const ServeOptions& options) {
   std::size_t in_hand = is_open ? 0 : options.producers * options.outstanding;
   bool full = false;  // until something comes back
   const auto next_arrival = [&] {
-    if (options.requests != 0 ? report.offered >= options.requests
-                              : (is_open ? arrival : static_cast<double>(clock.now)) >= end) {
-      return host::never;
-    }
-    if (is_open) return static_cast<std::uint64_t>(arrival);
-    return in_hand != 0 && !full ? clock.now : host::never;
+    std::uint64_t at = in_hand != 0 && !full ? clock.now : host::never;
+    if (is_open) at = static_cast<std::uint64_t>(arrival);
+    const bool is_over = options.requests != 0 ? report.offered >= options.requests : at >= end_ns;
+    return is_over ? host::never : at;
   };
   std::vector<warpkem_completion> completions(4096);
   for (;;) {
