@@ -57,9 +57,15 @@ struct Lane {
   enum class State : std::uint8_t { awake, idle, parked };
   State state =
       State::awake;  // idle: to be woken for new work; parked: full, or what there is is better left to another
-  std::uint64_t busy_until_ns = 0;
+  std::uint64_t busy_until_ns = 0;  // as expected
+  std::uint64_t expected_ns = 0;    // of busy time, for the batches in flight
+  std::uint64_t finished_ns = 0;    // when the last one was
   std::condition_variable wake;
   std::thread thread;
+
+  void expect(BatchRun& run, std::uint64_t service_ns, std::uint64_t now) noexcept;
+  // The run's backend is done with it. Returns since when it had the lane to itself.
+  std::uint64_t finish(BatchRun& run, std::uint64_t now) noexcept;
 };
 
 class Scheduler {

@@ -112,23 +112,23 @@ void Scheduler::finish(BatchRun& run, const Outcome& outcome) noexcept {
 
 void Scheduler::finish_or_throw(BatchRun& run, const Outcome& outcome) {
   Engine::Slot& slot = *run.slot;
-  const std::uint64_t elapsed = clock_.now_ns() - run.began_ns;
+  const std::uint64_t now = clock_.now_ns();
   const std::size_t given = run.batch_items();
   const std::size_t undone = run.collect();
   const bool failed = undone != 0;
   if (run.stage != BatchRun::Stage::check) slot.items.fetch_add(given - undone, std::memory_order_relaxed);
-  run.service_ns += elapsed;
+  run.service_ns += now - run.began_ns;
   {
     const std::scoped_lock lock(mutex_);
+    const std::uint64_t since = run.lane != nullptr ? run.lane->finish(run, now) : run.began_ns;
     Health& health = health_[slot.number];
     if (!failed) {
-      costs_[slot.number]->observe(run.operation(), run.algorithm(), run.prepared(), given, elapsed);
+      costs_[slot.number]->observe(run.operation(), run.algorithm(), run.prepared(), given, now - std::min(now, since));
       health = {};
     } else {
       health.back_off_ns = std::clamp(2 * health.back_off_ns, back_off_first_ns, back_off_most_ns);
-      health.suspended_until_ns = clock_.now_ns() + health.back_off_ns;
+      health.suspended_until_ns = now + health.back_off_ns;
     }
-    if (run.lane != nullptr) run.lane->busy_until_ns = std::min(run.lane->busy_until_ns, clock_.now_ns());
   }
   if (failed) {
     run.tried |= 1u << slot.number;
@@ -291,6 +291,7 @@ void Scheduler::release(BatchRun& run) noexcept {
   const std::scoped_lock lock(mutex_);
   if (Lane* const lane = run.lane) {
     --lane->in_flight;
+    if (run.expected_ns != 0) lane->finish(run, clock_.now_ns());  // no backend had it
     if (lane->state == Lane::State::parked) wake(*lane);
   }
   run.reset();

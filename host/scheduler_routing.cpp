@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <iterator>
+#include <utility>
 
 #include "host/scheduler.hpp"
 
@@ -25,6 +26,18 @@ constexpr std::uint64_t interactive_is_recent_ns = 100'000'000;
 constexpr std::uint32_t help_most_items = 8;
 
 }  // namespace
+
+void Lane::expect(BatchRun& run, std::uint64_t service_ns, std::uint64_t now) noexcept {
+  run.expected_ns = service_ns;
+  expected_ns += service_ns;
+  busy_until_ns = std::max(now, busy_until_ns) + service_ns;
+}
+
+std::uint64_t Lane::finish(BatchRun& run, std::uint64_t now) noexcept {
+  expected_ns -= std::exchange(run.expected_ns, 0);
+  busy_until_ns = now + expected_ns;
+  return std::max(run.began_ns, std::exchange(finished_ns, now));
+}
 
 bool Scheduler::usable(const Engine::Slot& slot, std::uint64_t now) const noexcept {
   return !slot.quarantined.load(std::memory_order_relaxed) && health_[slot.number].suspended_until_ns <= now;
@@ -160,12 +173,18 @@ std::uint64_t Scheduler::expected_end(const Lane& lane, const Engine::Slot& slot
 }
 
 bool Scheduler::worth(Lane& lane, Engine::Slot& slot, const Bucket& bucket, std::uint64_t now, std::uint64_t& next) {
+  // A second batch goes to a device only if it is full, or late enough that whoever just misses it waits for one batch
+  // and its own, not for two.
+  if (!lane.on_cpu && lane.in_flight != 0 && bucket.items < full_batch(lane, cost(slot, bucket), slot)) {
+    const std::uint64_t late = lane.busy_until_ns - std::min(lane.busy_until_ns, options_.max_delay_ns);
+    const std::uint64_t at = std::max(bucket.close_ns, late);
+    if (now < at) {
+      next = std::min(next, at);
+      return false;
+    }
+  }
   // Nobody is choosy about work that has waited its time.
   if (bucket.close_ns <= now) return true;
-  if (!lane.on_cpu && lane.in_flight != 0 && bucket.items < full_batch(lane, cost(slot, bucket), slot)) {
-    next = std::min(next, bucket.close_ns);
-    return false;
-  }
   if (!mixed_) return true;
   const std::size_t piece = std::min(bucket.items, portion(lane, slot, bucket, now).most);
   const std::uint64_t mine = lane.on_cpu ? now + cost(slot, bucket).of(piece) : expected_end(lane, slot, bucket, now);
@@ -228,7 +247,7 @@ BatchRun* Scheduler::take(Lane& lane, std::uint64_t now, std::uint64_t& next) {
     if (slot != nullptr) {
       const std::uint64_t service = cost(*slot, *bucket).of(items);
       former_.charge(*bucket, service);
-      lane.busy_until_ns = std::max(now, lane.busy_until_ns) + service;
+      lane.expect(*run, service, now);
     }
     // Whoever takes work wakes the next lane if there is more.
     if (former_.items() != 0 && options_.threads) {
