@@ -35,8 +35,6 @@ void BatchFormer::add(Request* r) {
     b.prepared = r->work.keys != nullptr;
     b.request_class = r->request_class;
     b.close_ns = r->close_ns;
-    // Who comes back has no claim on the time when it had nothing to do.
-    b.served_ns = std::max(b.served_ns, turn_ns_[static_cast<std::size_t>(b.request_class)]);
     b.place = active_.size();
     active_.push_back(&b);
     b.in_order = true;
@@ -112,9 +110,7 @@ void BatchFormer::take(Bucket& b, std::size_t most, std::size_t slack, std::uint
 }
 
 void BatchFormer::charge(Bucket& b, std::uint64_t service_ns) noexcept {
-  std::uint64_t& turn_ns = turn_ns_[static_cast<std::size_t>(b.request_class)];
-  turn_ns = std::max(turn_ns, b.served_ns);
-  b.served_ns += service_ns;
+  b.turn = ++turns_;
   if (class_items_[0] != 0 && class_items_[1] != 0) {
     class_served_ns_[static_cast<std::size_t>(b.request_class)] += service_ns;
   } else {

@@ -17,11 +17,11 @@ namespace warpkem::host {
 struct Bucket {
   Request* first = nullptr;
   Request* last = nullptr;
-  std::size_t items = 0;        // not yet given to a batch
-  std::uint64_t close_ns = 0;   // a batch of it closes then at the latest; may be early, never late
-  bool in_order = true;         // nobody asks for less delay than those before: the head closes first
-  std::uint64_t served_ns = 0;  // estimated time that backends gave to this kind: the least served is next
-  std::size_t place = 0;        // in the former's list of those that are not empty
+  std::size_t items = 0;       // not yet given to a batch
+  std::uint64_t close_ns = 0;  // a batch of it closes then at the latest; may be early, never late
+  bool in_order = true;        // nobody asks for less delay than those before: the head closes first
+  std::uint64_t turn = 0;      // the number of its last one
+  std::size_t place = 0;       // in the former's list of those that are not empty
   Operation operation = Operation::keygen;
   std::uint32_t algorithm = 0;
   bool prepared = false;
@@ -49,15 +49,16 @@ class BatchFormer {
   std::size_t items(RequestClass c) const noexcept { return class_items_[static_cast<std::size_t>(c)]; }
   const std::vector<Bucket*>& active() const noexcept { return active_; }
 
-  // The least served of the buckets that `accept`s. While both classes wait, bulk has its turn after interactive work
-  // was given eight times what bulk was.
+  // Of the buckets that `accept`s, the one whose last turn is longest ago: kinds go in turn, each with what came since
+  // its last, so that nobody's batches become small and dear by being favoured. While both classes wait, bulk has its
+  // turn after interactive work was given eight times what bulk was.
   template <class Accept>
   Bucket* next(Accept accept) const {
     Bucket* best[2] = {nullptr, nullptr};
     const bool bulk_is_due = class_served_ns_[0] >= bulk_share * class_served_ns_[1];
     for (Bucket* bucket : active_) {
       Bucket*& b = best[static_cast<std::size_t>(bucket->request_class)];
-      if ((b == nullptr || bucket->served_ns < b->served_ns) && accept(*bucket)) b = bucket;
+      if ((b == nullptr || bucket->turn < b->turn) && accept(*bucket)) b = bucket;
     }
     if (best[0] == nullptr || best[1] == nullptr) return best[0] != nullptr ? best[0] : best[1];
     return best[bulk_is_due ? 1 : 0];
@@ -100,7 +101,7 @@ class BatchFormer {
   std::size_t items_ = 0;
   std::array<std::size_t, 2> class_items_{};
   std::array<std::uint64_t, 2> class_served_ns_{0, 1};  // while both wait
-  std::array<std::uint64_t, 2> turn_ns_{};              // of each class: how well served those are whose turn it is
+  std::uint64_t turns_ = 0;
 };
 
 }  // namespace warpkem::host

@@ -34,9 +34,9 @@ class BatchRun {
   enum class Stage : std::uint8_t { first, again, check };
 
   std::vector<Piece> pieces;
-  std::uint64_t taken_ns = 0;    // when it was formed
-  std::uint64_t began_ns = 0;    // when its present backend got it
-  std::uint64_t service_ns = 0;  // what backends took for its results
+  std::uint64_t taken_ns = 0;     // when it was formed
+  std::uint64_t began_ns = 0;     // when its present backend got it
+  std::uint64_t service_ns = 0;   // what backends took for its results
   std::uint64_t expected_ns = 0;  // its part of what its lane is expected to be busy for
   Scheduler* scheduler = nullptr;
   BatchRun* next = nullptr;      // waiting for another backend

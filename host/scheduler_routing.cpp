@@ -18,9 +18,10 @@ constexpr std::size_t cpu_batch_least = 8, cpu_batch_most = 256;
 // Many lanes share a queue out no finer than so: with AVX2 an item costs much the same alone as among four, and many
 // lanes would wait for the lock under which they take so little.
 constexpr std::size_t share_floor = 4, lanes_per_item_of_floor = 4;
+// A device takes all that waits, since its batches cost the less the larger they are, but no more than it does in this
+// time, for the sake of other kinds.
+constexpr double device_batch_ns = 5e6;
 constexpr std::size_t device_batch_least = 256, device_batch_most = 65536;
-// A device's batch is full when its fixed part is a tenth of the whole.
-constexpr double knee = 10;
 constexpr std::uint64_t interactive_is_recent_ns = 100'000'000;
 // Small requests that a waiting caller may run itself.
 constexpr std::uint32_t help_most_items = 8;
@@ -135,7 +136,7 @@ std::uint64_t Scheduler::full_batch(const Lane& lane, const Cost& cost, const En
     const auto items = static_cast<std::size_t>(cpu_batch_ns / cost.item_ns) & ~std::size_t{7};
     return std::clamp(items, cpu_batch_least, cpu_batch_most);
   }
-  const auto items = static_cast<std::size_t>(knee * cost.fixed_ns / cost.item_ns);
+  const auto items = static_cast<std::size_t>(device_batch_ns / cost.item_ns);
   return std::clamp(items, std::clamp(slot.backend->info().preferred_count, device_batch_least, device_batch_most),
                     device_batch_most);
 }

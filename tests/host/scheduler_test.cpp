@@ -326,13 +326,18 @@ TEST(Scheduler, ABatchGoesOnALittleForTheQueueThatItEndsWith) {
   for (const Encaps* e : {&a, &b, &c, &d}) EXPECT_TRUE(e->is_right());
 }
 
-TEST(Scheduler, ABusyDeviceWaitsForAFullBatchButNotLongerThanMaxDelay) {
+TEST(Scheduler, ABusyDeviceGetsASecondBatchThatIsFullOrLate) {
   Manual manual;
   Held held;
   host::SchedulerOptions options = manual.options();
   options.max_delay_ns = 50'000;
   options.batch_items = 4;
   TestEngine engine({{"device", false, 1, held.behaviour()}}, options);
+  host::CostModel& model = engine.scheduler().cost_model(engine.engine().slots()[0]);
+  model.calibrate({200'000, 1'000});
+  const auto cost = [&](std::size_t items) {
+    return model.cost(host::Operation::encaps, WARPKEM_ML_KEM_512, false).of(items);
+  };
   Queue queue(engine);
   std::deque<Encaps> requests;
   const auto add = [&] {
@@ -340,23 +345,48 @@ TEST(Scheduler, ABusyDeviceWaitsForAFullBatchButNotLongerThanMaxDelay) {
     submit(engine, requests.back(), to(queue));
     engine.settle();
   };
+  // When what waits is looked at again. It is not taken a nanosecond before.
+  const auto handed_over_at = [&] {
+    std::uint64_t next = 0;
+    engine.scheduler().step(next);
+    manual.clock.advance(next - manual.clock.now_ns() - 1);
+    engine.settle();
+    EXPECT_EQ(held.size(), 1u);
+    manual.clock.advance(1);
+    engine.settle();
+    EXPECT_EQ(held.size(), 2u);
+    return next;
+  };
+  const std::uint64_t begin = manual.clock.now_ns();
+  const std::uint64_t first = cost(1);
   add();
   ASSERT_EQ(held.size(), 1u) << "idle: at once";
   add(), add();
   EXPECT_EQ(held.size(), 1u) << "busy: two are not a full batch";
-  std::uint64_t next = 0;
-  engine.scheduler().step(next);
-  EXPECT_EQ(next, manual.clock.now_ns() + 50'000);
-  manual.clock.advance_us(50);
-  engine.settle();
-  ASSERT_EQ(held.size(), 2u) << "max_delay is over";
+  EXPECT_EQ(handed_over_at(), begin + first - 50'000) << "max_delay before the device is expected to be done";
   EXPECT_EQ(held.entries[1].batch.count, 2u);
-  held.finish(1);
+  const std::uint64_t second = cost(2);
+  manual.clock.advance(begin + first - manual.clock.now_ns());
+  held.finish();
+  add();
+  ASSERT_EQ(held.size(), 1u);
+  EXPECT_EQ(handed_over_at(), begin + first + second - 50'000) << "it has begun with the second one";
+  manual.clock.advance(begin + first + second - manual.clock.now_ns());
+  held.finish();
+  EXPECT_NEAR(static_cast<double>(cost(2)), static_cast<double>(second), 2)
+      << "the time that a batch waited there is not its own";
   for (int i = 0; i < 4; ++i) add();
   ASSERT_EQ(held.size(), 2u) << "four are a full batch";
   EXPECT_EQ(held.entries[1].batch.count, 4u);
-  held.finish(1), held.finish(0);
-  EXPECT_EQ(queue.poll().size(), 7u);
+  held.finish(), held.finish();
+  add();
+  manual.clock.advance_us(1000);
+  add();
+  ASSERT_EQ(held.size(), 1u) << "overdue, but this one has not waited its max_delay";
+  const std::uint64_t close = manual.clock.now_ns() + 50'000;
+  EXPECT_EQ(handed_over_at(), close);
+  held.finish(1), held.finish();
+  EXPECT_EQ(queue.poll().size(), requests.size());
 }
 
 TEST(Scheduler, ARequestMayAskForLessDelay) {

@@ -24,7 +24,8 @@ namespace warpkem::testing {
 class ManualClock : public host::Clock {
  public:
   std::uint64_t now_ns() const noexcept override { return now_.load(); }
-  void advance_us(std::uint64_t us) { now_ += us * 1000; }
+  void advance(std::uint64_t ns) { now_ += ns; }
+  void advance_us(std::uint64_t us) { advance(us * 1000); }
 
  private:
   std::atomic<std::uint64_t> now_{1'000'000'000};

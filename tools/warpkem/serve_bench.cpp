@@ -278,7 +278,8 @@ int serve_bench(const ServeBenchOptions& given) {
       text += fmt::format("verified {}, of which {} with randomness of the engine's own; {} bad keys refused\n",
                           report.verified, report.verified_drawn, report.expected_failures);
     }
-    if (report.bound_us > 0) text += fmt::format("bound of max_delay and two batches: {:.1f} us\n", report.bound_us);
+    if (report.bound_us > 0)
+      text += fmt::format("bound of max_delay and two batches of each kind: {:.1f} us\n", report.bound_us);
     write_stdout(text);
   }
   return report.lost + report.duplicated + report.wrong + report.failed == 0 ? exit_ok : exit_items_failed;

@@ -16,11 +16,13 @@
 #include <cstring>
 #include <deque>
 #include <fstream>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <random>
 #include <semaphore>
 #include <thread>
+#include <tuple>
 
 #include "host/api/seam.hpp"
 #include "host/scheduler.hpp"
@@ -851,7 +853,7 @@ struct SimulatedDevice {
 
   SimulatedClock& clock;
   std::deque<Running> running;
-  std::uint64_t longest_ns = 0;
+  std::map<std::tuple<host::Operation, std::uint32_t, const void*>, std::uint64_t> longest_ns;  // of each kind
   FineHistogram sizes;
 
   scripted::Behaviour behaviour() {
@@ -859,7 +861,8 @@ struct SimulatedDevice {
       const std::uint64_t service = fixed_ns + item_ns * batch.count;
       const std::uint64_t begin = std::max(clock.now, running.empty() ? 0 : running.back().end_ns);
       running.push_back({begin + service, batch, done});
-      longest_ns = std::max(longest_ns, service);
+      std::uint64_t& longest = longest_ns[{batch.operation, batch.algorithm, batch.keys}];
+      longest = std::max(longest, service);
       sizes.add(batch.count);
     };
   }
@@ -869,7 +872,7 @@ struct SimulatedDevice {
 
 ServeReport serve_virtually(const ServeOptions& options) {
   SimulatedClock clock;
-  SimulatedDevice device{clock, {}, 0, {}};
+  SimulatedDevice device{clock, {}, {}, {}};
   host::SchedulerOptions scheduler_options;
   scheduler_options.threads = false;
   scheduler_options.clock = &clock;
@@ -972,7 +975,8 @@ ServeReport serve_virtually(const ServeOptions& options) {
   }
   report.lost = report.accepted - report.completed;
   report.elapsed_seconds = static_cast<double>(clock.now - begin) * 1e-9;
-  report.bound_us = static_cast<double>(options.max_delay_us) + 2e-3 * static_cast<double>(device.longest_ns);
+  report.bound_us = static_cast<double>(options.max_delay_us);
+  for (const auto& [kind, longest] : device.longest_ns) report.bound_us += 2e-3 * static_cast<double>(longest);
   report.batch_items = device.sizes;
   report.items_by_backend["simulated"] = report.completed;
   if (report.lost == 0) {

@@ -110,7 +110,7 @@ struct ServeReport {
   std::vector<std::uint64_t> rss_bytes;  // once a second
   std::map<std::string, std::uint64_t> items_by_backend;
   double cpu_seconds = 0;
-  double bound_us = 0;  // virtual clock: max_delay and the two longest batches
+  double bound_us = 0;  // virtual clock: max_delay and, as kinds take turns, two of the longest batch of each
   warpkem_counters counters{};
 };
 
