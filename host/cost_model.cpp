@@ -19,21 +19,12 @@ Cost CostModel::guess(Operation operation, std::uint32_t algorithm, bool prepare
 }
 
 Cost CostModel::cost(Operation operation, std::uint32_t algorithm, bool prepared) const noexcept {
-  const Cost guessed = guess(operation, algorithm, prepared);
   const Fit& f = fits_[index_of(operation, algorithm, prepared)];
-  if (f.weight < 0.5) return guessed;
-  const double mean_n = f.n / f.weight, mean_t = f.t / f.weight;
-  const double variance = f.nn / f.weight - mean_n * mean_n;
-  // Batches of much the same size tell the sum but not its parts: then the guess's proportion stands.
-  const double guessed_mean = guessed.fixed_ns + guessed.item_ns * mean_n;
-  const double scale = guessed_mean > 0 ? mean_t / guessed_mean : 1;
-  Cost cost{guessed.fixed_ns * scale, guessed.item_ns * scale};
-  if (f.weight >= 4 && variance > 0.01 * mean_n * mean_n) {
-    const double slope = (f.nt / f.weight - mean_n * mean_t) / variance;
-    cost.item_ns = std::clamp(slope, 0.1 * mean_t / mean_n, mean_t / mean_n);
-    cost.fixed_ns = mean_t - cost.item_ns * mean_n;
-  }
-  return {std::max(0.0, cost.fixed_ns), std::max(1.0, cost.item_ns)};
+  const Cost parts = f.has_parts ? f.parts : guess(operation, algorithm, prepared);
+  if (f.weight < 0.5) return parts;
+  const double expected = parts.fixed_ns * f.weight + parts.item_ns * f.n;
+  const double scale = expected > 0 ? f.t / expected : 1;
+  return {parts.fixed_ns * scale, std::max(1.0, parts.item_ns * scale)};
 }
 
 void CostModel::observe(Operation operation, std::uint32_t algorithm, bool prepared, std::size_t items,
@@ -45,7 +36,19 @@ void CostModel::observe(Operation operation, std::uint32_t algorithm, bool prepa
   // was expected at the most, which still follows a backend that became slower for good.
   if (f.weight >= 4) t = std::min(t, 4 * static_cast<double>(cost(operation, algorithm, prepared).of(items)) + 1000);
   constexpr double fade = 0.95;
-  f = {f.weight * fade + 1, f.n * fade + n, f.nn * fade + n * n, f.t * fade + t, f.nt * fade + n * t};
+  f.weight = f.weight * fade + 1;
+  f.n = f.n * fade + n;
+  f.nn = f.nn * fade + n * n;
+  f.t = f.t * fade + t;
+  f.nt = f.nt * fade + n * t;
+  // Batches of much the same size tell the sum but not its parts: then their last known proportion stands.
+  const double mean_n = f.n / f.weight, mean_t = f.t / f.weight;
+  const double variance = f.nn / f.weight - mean_n * mean_n;
+  if (f.weight < 4 || variance < 0.01 * mean_n * mean_n) return;
+  const double slope = (f.nt / f.weight - mean_n * mean_t) / variance;
+  f.parts.item_ns = std::clamp(slope, 0.1 * mean_t / mean_n, mean_t / mean_n);
+  f.parts.fixed_ns = mean_t - f.parts.item_ns * mean_n;
+  f.has_parts = true;
 }
 
 }  // namespace warpkem::host

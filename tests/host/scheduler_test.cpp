@@ -389,6 +389,22 @@ TEST(Scheduler, ABusyDeviceGetsASecondBatchThatIsFullOrLate) {
   EXPECT_EQ(queue.poll().size(), requests.size());
 }
 
+TEST(CostModel, WhatSizesToldIsKeptWhileTheyAreAllTheSame) {
+  host::CostModel model({150'000, 100});
+  const auto service = [](std::size_t items) { return 20'000 + 500 * items; };
+  const auto observe = [&](std::size_t items) {
+    model.observe(host::Operation::encaps, WARPKEM_ML_KEM_768, false, items, service(items));
+  };
+  const auto expected = [&](std::size_t items) {
+    return static_cast<double>(model.cost(host::Operation::encaps, WARPKEM_ML_KEM_768, false).of(items));
+  };
+  for (int i = 0; i < 10; ++i) observe(100), observe(1000);
+  EXPECT_NEAR(expected(3000), static_cast<double>(service(3000)), 2);
+  for (int i = 0; i < 200; ++i) observe(1000);
+  EXPECT_NEAR(expected(3000), static_cast<double>(service(3000)), 2);
+  EXPECT_NEAR(expected(1), static_cast<double>(service(1)), 2);
+}
+
 TEST(Scheduler, ARequestMayAskForLessDelay) {
   Manual manual;
   Held held;
