@@ -7,70 +7,66 @@
 
 namespace warpkem::host {
 
-namespace {
-
-// Moves the first `n` requests, or all, from one chain to the end of another.
-void move_some(RequestChain& from, RequestChain& to, std::size_t n) noexcept {
-  while (n-- != 0 && !from.empty()) to.push_back(from.pop_front());
-}
-
-// What was used last is used next, while a cache still has it.
-void put_before(RequestChain& some, RequestChain& others) noexcept {
-  if (some.empty()) return;
-  some.last->next = others.first;
-  if (others.empty()) others.last = some.last;
-  others.first = some.first;
-  others.size += some.size;
-  some = {};
-}
-
-}  // namespace
-
 RequestPool::Shard& RequestPool::shard() noexcept { return shards_[this_thread_number() % num_shards]; }
 
-void RequestPool::refill(RequestChain& chain, std::size_t n) {
+RequestPool::Magazine* RequestPool::full_for(Magazine* empty) {
   const std::scoped_lock lock(mutex_);
-  while (spare_.size < n) {
-    slabs_.reserve(slabs_.size() + 1);
-    auto slab = std::make_unique<std::array<Request, slab_requests>>();
-    for (std::size_t i = 0; i < slab_requests; ++i) {
-      Request& r = (*slab)[i];
-      r.slot_in_pool = static_cast<std::uint32_t>(slabs_.size() * slab_requests + i);
+  Magazine* full = full_;
+  if (full != nullptr) {
+    full_ = full->next;
+  } else {
+    const std::size_t first = slabs_.size() * slab_requests;
+    Slab& slab = *slabs_.emplace_back(std::make_unique<Slab>());
+    full = &slab.magazine;
+    for (Request& r : slab.requests) {
+      r.slot_in_pool = static_cast<std::uint32_t>(first + full->size);
       r.state.store(std::uint64_t{1} << 8, std::memory_order_relaxed);
-      spare_.push_back(&r);
+      full->requests[full->size++] = &r;
     }
-    slabs_.push_back(std::move(slab));
   }
-  move_some(spare_, chain, n);
+  empty->next = std::exchange(empty_, empty);
+  return full;
+}
+
+RequestPool::Magazine* RequestPool::empty_for(Magazine* full) noexcept {
+  const std::scoped_lock lock(mutex_);
+  full->next = std::exchange(full_, full);
+  return std::exchange(empty_, empty_->next);
 }
 
 RequestChain RequestPool::get(std::size_t n) {
+  constexpr std::size_t ahead = 4;
   RequestChain chain;
-  {
+  try {
     Shard& s = shard();
     const std::scoped_lock lock(s.mutex);
-    if (s.spare.size < n) refill(s.spare, n + slab_requests / 2);
-    move_some(s.spare, chain, n);
-  }
-  for (Request* r = chain.first; r != nullptr; r = r->next) {
-    r->state.store(r->state.load(std::memory_order_relaxed) | Request::live, std::memory_order_relaxed);
+    while (chain.size < n) {
+      if (s.loaded->size == 0) s.loaded = full_for(s.loaded);
+      Magazine& m = *s.loaded;
+      if (m.size > ahead) m.requests[m.size - 1 - ahead]->prefetch();
+      Request* const r = m.requests[--m.size];
+      r->state.store(r->state.load(std::memory_order_relaxed) | Request::live, std::memory_order_relaxed);
+      chain.push_back(r);
+    }
+  } catch (const std::bad_alloc&) {
+    put(chain);
+    throw;
   }
   return chain;
 }
 
 void RequestPool::put(RequestChain chain) noexcept {
-  for (Request* r = chain.first; r != nullptr; r = r->next) {
+  Shard& s = shard();
+  const std::scoped_lock lock(s.mutex);
+  while (!chain.empty()) {
+    Request* const r = chain.pop_front();
     // The generation's 32 bits wrap: a handle is unique among the last four thousand million uses of its place. An
     // asked-for cancel may come in between, hence one exchange-like store after which it finds nothing live.
     const std::uint64_t generation = (r->state.load(std::memory_order_relaxed) >> 8) + 1;
     r->state.store((generation & 0xffffffffu) << 8, std::memory_order_relaxed);
+    if (s.loaded->size == slab_requests) s.loaded = empty_for(s.loaded);
+    s.loaded->requests[s.loaded->size++] = r;
   }
-  Shard& s = shard();
-  const std::scoped_lock lock(s.mutex);
-  put_before(chain, s.spare);
-  if (s.spare.size <= shard_most) return;
-  const std::scoped_lock all(mutex_);
-  put_before(s.spare, spare_);
 }
 
 Request* RequestPool::ask_cancel(std::uint64_t handle) noexcept {
@@ -79,7 +75,7 @@ Request* RequestPool::ask_cancel(std::uint64_t handle) noexcept {
   {
     const std::scoped_lock lock(mutex_);
     if (place / slab_requests >= slabs_.size()) return nullptr;
-    r = &(*slabs_[place / slab_requests])[place % slab_requests];
+    r = &slabs_[place / slab_requests]->requests[place % slab_requests];
   }
   std::uint64_t expected = generation << 8 | Request::live;
   const bool marked = r->state.compare_exchange_strong(expected, expected | Request::cancel_asked);

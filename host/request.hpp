@@ -99,9 +99,13 @@ struct RequestChain {
   bool empty() const noexcept { return first == nullptr; }
 };
 
-// Spare requests, by the slab. Thread-safe.
+// Spare requests, by the slab. They change hands in magazines of pointers, since what nobody used for a while is not in
+// any cache: a list through the requests themselves would fetch one after the other. Thread-safe.
 class RequestPool {
  public:
+  RequestPool() {
+    for (Shard& s : shards_) s.loaded = &s.first;
+  }
   // `n` live requests. Throws std::bad_alloc, and then took none.
   RequestChain get(std::size_t n);
   void put(RequestChain chain) noexcept;
@@ -109,18 +113,31 @@ class RequestPool {
   Request* ask_cancel(std::uint64_t handle) noexcept;
 
  private:
-  static constexpr std::size_t slab_requests = 64, num_shards = 8, shard_most = 512;
+  static constexpr std::size_t slab_requests = 64, num_shards = 8;
+  struct Magazine {
+    Magazine* next = nullptr;
+    std::size_t size = 0;
+    std::array<Request*, slab_requests> requests;
+  };
   struct alignas(64) Shard {
     std::mutex mutex;
-    RequestChain spare;
+    Magazine* loaded;
+    Magazine first;
+  };
+  // With a magazine of its own, so that who gives requests back always finds an empty one.
+  struct Slab {
+    std::array<Request, slab_requests> requests;
+    Magazine magazine;
   };
   Shard& shard() noexcept;
-  void refill(RequestChain& chain, std::size_t n);
+  Magazine* full_for(Magazine* empty);
+  Magazine* empty_for(Magazine* full) noexcept;
 
   std::array<Shard, num_shards> shards_;
   std::mutex mutex_;  // guards what follows; taken after a shard's
-  RequestChain spare_;
-  std::vector<std::unique_ptr<std::array<Request, slab_requests>>> slabs_;
+  Magazine* full_ = nullptr;
+  Magazine* empty_ = nullptr;
+  std::vector<std::unique_ptr<Slab>> slabs_;
 };
 
 // The bound on what is submitted and not yet handed back, in items and in bytes.
