@@ -445,8 +445,8 @@ class Producer {
     }
     for (std::size_t i = slots; i-- != 0;) free_.push_back(i);
     completions_.resize(s_.options.hand_over);
-    batches_.reserve(s_.options.hand_over);
-    chosen_.reserve(s_.options.hand_over);
+    batches_.resize(s_.options.hand_over);
+    chosen_.resize(s_.options.hand_over);
     handles_.resize(s_.options.hand_over);
     for (std::size_t i = 0; i < slots; ++i) slots_[i].prepare(pick_kind(), i);
   }
@@ -490,16 +490,12 @@ class Producer {
 
   bool roll(double p) { return p > 0 && std::uniform_real_distribution<>()(random_) < p; }
 
-  // How many requests can be added before the next submit().
-  std::size_t room() const { return std::min(s_.options.hand_over, free_.size() + batches_.size()) - wanted_; }
+  std::size_t laid_out() const { return batches_.size() - first_; }
 
-  void add(std::uint64_t intended_ns) {
-    if (wanted_ < batches_.size()) {  // one that was refused before
-      Slot& slot = slots_[chosen_[wanted_++]];
-      slot.intended_ns = intended_ns;
-      slot.in_flight = true;
-      return;
-    }
+  // How many requests a submission can have.
+  std::size_t room() const { return std::min(s_.options.hand_over, free_.size() + laid_out()); }
+
+  void lay_out() {
     const std::size_t i = free_.back();
     free_.pop_back();
     Slot& slot = slots_[i];
@@ -512,20 +508,26 @@ class Producer {
       if (slot.kind->key_bytes != 0 && roll(s_.options.bad)) slot.spoil_key(random_());
       if (s_.options.verify) slot.muddle_outputs();
     }
-    slot.intended_ns = intended_ns;
-    slot.in_flight = true;
-    slot.describe(batches_.emplace_back(), i, s_.options.verify);
-    chosen_.push_back(i);
-    ++wanted_;
+    --first_;
+    std::construct_at(&batches_[first_]);  // in place: an assignment would copy zeros there
+    slot.describe(batches_[first_], i, s_.options.verify);
+    chosen_[first_] = i;
   }
 
-  // What is refused stays laid out, for the next submission: an overloaded machine has better things to do.
-  void submit() {
-    const std::size_t wanted = std::exchange(wanted_, 0);
+  // As many as room() at the most, of which each was due at the moment intended_ns(its number). What is refused stays
+  // laid out, for the next submission: an overloaded machine has better things to do.
+  template <class IntendedNs>
+  void submit(std::size_t wanted, IntendedNs intended_ns) {
     if (wanted == 0) return;
+    while (laid_out() < wanted) lay_out();
+    for (std::size_t i = 0; i < wanted; ++i) {
+      Slot& slot = slots_[chosen_[first_ + i]];
+      slot.intended_ns = intended_ns(i);
+      slot.in_flight = true;
+    }
     std::size_t taken = 0;
     options_.request_class = roll(s_.options.bulk) ? WARPKEM_BULK : WARPKEM_INTERACTIVE;
-    const warpkem_status status = warpkem_submit(s_.engine, batches_.data(), wanted, &options_,
+    const warpkem_status status = warpkem_submit(s_.engine, &batches_[first_], wanted, &options_,
                                                  s_.options.cancel > 0 ? handles_.data() : nullptr, &taken);
     report.offered += wanted;
     report.accepted += taken;
@@ -534,26 +536,17 @@ class Producer {
     } else {
       check(status);
     }
-    for (std::size_t i = taken; i < wanted; ++i) slots_[chosen_[i]].in_flight = false;
+    for (std::size_t i = taken; i < wanted; ++i) slots_[chosen_[first_ + i]].in_flight = false;
     if (s_.options.cancel > 0) {
       for (std::size_t i = 0; i < taken; ++i) {
         if (roll(s_.options.cancel)) check(warpkem_cancel(s_.engine, handles_[i]));
       }
     }
-    // The places of those that were taken go to the last ones.
-    const std::size_t left = batches_.size() - taken;
-    for (std::size_t i = 0; i < std::min(taken, left); ++i) {
-      batches_[i] = batches_[batches_.size() - 1 - i];
-      chosen_[i] = chosen_[chosen_.size() - 1 - i];
-    }
-    batches_.resize(left);
-    chosen_.resize(left);
+    first_ += taken;
   }
 
   void give_up_refused() {
-    free_.insert(free_.end(), chosen_.begin(), chosen_.end());
-    batches_.clear();
-    chosen_.clear();
+    for (; first_ != batches_.size(); ++first_) free_.push_back(chosen_[first_]);
   }
 
   std::size_t collect(std::uint64_t timeout_us) {
@@ -624,12 +617,11 @@ class Producer {
         const std::size_t n = may_submit(room());
         if (n == 0) return;
         const std::uint64_t now = now_ns();
-        for (std::size_t i = 0; i < n; ++i) add(now);
         const std::uint64_t refused = report.refused;
-        submit();
+        submit(n, [now](std::size_t) { return now; });
         if (report.refused != refused) break;
       }
-      if (free_.size() + batches_.size() == slots_.size()) continue;
+      if (free_.size() + laid_out() == slots_.size()) continue;
       collect(100'000);
     }
   }
@@ -657,11 +649,9 @@ class Producer {
         }
         turn.take(room(), s_.options.hand_over, refused, due);
         const std::uint64_t refused_before = report.refused;
-        for (const std::uint64_t at : due) {
-          if (may_submit(1) == 0) return submit();
-          add(at);
-        }
-        submit();
+        const std::size_t n = may_submit(due.size());
+        submit(n, [&](std::size_t i) { return due[i]; });
+        if (n < due.size()) return;
         refused = report.refused != refused_before;
       } while (!turn.is_over() && !s_.stop.load(std::memory_order_relaxed));
     }
@@ -688,8 +678,8 @@ class Producer {
   warpkem_queue* queue_ = nullptr;
   std::vector<Slot> slots_;
   std::vector<std::size_t> free_, chosen_;
-  std::vector<warpkem_batch> batches_;  // those to be submitted first, others were refused
-  std::size_t wanted_ = 0;              // so many are to be submitted
+  std::vector<warpkem_batch> batches_;
+  std::size_t first_ = s_.options.hand_over;  // from there on requests are laid out in batches_ and chosen_
   std::vector<warpkem_completion> completions_;
   std::vector<warpkem_request> handles_;
   std::mutex delivered_mutex_;  // guards delivered_
