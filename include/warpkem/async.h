@@ -33,7 +33,8 @@ typedef struct {
   size_t struct_size;   /* sizeof(warpkem_scheduler_options) */
   size_t max_items;     /* submitted and not yet delivered, all requests together; 65536 */
   size_t max_bytes;     /* of their records; 256 MiB */
-  uint32_t max_delay_us; /* a batch for a busy device waits so long for more; 50. Nothing waits for an idle backend. */
+  uint32_t max_delay_us; /* 50. A busy device gets its next batch so long before it is done, with what came until
+                             then: nobody waits for more than this and two batches, on an idle backend for neither. */
   uint32_t bulk_cut_us; /* what a bulk batch may add to waiting interactive work; 2000 */
   size_t batch_items;   /* most items of a batch; 0: what the cost model finds best */
   double device_sentinel; /* fraction of the items of devices that are recomputed elsewhere; 0: 1/4096; negative: none */
