@@ -35,6 +35,8 @@ void BatchFormer::add(Request* r) {
     b.prepared = r->work.keys != nullptr;
     b.request_class = r->request_class;
     b.close_ns = r->close_ns;
+    b.hasty_ns = never;
+    b.turn = turns_;  // behind all who wait
     b.place = active_.size();
     active_.push_back(&b);
     b.in_order = true;
@@ -46,6 +48,7 @@ void BatchFormer::add(Request* r) {
   (b.last != nullptr ? b.last->next : b.first) = r;
   b.last = r;
   b.close_ns = std::min(b.close_ns, r->close_ns);
+  if (r->is_hasty) b.hasty_ns = std::min(b.hasty_ns, r->close_ns);
   const std::size_t items = r->count - r->taken;
   b.items += items;
   items_ += items;
@@ -70,6 +73,7 @@ void BatchFormer::remove(Request* r) noexcept {
 void BatchFormer::take(Bucket& b, std::size_t most, std::size_t slack, std::uint64_t now_ns, std::vector<Piece>& pieces,
                        RequestChain& ended) {
   const auto b_class = static_cast<std::size_t>(b.request_class);
+  both_wait_ = class_items_[0] != 0 && class_items_[1] != 0;
   while (!b.empty()) {
     Request* const r = b.first;
     if (r->next != nullptr) r->next->prefetch();
@@ -111,7 +115,7 @@ void BatchFormer::take(Bucket& b, std::size_t most, std::size_t slack, std::uint
 
 void BatchFormer::charge(Bucket& b, std::uint64_t service_ns) noexcept {
   b.turn = ++turns_;
-  if (class_items_[0] != 0 && class_items_[1] != 0) {
+  if (both_wait_) {
     class_served_ns_[static_cast<std::size_t>(b.request_class)] += service_ns;
   } else {
     class_served_ns_ = {0, 1};

@@ -19,6 +19,7 @@ struct Bucket {
   Request* last = nullptr;
   std::size_t items = 0;       // not yet given to a batch
   std::uint64_t close_ns = 0;  // a batch of it closes then at the latest; may be early, never late
+  std::uint64_t hasty_ns = 0;  // as close_ns, of those who asked for less delay than the engine's
   bool in_order = true;        // nobody asks for less delay than those before: the head closes first
   std::uint64_t turn = 0;      // the number of its last one
   std::size_t place = 0;       // in the former's list of those that are not empty
@@ -69,7 +70,7 @@ class BatchFormer {
   // set) instead. A request that is not taken whole stays at the head.
   void take(Bucket& bucket, std::size_t most, std::size_t slack, std::uint64_t now_ns, std::vector<Piece>& pieces,
             RequestChain& ended);
-  void charge(Bucket& bucket, std::uint64_t service_ns) noexcept;
+  void charge(Bucket& bucket, std::uint64_t service_ns) noexcept;  // for what was just taken
 
   // Ends every request that `fatal_of(request)` gives a status for.
   template <class FatalOf>
@@ -101,6 +102,7 @@ class BatchFormer {
   std::size_t items_ = 0;
   std::array<std::size_t, 2> class_items_{};
   std::array<std::uint64_t, 2> class_served_ns_{0, 1};  // while both wait
+  bool both_wait_ = false;                              // when the last batch was taken
   std::uint64_t turns_ = 0;
 };
 

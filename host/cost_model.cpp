@@ -32,9 +32,13 @@ void CostModel::observe(Operation operation, std::uint32_t algorithm, bool prepa
   Fit& f = fits_[index_of(operation, algorithm, prepared)];
   double t = static_cast<double>(elapsed_ns);
   const double n = static_cast<double>(items);
-  // A thread that lost its core in mid-batch says little about the backend: what is far off counts for four times what
-  // was expected at the most, which still follows a backend that became slower for good.
-  if (f.weight >= 4) t = std::min(t, 4 * static_cast<double>(cost(operation, algorithm, prepared).of(items)) + 1000);
+  // A thread that lost its core in mid-batch, or came late to see the end of the one before, says little about the
+  // backend: what is far off counts for four times what was expected or a quarter at the most, which still follows a
+  // backend that became another for good.
+  if (f.weight >= 4) {
+    const auto expected = static_cast<double>(cost(operation, algorithm, prepared).of(items));
+    t = std::clamp(t, expected / 4, 4 * expected + 1000);
+  }
   constexpr double fade = 0.95;
   f.weight = f.weight * fade + 1;
   f.n = f.n * fade + n;
@@ -44,7 +48,7 @@ void CostModel::observe(Operation operation, std::uint32_t algorithm, bool prepa
   // Batches of much the same size tell the sum but not its parts: then their last known proportion stands.
   const double mean_n = f.n / f.weight, mean_t = f.t / f.weight;
   const double variance = f.nn / f.weight - mean_n * mean_n;
-  if (f.weight < 4 || variance < 0.01 * mean_n * mean_n) return;
+  if (f.weight < 4 || variance < 0.04 * mean_n * mean_n) return;
   const double slope = (f.nt / f.weight - mean_n * mean_t) / variance;
   f.parts.item_ns = std::clamp(slope, 0.1 * mean_t / mean_n, mean_t / mean_n);
   f.parts.fixed_ns = mean_t - f.parts.item_ns * mean_n;

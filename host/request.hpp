@@ -46,6 +46,7 @@ struct alignas(64) Request {
   std::uint8_t last_failure = 0;         // an item's, for a request of one item
 
   RequestClass request_class = RequestClass::interactive;
+  bool is_hasty = false;  // wants less delay than the engine's
   std::uint32_t slot_in_pool = 0;
   CompletionQueue* queue = nullptr;  // or
   warpkem_completion_fn callback = nullptr;

@@ -2,7 +2,7 @@
 //
 // A request goes inbox -> bucket -> batch -> completion. Submitting threads only push onto an inbox shard. Lanes (a
 // thread for every core that may work, and one for every device) pull: a lane that is free drains the inboxes, picks
-// the bucket that was served least, takes a batch of it and runs it, or hands it to its device. So a batch is as large
+// the bucket whose turn it is, takes a batch of it and runs it, or hands it to its device. So a batch is as large
 // as what came while the lanes were busy, and nothing waits while one is idle. What a backend fails, or computes
 // wrongly, goes to the lanes again, for another backend.
 #pragma once
@@ -57,14 +57,16 @@ struct Lane {
   enum class State : std::uint8_t { awake, idle, parked };
   State state =
       State::awake;  // idle: to be woken for new work; parked: full, or what there is is better left to another
-  std::uint64_t busy_until_ns = 0;  // as expected
-  std::uint64_t expected_ns = 0;    // of busy time, for the batches in flight
-  std::uint64_t finished_ns = 0;    // when the last one was
+  std::uint64_t busy_until_ns = 0;                       // as expected
+  std::uint64_t expected_ns = 0;                         // of busy time, for the batches in flight
+  std::uint64_t finished_ns = 0, finished_began_ns = 0;  // of the batch that finished last
   std::condition_variable wake;
   std::thread thread;
 
   void expect(BatchRun& run, std::uint64_t service_ns, std::uint64_t now) noexcept;
-  // The run's backend is done with it. Returns since when it had the lane to itself.
+  void forget(BatchRun& run) noexcept;
+  // The run's backend is done with it. Returns when that began with it, as far as the lane can tell: if batches finish
+  // in order, not before it was done with the one before.
   std::uint64_t finish(BatchRun& run, std::uint64_t now) noexcept;
 };
 
@@ -130,7 +132,10 @@ class Scheduler {
   void leave_to_another(const Lane& lane, std::uint64_t now, std::uint64_t& next) noexcept;
   bool nobody_left() const noexcept;  // for fresh work
   bool can_rework(const BatchRun& run) const noexcept;
-  bool worth(Lane& lane, Engine::Slot& slot, const Bucket& bucket, std::uint64_t now, std::uint64_t& next);
+  std::uint64_t opens_ns(const Lane& lane, const Engine::Slot& slot, std::uint64_t now) const;
+  bool worth(Lane& lane, Engine::Slot& slot, const Bucket& bucket, std::uint64_t opens_ns, std::uint64_t now,
+             std::uint64_t& next);
+  bool is_cut(const Bucket& bucket, std::uint64_t now) const noexcept;
   struct Portion {
     std::size_t most, slack;  // as BatchFormer::take() wants them
   };

@@ -291,7 +291,7 @@ void Scheduler::release(BatchRun& run) noexcept {
   const std::scoped_lock lock(mutex_);
   if (Lane* const lane = run.lane) {
     --lane->in_flight;
-    if (run.expected_ns != 0) lane->finish(run, clock_.now_ns());  // no backend had it
+    lane->forget(run);  // if no backend had it
     if (lane->state == Lane::State::parked) wake(*lane);
   }
   run.reset();

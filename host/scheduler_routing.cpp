@@ -21,7 +21,7 @@ constexpr std::size_t share_floor = 4, lanes_per_item_of_floor = 4;
 // A device takes all that waits, since its batches cost the less the larger they are, but no more than it does in this
 // time, for the sake of other kinds.
 constexpr double device_batch_ns = 5e6;
-constexpr std::size_t device_batch_least = 256, device_batch_most = 65536;
+constexpr std::size_t device_batch_least = 256, device_batch_most = 32768;  // two are a queue of the default length
 constexpr std::uint64_t interactive_is_recent_ns = 100'000'000;
 // Small requests that a waiting caller may run itself.
 constexpr std::uint32_t help_most_items = 8;
@@ -34,10 +34,20 @@ void Lane::expect(BatchRun& run, std::uint64_t service_ns, std::uint64_t now) no
   busy_until_ns = std::max(now, busy_until_ns) + service_ns;
 }
 
+void Lane::forget(BatchRun& run) noexcept {
+  const std::uint64_t service_ns = std::exchange(run.expected_ns, 0);
+  expected_ns -= service_ns;
+  busy_until_ns -= std::min(busy_until_ns, service_ns);
+}
+
 std::uint64_t Lane::finish(BatchRun& run, std::uint64_t now) noexcept {
   expected_ns -= std::exchange(run.expected_ns, 0);
   busy_until_ns = now + expected_ns;
-  return std::max(run.began_ns, std::exchange(finished_ns, now));
+  const bool in_order = finished_began_ns <= run.began_ns;
+  const std::uint64_t since = in_order ? std::max(run.began_ns, finished_ns) : run.began_ns;
+  finished_ns = now;
+  finished_began_ns = run.began_ns;
+  return since;
 }
 
 bool Scheduler::usable(const Engine::Slot& slot, std::uint64_t now) const noexcept {
@@ -141,6 +151,12 @@ std::uint64_t Scheduler::full_batch(const Lane& lane, const Cost& cost, const En
                     device_batch_most);
 }
 
+// Whether interactive work may come upon a batch of it.
+bool Scheduler::is_cut(const Bucket& bucket, std::uint64_t now) const noexcept {
+  return bucket.request_class == RequestClass::bulk &&
+         (former_.items(RequestClass::interactive) != 0 || now < last_interactive_ns_ + interactive_is_recent_ns);
+}
+
 Scheduler::Portion Scheduler::portion(const Lane& lane, const Engine::Slot& slot, const Bucket& bucket,
                                       std::uint64_t now) const {
   const Cost c = cost(slot, bucket);
@@ -151,8 +167,7 @@ Scheduler::Portion Scheduler::portion(const Lane& lane, const Engine::Slot& slot
     const std::size_t share = (bucket.items + cpu_lanes_ - 1) / cpu_lanes_;
     most = std::min(most, std::max(share, std::min(cpu_lanes_ / lanes_per_item_of_floor, share_floor)));
   }
-  if (bucket.request_class == RequestClass::bulk &&
-      (former_.items(RequestClass::interactive) != 0 || now < last_interactive_ns_ + interactive_is_recent_ns)) {
+  if (is_cut(bucket, now)) {
     const double room = std::max(0.0, static_cast<double>(options_.bulk_cut_ns) - c.fixed_ns);
     most = std::min(most, std::max<std::size_t>(1, static_cast<std::size_t>(room / c.item_ns)));
     return {most, 0};  // what is cut stays cut
@@ -173,28 +188,39 @@ std::uint64_t Scheduler::expected_end(const Lane& lane, const Engine::Slot& slot
   return begin + c.of(items);
 }
 
-bool Scheduler::worth(Lane& lane, Engine::Slot& slot, const Bucket& bucket, std::uint64_t now, std::uint64_t& next) {
-  // A second batch goes to a device only if it is full, or late enough that whoever just misses it waits for one batch
-  // and its own, not for two.
-  if (!lane.on_cpu && lane.in_flight != 0 && bucket.items < full_batch(lane, cost(slot, bucket), slot)) {
-    const std::uint64_t late = lane.busy_until_ns - std::min(lane.busy_until_ns, options_.max_delay_ns);
-    const std::uint64_t at = std::max(bucket.close_ns, late);
+// When the lane may take more. A device gets a second batch only if a kind fills one, or so late that whoever just
+// misses it waits for one batch and its own, not for two. Then it is for the kind whose turn it is.
+std::uint64_t Scheduler::opens_ns(const Lane& lane, const Engine::Slot& slot, std::uint64_t now) const {
+  if (lane.on_cpu || lane.in_flight == 0) return 0;
+  const auto fills = [&](const Bucket* b) {
+    return b->items >= full_batch(lane, cost(slot, *b), slot) && !is_cut(*b, now);
+  };
+  if (std::ranges::any_of(former_.active(), fills)) return 0;
+  return lane.busy_until_ns - std::min(lane.busy_until_ns, options_.max_delay_ns);
+}
+
+bool Scheduler::worth(Lane& lane, Engine::Slot& slot, const Bucket& bucket, std::uint64_t opens_ns, std::uint64_t now,
+                      std::uint64_t& next) {
+  if (opens_ns != 0) {
+    const std::uint64_t at = std::min(std::max(bucket.close_ns, opens_ns), bucket.hasty_ns);
     if (now < at) {
       next = std::min(next, at);
       return false;
     }
   }
-  // Nobody is choosy about work that has waited its time.
-  if (bucket.close_ns <= now) return true;
   if (!mixed_) return true;
+  const bool is_due = bucket.close_ns <= now;
   const std::size_t piece = std::min(bucket.items, portion(lane, slot, bucket, now).most);
   const std::uint64_t mine = lane.on_cpu ? now + cost(slot, bucket).of(piece) : expected_end(lane, slot, bucket, now);
   for (const auto& other : lanes_) {
     if (other->on_cpu == lane.on_cpu || other->in_flight >= other->depth) continue;
+    // Nobody is choosy about work that has waited its time, but for a device that takes it as soon as it is late
+    // enough.
+    if (is_due && (lane.on_cpu ? other->in_flight == 0 || other->busy_until_ns <= now : true)) continue;
     const Engine::Slot* const theirs = fresh_slot(*other, now);
     if (theirs == nullptr || expected_end(*other, *theirs, bucket, now) >= mine) continue;
     if (other->state != Lane::State::awake) wake(*other);
-    next = std::min(next, bucket.close_ns);
+    next = std::min(next, is_due ? other->busy_until_ns : bucket.close_ns);
     return false;
   }
   return true;
@@ -234,7 +260,9 @@ BatchRun* Scheduler::take(Lane& lane, std::uint64_t now, std::uint64_t& next) {
       leave_to_another(lane, now, next);
       return nullptr;
     }
-    Bucket* const bucket = former_.next([&](const Bucket& b) { return lost || worth(lane, *slot, b, now, next); });
+    const std::uint64_t opens = lost ? 0 : opens_ns(lane, *slot, now);
+    Bucket* const bucket =
+        former_.next([&](const Bucket& b) { return lost || worth(lane, *slot, b, opens, now, next); });
     if (bucket == nullptr) return nullptr;
     const auto [most, slack] = lost ? Portion{bucket->items, 0} : portion(lane, *slot, *bucket, now);
     BatchRun* const run = new_run();

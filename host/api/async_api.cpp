@@ -67,6 +67,7 @@ void fill(Request& r, const warpkem_batch& batch, const Submission& s) {
   const std::uint64_t delay =
       s.options.max_delay_us != 0 ? s.options.max_delay_us * std::uint64_t{1000} : s.scheduler.options().max_delay_ns;
   r.close_ns = s.now_ns + delay;
+  r.is_hasty = delay < s.scheduler.options().max_delay_ns;
   constexpr std::uint64_t longest_us = std::uint64_t{1} << 50;
   r.deadline_ns = s.options.deadline_us != 0 && s.options.deadline_us < longest_us
                       ? s.now_ns + s.options.deadline_us * 1000

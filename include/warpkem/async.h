@@ -34,7 +34,8 @@ typedef struct {
   size_t max_items;     /* submitted and not yet delivered, all requests together; 65536 */
   size_t max_bytes;     /* of their records; 256 MiB */
   uint32_t max_delay_us; /* 50. A busy device gets its next batch so long before it is done, with what came until
-                             then: nobody waits for more than this and two batches, on an idle backend for neither. */
+                             then: below its capacity nobody waits for more than this and two batches (of each kind,
+                             if there are several). Nothing waits for an idle backend. */
   uint32_t bulk_cut_us; /* what a bulk batch may add to waiting interactive work; 2000 */
   size_t batch_items;   /* most items of a batch; 0: what the cost model finds best */
   double device_sentinel; /* fraction of the items of devices that are recomputed elsewhere; 0: 1/4096; negative: none */
@@ -117,7 +118,8 @@ typedef struct {
   void *context;
   uint32_t request_class; /* WARPKEM_INTERACTIVE or WARPKEM_BULK */
   uint32_t flags;         /* WARPKEM_WILL_WAIT, with a queue */
-  uint32_t max_delay_us;  /* as in warpkem_scheduler_options, for these requests; 0: as the engine's */
+  uint32_t max_delay_us;  /* 0: as the engine's. Who asks for less has a busy device's next batch closed after so long,
+                             with less in it, if the device can take a second one. */
   uint32_t reserved;      /* 0 */
   uint64_t deadline_us;   /* from now: expires if no backend has begun it by then; 0: none */
   uint64_t timeout_us;    /* how long the call may wait for room if the engine's queue is full; 0: WOULD_BLOCK at once */

@@ -408,14 +408,14 @@ TEST(CostModel, WhatSizesToldIsKeptWhileTheyAreAllTheSame) {
 TEST(Scheduler, ARequestMayAskForLessDelay) {
   Manual manual;
   Held held;
-  host::SchedulerOptions options = manual.options();
-  options.max_delay_ns = 1'000'000;
-  TestEngine engine({{"device", false, 64, held.behaviour()}}, options);
+  TestEngine engine({{"device", false, 64, held.behaviour()}}, manual.options());
+  engine.scheduler().cost_model(engine.engine().slots()[0]).calibrate({1'000'000, 100});
   Queue queue(engine);
-  Encaps first(oracle(), 1, 1), patient(oracle(), 1, 2), hasty(oracle(), 1, 3);
+  Encaps first(oracle(), 1, 1), patient(oracle(), 1, 2), hasty(oracle(), 1, 3), again(oracle(), 1, 4);
   submit(engine, first, to(queue));
   engine.settle();
   submit(engine, patient, to(queue));
+  manual.clock.advance_us(100);
   warpkem_submit_options soon = to(queue);
   soon.max_delay_us = 10;
   submit(engine, hasty, soon);
@@ -424,8 +424,17 @@ TEST(Scheduler, ARequestMayAskForLessDelay) {
   EXPECT_EQ(held.size(), 1u);
   manual.clock.advance_us(1);
   engine.settle();
-  EXPECT_EQ(held.size(), 2u);
-  held.finish(), held.finish();
+  ASSERT_EQ(held.size(), 2u);
+  EXPECT_EQ(held.entries[1].batch.count, 2u);
+  // The next ones of its kind are patient again.
+  held.finish();
+  submit(engine, again, to(queue));
+  manual.clock.advance_us(100);
+  engine.settle();
+  EXPECT_EQ(held.size(), 1u);
+  held.finish();
+  engine.settle();
+  held.finish();
 }
 
 TEST(Scheduler, BatchesFinishInAnyOrder) {
@@ -448,6 +457,60 @@ TEST(Scheduler, BatchesFinishInAnyOrder) {
   completions = queue.poll();
   ASSERT_EQ(completions.size(), 1u);
   EXPECT_EQ(completions[0].user_data, &a);
+}
+
+// A device with a batch of 1,000 items for which it takes 1 ms.
+struct OneUnderWay {
+  OneUnderWay() {
+    model.calibrate({0, 2'000});
+    submit(engine, first, to(queue));
+    engine.settle();
+    manual.clock.advance_us(960);
+  }
+  double cost() {
+    return static_cast<double>(model.cost(host::Operation::encaps, WARPKEM_ML_KEM_512, false).of(first.batch.count));
+  }
+
+  Manual manual;
+  Held held;
+  TestEngine engine{{{"device", false, 1, held.behaviour()}}, manual.options()};
+  host::CostModel& model = engine.scheduler().cost_model(engine.engine().slots()[0]);
+  Queue queue{engine};
+  Encaps first{oracle(), 1000, 1};
+};
+
+TEST(Scheduler, ABatchThatIsOvertakenCostsWhatItTookAllTheSame) {
+  OneUnderWay s;
+  Encaps second(oracle(), 1, 2);
+  submit(s.engine, second, to(s.queue));
+  s.manual.clock.advance_us(50);
+  s.engine.settle();
+  ASSERT_EQ(s.held.size(), 2u);
+  s.held.finish(1);
+  s.manual.clock.advance_us(10);
+  s.held.finish();
+  EXPECT_NEAR(s.cost(), 1'020'000, 50'000);
+}
+
+TEST(Scheduler, ABatchThatNoBackendGetsChangesNobodysCost) {
+  OneUnderWay s;
+  warpkem_keys* keys = nullptr;
+  check(warpkem_prepare_ek(s.engine.get(), WARPKEM_ML_KEM_512, 1, {oracle().ek.data(), oracle().ek.size(), 0}, nullptr,
+                           nullptr, &keys));
+  const std::uint32_t none_such = 3;
+  Encaps bad(oracle(), 1, 2);
+  bad.batch.ek = {};
+  bad.batch.keys = keys;
+  bad.batch.index = &none_such;
+  submit(s.engine, bad, to(s.queue));
+  warpkem_keys_release(keys);
+  s.manual.clock.advance_us(50);
+  s.engine.settle();
+  EXPECT_EQ(s.queue.poll().size(), 1u);
+  ASSERT_EQ(s.held.size(), 1u);
+  s.manual.clock.advance_us(10);
+  s.held.finish();
+  EXPECT_NEAR(s.cost(), 1'020'000, 50'000);
 }
 
 TEST(Scheduler, WhatABackendLeavesUndoneIsDoneElsewhereWithTheSameSeeds) {
@@ -861,6 +924,80 @@ TEST(Scheduler, AKindThatWasServedForLongWaitsForNobodysArrears) {
   EXPECT_EQ(s.queue.poll().size(), 81u);
 }
 
+// A device that always has a full batch waiting.
+TEST(Scheduler, FullBatchesDoNotKeepOthersFromADevice) {
+  for (const bool bulk : {false, true}) {
+    Manual manual;
+    Held held;
+    host::SchedulerOptions options = manual.options();
+    options.batch_items = 4;
+    TestEngine engine({{"device", false, 1, held.behaviour()}}, options);
+    engine.scheduler().cost_model(engine.engine().slots()[0]).calibrate({1'000'000, 100});
+    Queue queue(engine);
+    warpkem_submit_options many = to(queue);
+    if (bulk) many.request_class = WARPKEM_BULK;
+    Encaps large(oracle(), 200, 1), lone(other_kind(), 1, 2);
+    submit(engine, large, many);
+    engine.settle();
+    submit(engine, lone, to(queue));
+    int batches = 0;
+    for (; batches < 40 && held.entries[0].batch.algorithm != other_kind().algorithm; ++batches) {
+      manual.clock.advance_us(1000);
+      held.finish();
+      engine.settle();
+    }
+    EXPECT_LE(batches, 3) << (bulk ? "bulk" : "interactive");
+    while (held.size() != 0) held.finish(), engine.settle();
+    EXPECT_EQ(queue.poll().size(), 2u);
+  }
+}
+
+TEST(Scheduler, NewPreparedSetsDoNotStarveOthers) {
+  OneByOne s;
+  s.add(oracle());
+  s.finish_all();
+  const std::uint32_t first_key = 0;
+  // Two clients, each with a new set for each request.
+  const auto add_with_new_set = [&] {
+    warpkem_keys* keys = nullptr;
+    check(warpkem_prepare_ek(s.engine.get(), WARPKEM_ML_KEM_512, 1, {oracle().ek.data(), oracle().ek.size(), 0},
+                             nullptr, nullptr, &keys));
+    Encaps& e = s.requests.emplace_back(oracle(), 1, 0);
+    e.batch.ek = {};
+    e.batch.keys = keys;
+    e.batch.index = &first_key;
+    submit(s.engine, e, to(s.queue));
+    warpkem_keys_release(keys);
+    s.engine.settle();
+  };
+  add_with_new_set(), add_with_new_set();
+  s.add(other_kind());
+  int batches = 0;
+  for (; batches < 20 && s.held.entries[0].batch.algorithm != other_kind().algorithm; ++batches) {
+    add_with_new_set();
+    s.finish_one();
+  }
+  EXPECT_LE(batches, 4);
+  s.finish_all();
+}
+
+TEST(Scheduler, BulkHasItsTurnAlsoWhenEveryBatchTakesAllThatIsInteractive) {
+  OneByOne s;
+  s.add(oracle());
+  warpkem_submit_options bulk = to(s.queue);
+  bulk.request_class = WARPKEM_BULK;
+  Encaps patient(other_kind(), 1, 1);
+  // Some turns that interactive work has had while both wait.
+  submit(s.engine, patient, bulk);
+  int batches = 0;
+  for (; batches < 40 && s.held.entries[0].batch.algorithm != other_kind().algorithm; ++batches) {
+    s.add(oracle());
+    s.finish_one();
+  }
+  EXPECT_LE(batches, 20);
+  s.finish_all();
+}
+
 TEST(Scheduler, BulkWaitsForInteractiveIsCutAndStillHasItsTurn) {
   Manual manual;
   Held held;
@@ -977,6 +1114,46 @@ TEST(Scheduler, WhatAFailedCheckRecomputedIsWiped) {
   EXPECT_TRUE(std::all_of(K, K + 32, [](std::uint8_t b) { return b == 0; }));
   EXPECT_EQ(engine.engine().slots()[0].items, 2u);
   EXPECT_EQ(engine.engine().slots()[1].items, 0u) << "what is recomputed is no work done";
+}
+
+TEST(Scheduler, WhatADeviceWillHaveDoneSoonerIsLeftToItAlsoWhenItIsDue) {
+  Manual manual;
+  Held cpu, device;
+  TestEngine engine({{"device", false, 64, device.behaviour()}, {"cpu", true, 1, cpu.behaviour()}}, manual.options(),
+                    one_thread());
+  host::CostModel& model = engine.scheduler().cost_model(engine.engine().slots()[0]);
+  model.calibrate({200'000, 100});
+  engine.scheduler().cost_model(engine.engine().slots()[1]).calibrate({0, 20'000});
+  const std::uint64_t busy = model.cost(host::Operation::encaps, WARPKEM_ML_KEM_512, false).of(1000);
+  Queue queue(engine);
+  Encaps first(oracle(), 1000, 1), second(oracle(), 1000, 2), small(oracle(), 2, 3);
+  submit(engine, first, to(queue));
+  engine.settle();
+  ASSERT_EQ(device.size(), 1u);
+  submit(engine, second, to(queue));
+  manual.clock.advance(busy - 50'001);
+  engine.settle();
+  EXPECT_EQ(cpu.size() + device.size(), 1u) << "due since long, but done soonest by the device";
+  manual.clock.advance(1);
+  engine.settle();
+  ASSERT_EQ(device.size(), 2u);
+  EXPECT_EQ(device.entries[1].batch.count, 1000u);
+  device.finish();
+  submit(engine, small, to(queue));
+  engine.settle();
+  EXPECT_EQ(cpu.size(), 1u) << "sooner done than the device is free";
+  cpu.finish();
+  manual.clock.advance(10 * busy);
+  Encaps third(oracle(), 1000, 4);
+  submit(engine, third, to(queue));
+  engine.settle();
+  EXPECT_EQ(cpu.size(), 1u) << "the device is overdue";
+  while (cpu.size() + device.size() != 0) {
+    if (cpu.size() != 0) cpu.finish();
+    if (device.size() != 0) device.finish();
+    engine.settle();
+  }
+  EXPECT_EQ(queue.poll().size(), 4u);
 }
 
 TEST(Scheduler, SmallWorkGoesToTheCpuAndLargeToTheDevice) {
