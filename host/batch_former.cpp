@@ -118,7 +118,8 @@ void BatchFormer::charge(Bucket& b, std::uint64_t service_ns) noexcept {
   if (both_wait_) {
     class_served_ns_[static_cast<std::size_t>(b.request_class)] += service_ns;
   } else {
-    class_served_ns_ = {0, 1};
+    // Interactive work that comes now has waited for this batch.
+    class_served_ns_ = {0, b.request_class == RequestClass::bulk ? service_ns : 1};
   }
 }
 

@@ -188,25 +188,25 @@ std::uint64_t Scheduler::expected_end(const Lane& lane, const Engine::Slot& slot
   return begin + c.of(items);
 }
 
-// When the lane may take more. A device gets a second batch only if a kind fills one, or so late that whoever just
-// misses it waits for one batch and its own, not for two. Then it is for the kind whose turn it is.
+// When the lane may take more, if that is not at once (0). A device gets a second batch only if a kind fills one, if
+// somebody asked for less delay, or so late that whoever just misses it waits for one batch and its own, not for two.
+// Whatever the cause, it is then for the kind whose turn it is.
 std::uint64_t Scheduler::opens_ns(const Lane& lane, const Engine::Slot& slot, std::uint64_t now) const {
   if (lane.on_cpu || lane.in_flight == 0) return 0;
-  const auto fills = [&](const Bucket* b) {
-    return b->items >= full_batch(lane, cost(slot, *b), slot) && !is_cut(*b, now);
-  };
-  if (std::ranges::any_of(former_.active(), fills)) return 0;
-  return lane.busy_until_ns - std::min(lane.busy_until_ns, options_.max_delay_ns);
+  std::uint64_t opens = lane.busy_until_ns - std::min(lane.busy_until_ns, options_.max_delay_ns);
+  for (const Bucket* b : former_.active()) {
+    if (is_cut(*b, now)) continue;  // interactive work would wait for both
+    if (b->items >= full_batch(lane, cost(slot, *b), slot)) return 0;
+    opens = std::min(opens, b->hasty_ns);
+  }
+  return std::max<std::uint64_t>(opens, 1);
 }
 
 bool Scheduler::worth(Lane& lane, Engine::Slot& slot, const Bucket& bucket, std::uint64_t opens_ns, std::uint64_t now,
                       std::uint64_t& next) {
-  if (opens_ns != 0) {
-    const std::uint64_t at = std::min(std::max(bucket.close_ns, opens_ns), bucket.hasty_ns);
-    if (now < at) {
-      next = std::min(next, at);
-      return false;
-    }
+  if (const std::uint64_t at = std::max(bucket.close_ns, opens_ns); opens_ns != 0 && now < at) {
+    next = std::min(next, at);
+    return false;
   }
   if (!mixed_) return true;
   const bool is_due = bucket.close_ns <= now;
@@ -220,7 +220,8 @@ bool Scheduler::worth(Lane& lane, Engine::Slot& slot, const Bucket& bucket, std:
     const Engine::Slot* const theirs = fresh_slot(*other, now);
     if (theirs == nullptr || expected_end(*other, *theirs, bucket, now) >= mine) continue;
     if (other->state != Lane::State::awake) wake(*other);
-    next = std::min(next, is_due ? other->busy_until_ns : bucket.close_ns);
+    // Nobody wakes this lane for what comes meanwhile.
+    next = std::min(next, is_due ? std::min(other->busy_until_ns, now + options_.max_delay_ns) : bucket.close_ns);
     return false;
   }
   return true;

@@ -118,8 +118,8 @@ typedef struct {
   void *context;
   uint32_t request_class; /* WARPKEM_INTERACTIVE or WARPKEM_BULK */
   uint32_t flags;         /* WARPKEM_WILL_WAIT, with a queue */
-  uint32_t max_delay_us;  /* 0: as the engine's. Who asks for less has a busy device's next batch closed after so long,
-                             with less in it, if the device can take a second one. */
+  uint32_t max_delay_us;  /* 0: as the engine's. For less, a busy device's next batch is closed after so long (looked at
+                             every 200 us at the latest), with less in it, if the device can take a second one. */
   uint32_t reserved;      /* 0 */
   uint64_t deadline_us;   /* from now: expires if no backend has begun it by then; 0: none */
   uint64_t timeout_us;    /* how long the call may wait for room if the engine's queue is full; 0: WOULD_BLOCK at once */

@@ -952,6 +952,56 @@ TEST(Scheduler, FullBatchesDoNotKeepOthersFromADevice) {
   }
 }
 
+// Whose requests always have waited their delay when a batch ends.
+TEST(Scheduler, TheHastyDoNotKeepOthersFromADevice) {
+  for (const bool bulk : {false, true}) {
+    Manual manual;
+    Held held;
+    TestEngine engine({{"device", false, 1, held.behaviour()}}, manual.options());
+    engine.scheduler().cost_model(engine.engine().slots()[0]).calibrate({1'000'000, 100});
+    Queue queue(engine);
+    warpkem_submit_options hasty = to(queue);
+    hasty.max_delay_us = 10;
+    if (bulk) hasty.request_class = WARPKEM_BULK;
+    std::deque<Encaps> requests;
+    const auto add = [&] { submit(engine, requests.emplace_back(oracle(), 1, 1), hasty); };
+    Encaps lone(other_kind(), 1, 2);
+    add();
+    engine.settle();
+    submit(engine, lone, to(queue));
+    int batches = 0;
+    for (; batches < 40 && held.entries[0].batch.algorithm != other_kind().algorithm; ++batches) {
+      add();
+      manual.clock.advance_us(500);
+      engine.settle();
+      manual.clock.advance_us(500);
+      held.finish();
+      engine.settle();
+    }
+    EXPECT_LE(batches, 4) << (bulk ? "bulk" : "interactive");
+    while (held.size() != 0) held.finish(), engine.settle();
+    EXPECT_EQ(queue.poll().size(), requests.size() + 1);
+  }
+}
+
+// Neither of two kinds that come upon a bulk batch waits for two.
+TEST(Scheduler, BulkGoesOnOnlyAfterAllThatIsInteractive) {
+  OneByOne s;
+  warpkem_submit_options bulk = to(s.queue);
+  bulk.request_class = WARPKEM_BULK;
+  std::deque<Encaps> patient;
+  for (std::uint32_t i = 0; i < 3; ++i) submit(s.engine, patient.emplace_back(oracle(), 1, i), bulk);
+  s.engine.settle();
+  static const Oracle third(WARPKEM_ML_KEM_768);
+  s.add(other_kind());
+  s.add(third);
+  s.finish_one();
+  EXPECT_NE(s.held.entries[0].batch.algorithm, oracle().algorithm);
+  s.finish_one();
+  EXPECT_NE(s.held.entries[0].batch.algorithm, oracle().algorithm);
+  s.finish_all();
+}
+
 TEST(Scheduler, NewPreparedSetsDoNotStarveOthers) {
   OneByOne s;
   s.add(oracle());
