@@ -20,7 +20,7 @@ Cost CostModel::guess(Operation operation, std::uint32_t algorithm, bool prepare
 
 Cost CostModel::cost(Operation operation, std::uint32_t algorithm, bool prepared) const noexcept {
   const Fit& f = fits_[index_of(operation, algorithm, prepared)];
-  const Cost parts = f.has_parts ? f.parts : guess(operation, algorithm, prepared);
+  const Cost parts = f.parts ? *f.parts : guess(operation, algorithm, prepared);
   if (f.weight < 0.5) return parts;
   const double expected = parts.fixed_ns * f.weight + parts.item_ns * f.n;
   const double scale = expected > 0 ? f.t / expected : 1;
@@ -50,9 +50,8 @@ void CostModel::observe(Operation operation, std::uint32_t algorithm, bool prepa
   const double variance = f.nn / f.weight - mean_n * mean_n;
   if (f.weight < 4 || variance < 0.04 * mean_n * mean_n) return;
   const double slope = (f.nt / f.weight - mean_n * mean_t) / variance;
-  f.parts.item_ns = std::clamp(slope, 0.1 * mean_t / mean_n, mean_t / mean_n);
-  f.parts.fixed_ns = mean_t - f.parts.item_ns * mean_n;
-  f.has_parts = true;
+  const double item_ns = std::clamp(slope, 0.1 * mean_t / mean_n, mean_t / mean_n);
+  f.parts = {mean_t - item_ns * mean_n, item_ns};
 }
 
 }  // namespace warpkem::host

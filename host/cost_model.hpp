@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "host/algorithms.hpp"
@@ -35,8 +36,7 @@ class CostModel {
   // Least squares of time over items, with weights that fade: old batches lose a twentieth with every new one.
   struct Fit {
     double weight = 0, n = 0, nn = 0, t = 0, nt = 0;
-    bool has_parts = false;
-    Cost parts;  // as the batches told them when their sizes last differed enough
+    std::optional<Cost> parts;  // as the batches told them when their sizes last differed enough
   };
   static std::size_t index_of(Operation operation, std::uint32_t algorithm, bool prepared) noexcept {
     return (static_cast<std::size_t>(operation) * max_algorithms + algorithm) * 2 + (prepared ? 1 : 0);

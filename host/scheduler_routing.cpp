@@ -41,7 +41,7 @@ void Lane::forget(BatchRun& run) noexcept {
 }
 
 std::uint64_t Lane::finish(BatchRun& run, std::uint64_t now) noexcept {
-  expected_ns -= std::exchange(run.expected_ns, 0);
+  forget(run);
   busy_until_ns = now + expected_ns;
   const bool in_order = finished_began_ns <= run.began_ns;
   const std::uint64_t since = in_order ? std::max(run.began_ns, finished_ns) : run.began_ns;
@@ -208,15 +208,14 @@ bool Scheduler::worth(Lane& lane, Engine::Slot& slot, const Bucket& bucket, std:
     next = std::min(next, at);
     return false;
   }
-  if (!mixed_) return true;
   const bool is_due = bucket.close_ns <= now;
+  // Nobody is choosy about work that has waited its time, but for a device that takes it as soon as it is late enough.
+  if (!mixed_ || (is_due && !lane.on_cpu)) return true;
   const std::size_t piece = std::min(bucket.items, portion(lane, slot, bucket, now).most);
   const std::uint64_t mine = lane.on_cpu ? now + cost(slot, bucket).of(piece) : expected_end(lane, slot, bucket, now);
   for (const auto& other : lanes_) {
     if (other->on_cpu == lane.on_cpu || other->in_flight >= other->depth) continue;
-    // Nobody is choosy about work that has waited its time, but for a device that takes it as soon as it is late
-    // enough.
-    if (is_due && (lane.on_cpu ? other->in_flight == 0 || other->busy_until_ns <= now : true)) continue;
+    if (is_due && (other->in_flight == 0 || other->busy_until_ns <= now)) continue;
     const Engine::Slot* const theirs = fresh_slot(*other, now);
     if (theirs == nullptr || expected_end(*other, *theirs, bucket, now) >= mine) continue;
     if (other->state != Lane::State::awake) wake(*other);
