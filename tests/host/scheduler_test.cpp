@@ -86,6 +86,20 @@ host::EngineOptions one_thread() {
   return o;
 }
 
+// A set of the oracle's key alone, for the caller to release.
+warpkem_keys* one_prepared_key(TestEngine& engine) {
+  warpkem_keys* keys = nullptr;
+  check(warpkem_prepare_ek(engine.get(), WARPKEM_ML_KEM_512, 1, {oracle().ek.data(), oracle().ek.size(), 0}, nullptr,
+                           nullptr, &keys));
+  return keys;
+}
+
+void name_keys(Encaps& e, warpkem_keys* keys, const std::uint32_t* index) {
+  e.batch.ek = {};
+  e.batch.keys = keys;
+  e.batch.index = index;
+}
+
 TEST(Scheduler, ALoneRequestOnAnIdleEngineIsTakenAtOnce) {
   Manual manual;
   TestEngine engine({{"a", true, 1, scripted::honest()}}, manual.options(), one_thread());
@@ -494,14 +508,10 @@ TEST(Scheduler, ABatchThatIsOvertakenCostsWhatItTookAllTheSame) {
 
 TEST(Scheduler, ABatchThatNoBackendGetsChangesNobodysCost) {
   OneUnderWay s;
-  warpkem_keys* keys = nullptr;
-  check(warpkem_prepare_ek(s.engine.get(), WARPKEM_ML_KEM_512, 1, {oracle().ek.data(), oracle().ek.size(), 0}, nullptr,
-                           nullptr, &keys));
+  warpkem_keys* const keys = one_prepared_key(s.engine);
   const std::uint32_t none_such = 3;
   Encaps bad(oracle(), 1, 2);
-  bad.batch.ek = {};
-  bad.batch.keys = keys;
-  bad.batch.index = &none_such;
+  name_keys(bad, keys, &none_such);
   submit(s.engine, bad, to(s.queue));
   warpkem_keys_release(keys);
   s.manual.clock.advance_us(50);
@@ -611,17 +621,11 @@ TEST(Scheduler, PreparedKeysAreHeldByTheirRequestsAndBadIndicesFailAlone) {
   Manual manual;
   TestEngine engine({{"a", true, 1, scripted::honest()}}, manual.options(), one_thread());
   Queue queue(engine);
-  warpkem_keys* keys = nullptr;
-  check(warpkem_prepare_ek(engine.get(), WARPKEM_ML_KEM_512, 1, {oracle().ek.data(), oracle().ek.size(), 0}, nullptr,
-                           nullptr, &keys));
+  warpkem_keys* const keys = one_prepared_key(engine);
   Encaps e(oracle(), 4, 7), other(oracle(), 1, 8);
   const std::uint32_t index[] = {0, 1, 0, 0xffffffff}, only_bad[] = {3};
-  e.batch.ek = {};
-  e.batch.keys = keys;
-  e.batch.index = index;
-  other.batch.ek = {};
-  other.batch.keys = keys;
-  other.batch.index = only_bad;
+  name_keys(e, keys, index);
+  name_keys(other, keys, only_bad);
   submit(engine, other, to(queue));
   engine.settle();
   submit(engine, e, to(queue));
@@ -1009,13 +1013,9 @@ TEST(Scheduler, NewPreparedSetsDoNotStarveOthers) {
   const std::uint32_t first_key = 0;
   // Two clients, each with a new set for each request.
   const auto add_with_new_set = [&] {
-    warpkem_keys* keys = nullptr;
-    check(warpkem_prepare_ek(s.engine.get(), WARPKEM_ML_KEM_512, 1, {oracle().ek.data(), oracle().ek.size(), 0},
-                             nullptr, nullptr, &keys));
+    warpkem_keys* const keys = one_prepared_key(s.engine);
     Encaps& e = s.requests.emplace_back(oracle(), 1, 0);
-    e.batch.ek = {};
-    e.batch.keys = keys;
-    e.batch.index = &first_key;
+    name_keys(e, keys, &first_key);
     submit(s.engine, e, to(s.queue));
     warpkem_keys_release(keys);
     s.engine.settle();
