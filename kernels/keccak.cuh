@@ -3,8 +3,12 @@
 // Instructions per round: theta 20 LOP3 + 10 SHF + 50 LOP3 (D is never formed: a ^ C[x-1] ^ rot(C[x+1]) is one LOP3),
 // rho 48 SHF, chi 50 LOP3, iota 2: 4320 a permutation. Four rounds a loop iteration keep the code (12 kB) inside the
 // instruction cache, which 24 (69 kB) leave.
+//
+// LOP3 and SHF share a pipe, the multiplier has one of its own. A rotation can be done there: two products of 64 bits and
+// two sums. policy::rotations_in_multiplier says which rotations go that way.
 #pragma once
 
+#include "kernels/policy.hpp"
 #include "kernels/tables.hpp"
 
 namespace warpkem::kernels::thread {
@@ -24,6 +28,38 @@ WARPKEM_FN u32 lop3(u32 a, u32 b, u32 c) {
 WARPKEM_FN u32 xor3(u32 a, u32 b, u32 c) { return lop3<0x96>(a, b, c); }
 WARPKEM_FN u32 chi(u32 a, u32 b, u32 c) { return lop3<0xD2>(a, b, c); }  // a ^ (~b & c)
 
+// Factors that the compiler does not know, or it would turn the products back into shifts: 2^i, of which 2^0 makes a sum
+// a product too. Nothing writes to them.
+static __constant__ PowersOfTwo powers_of_two = make_powers_of_two();
+
+WARPKEM_FN u64 multiply_wide(u32 a, u32 b) {
+  u64 d;
+  asm("mul.wide.u32 %0, %1, %2;" : "=l"(d) : "r"(a), "r"(b));
+  return d;
+}
+WARPKEM_FN u32 multiply_add(u32 a, u32 b, u32 c) {
+  u32 d;
+  asm("mad.lo.u32 %0, %1, %2, %3;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
+  return d;
+}
+
+// (hi, lo) rotated to the left by `offset`. All but the words are known when this is compiled.
+WARPKEM_FN void rotate(u32& lo, u32& hi, int offset, bool in_multiplier) {
+  if (offset == 0) return;
+  const u32 a = offset < 32 ? lo : hi, b = offset < 32 ? hi : lo;
+  if (in_multiplier) {
+    const u32 factor = powers_of_two.of[offset % 32], one = powers_of_two.of[0];
+    const u64 low = multiply_wide(a, factor), high = multiply_wide(b, factor);
+    // No bit is set in both terms: the sum is their OR.
+    lo = multiply_add(static_cast<u32>(high >> 32), one, static_cast<u32>(low));
+    hi = multiply_add(static_cast<u32>(low >> 32), one, static_cast<u32>(high));
+  } else {
+    lo = __funnelshift_l(b, a, offset % 32);
+    hi = __funnelshift_l(a, b, offset % 32);
+  }
+}
+
+template <policy::Rotations in_multiplier>
 WARPKEM_FN void keccak_round(KeccakState& a, u32 constant_lo, u32 constant_hi) {
   constexpr std::array<int, 25> offsets = make_rho_offsets();
   u32 c_lo[5], c_hi[5], r_lo[5], r_hi[5];  // column parities, and those rotated by one
@@ -34,8 +70,8 @@ WARPKEM_FN void keccak_round(KeccakState& a, u32 constant_lo, u32 constant_hi) {
   }
 #pragma unroll
   for (int x = 0; x < 5; ++x) {
-    r_lo[x] = __funnelshift_l(c_hi[x], c_lo[x], 1);
-    r_hi[x] = __funnelshift_l(c_lo[x], c_hi[x], 1);
+    r_lo[x] = c_lo[x], r_hi[x] = c_hi[x];
+    rotate(r_lo[x], r_hi[x], 1, (in_multiplier.theta >> x & 1) != 0);
   }
   KeccakState e;
 #pragma unroll
@@ -45,16 +81,9 @@ WARPKEM_FN void keccak_round(KeccakState& a, u32 constant_lo, u32 constant_hi) {
     for (int x = 0; x < 5; ++x) {
       const int from = (x + 3 * y) % 5 + 5 * x;  // pi: lane (x, y) comes from (x + 3y, x)
       const int column = from % 5;
-      const u32 lo = xor3(a.lo[from], c_lo[(column + 4) % 5], r_lo[(column + 1) % 5]);
-      const u32 hi = xor3(a.hi[from], c_hi[(column + 4) % 5], r_hi[(column + 1) % 5]);
-      const int offset = offsets[static_cast<unsigned>(from)];
-      if (offset == 0) {
-        b_lo[x] = lo, b_hi[x] = hi;
-      } else if (offset < 32) {
-        b_lo[x] = __funnelshift_l(hi, lo, offset), b_hi[x] = __funnelshift_l(lo, hi, offset);
-      } else {
-        b_lo[x] = __funnelshift_l(lo, hi, offset - 32), b_hi[x] = __funnelshift_l(hi, lo, offset - 32);
-      }
+      b_lo[x] = xor3(a.lo[from], c_lo[(column + 4) % 5], r_lo[(column + 1) % 5]);
+      b_hi[x] = xor3(a.hi[from], c_hi[(column + 4) % 5], r_hi[(column + 1) % 5]);
+      rotate(b_lo[x], b_hi[x], offsets[static_cast<unsigned>(from)], (in_multiplier.rho >> from & 1) != 0);
     }
 #pragma unroll
     for (int x = 0; x < 5; ++x) {
@@ -67,12 +96,13 @@ WARPKEM_FN void keccak_round(KeccakState& a, u32 constant_lo, u32 constant_hi) {
   a = e;
 }
 
+template <policy::Rotations in_multiplier = policy::rotations_in_multiplier, int rounds_a_turn = 4>
 WARPKEM_FN void KeccakF1600(KeccakState& state) {
 #pragma unroll 1
-  for (int round = 0; round < 24; round += 4) {
+  for (int round = 0; round < 24; round += rounds_a_turn) {
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      keccak_round(state, keccak_constants.lo[round + i], keccak_constants.hi[round + i]);
+    for (int i = 0; i < rounds_a_turn; ++i) {
+      keccak_round<in_multiplier>(state, keccak_constants.lo[round + i], keccak_constants.hi[round + i]);
     }
   }
 }

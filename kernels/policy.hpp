@@ -77,6 +77,13 @@ constexpr bool holds_warps_everywhere(const Block& block, int warps) noexcept {
   });
 }
 
+// The rotations of a Keccak round that are done in the multiplier: bit x + 5y of rho is lane (x, y)'s, bit x of theta that
+// of column x's parity.
+struct Rotations {
+  std::uint32_t rho, theta;
+};
+inline constexpr Rotations rotations_in_multiplier{0, 0};
+
 // Sponges and PRF: one state per thread needs some 90 registers and 4.3 kB of shared memory a warp: registers bind, at
 // five warps a scheduler. Four warps share a block because any number would do.
 inline constexpr Block sponge{128, 96, 17'408};

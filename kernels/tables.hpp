@@ -68,6 +68,15 @@ constexpr KeccakConstants make_keccak_constants() noexcept {
 static_assert(make_keccak_constants().lo[0] == 1 && make_keccak_constants().hi[23] == 0x80000000 &&
               make_keccak_constants().lo[23] == 0x80008008);
 
+struct PowersOfTwo {
+  u32 of[32];
+};
+constexpr PowersOfTwo make_powers_of_two() noexcept {
+  PowersOfTwo powers{};
+  for (int i = 0; i < 32; ++i) powers.of[i] = u32{1} << i;
+  return powers;
+}
+
 // Rotation offsets of rho for lane x + 5y: FIPS 202, Algorithm 2.
 constexpr std::array<int, 25> make_rho_offsets() noexcept {
   std::array<int, 25> offsets{};
