@@ -53,7 +53,7 @@ class GpuCheck(unittest.TestCase):
     def test_wrong_usage_and_nothing_built(self):
         rc, text = self.check("--stages", "test,timing")
         self.assertEqual(rc, 2)
-        self.assertIn("no stage timing; there are: build, test, bench, sanitize, kernels", text)
+        self.assertIn("no stage timing; there are: build, test, pipes, kernels, bench, latency, sanitize", text)
         rc, text = self.check()
         self.assertEqual(rc, 1)
         self.assertIn("no bin/warpkem in", text)
