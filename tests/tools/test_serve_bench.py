@@ -222,6 +222,32 @@ class ServeBench(ServeTest):
         self.assertEqual(process.returncode, 0)
         return text, metrics
 
+    def test_only_metrics_are_served(self):
+        with subprocess.Popen([TOOL, "serve-bench", "--backend", "null", "--seconds", "600", "--metrics-port", "0"],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+            self.addCleanup(process.kill)
+            port = int(re.search(r":(\d+)/metrics$", process.stderr.readline())[1])
+
+            def ask(method, path):
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+                connection.request(method, path)
+                answer = connection.getresponse()
+                return answer.status, answer.getheader("Content-Type", ""), answer.read()
+
+            with socket.create_connection(("127.0.0.1", port)):  # one that says nothing holds nobody up
+                status, kind, text = ask("GET", "/metrics")
+            self.assertEqual((status, kind), (200, "text/plain; version=0.0.4; charset=utf-8"))
+            self.assertEqual(ask("HEAD", "/metrics")[::2], (200, b""))
+            self.assertEqual(ask("GET", "/")[0], 404)
+            self.assertEqual(ask("GET", "/../etc/passwd")[0] // 100, 4)
+            self.assertEqual(ask("POST", "/metrics")[0], 405)
+            process.kill()
+
+    def test_the_tool_takes_no_network_libraries_but_its_server(self):
+        needed = subprocess.run(["ldd", TOOL], stdout=subprocess.PIPE, text=True, check=True).stdout
+        self.assertIn("libcivetweb", needed)
+        self.assertNotRegex(needed, "curl|ldap|krb5|gssapi|prometheus|libssl")
+
     def test_text_and_metrics(self):
         wanted = [rf"^warpkem_{name}" for name in (
             r"requests_submitted_total [1-9]", r"requests_completed_total [1-9]", r"batches_total [1-9]", r"queue_items \d",

@@ -1,21 +1,16 @@
 // warpkem serve-bench: load for the scheduler, closed loop or open (Poisson), through the same queues and threads that
 // a server uses. Latencies of an open loop count from when a request was due, not from when it could be sent.
 #include <fmt/format.h>
-#include <prometheus/client_metric.h>
-#include <prometheus/collectable.h>
-#include <prometheus/exposer.h>
-#include <prometheus/metric_family.h>
 
 #include <charconv>
 #include <cmath>
-#include <limits>
 #include <memory>
-#include <mutex>
 #include <nlohmann/json.hpp>
 
 #include "tools/warpkem/commands.hpp"
 #include "tools/warpkem/engine.hpp"
 #include "tools/warpkem/io.hpp"
+#include "tools/warpkem/metrics_server.hpp"
 #include "tools/warpkem/serve_load.hpp"
 
 namespace warpkem::tool {
@@ -63,102 +58,6 @@ std::vector<ServeOp> parse_mix(std::string_view text) {
   return mix;
 }
 
-// The engine's metrics for Prometheus, while there is an engine.
-class EngineMetrics final : public prometheus::Collectable {
- public:
-  void show(warpkem_engine* engine) {
-    const std::scoped_lock lock(mutex_);
-    engine_ = engine;
-  }
-
-  std::vector<prometheus::MetricFamily> Collect() const override {
-    const std::scoped_lock lock(mutex_);
-    std::vector<prometheus::MetricFamily> families;
-    if (engine_ == nullptr) return families;
-    warpkem_counters c{};
-    c.struct_size = sizeof c;
-    check(warpkem_metrics(engine_, &c, nullptr, 0, nullptr));
-    const auto number = [&](const char* name, const char* help, std::uint64_t value, bool gauge = false) {
-      prometheus::MetricFamily f{
-          name, help, gauge ? prometheus::MetricType::Gauge : prometheus::MetricType::Counter, {}};
-      prometheus::ClientMetric metric;
-      (gauge ? metric.gauge.value : metric.counter.value) = static_cast<double>(value);
-      f.metric.push_back(metric);
-      families.push_back(std::move(f));
-    };
-    number("warpkem_requests_submitted_total", "Requests taken.", c.submitted);
-    number("warpkem_requests_refused_total", "Requests refused because the queue was full.", c.refused);
-    number("warpkem_requests_completed_total", "Requests completed, however.", c.completed);
-    number("warpkem_requests_failed_total", "Completed requests with an item that is not ok.", c.failed);
-    number("warpkem_requests_cancelled_total", "Requests cancelled.", c.cancelled);
-    number("warpkem_requests_expired_total", "Requests that no backend had begun by their deadline.", c.expired);
-    number("warpkem_requests_aborted_total", "Requests ended by a shutdown.", c.aborted);
-    number("warpkem_batches_total", "Batches formed.", c.batches);
-    number("warpkem_batch_items_total", "Items in the batches formed.", c.batch_items);
-    number("warpkem_items_redone_total", "Items sent to another backend.", c.redone);
-    number("warpkem_requests_helped_total", "Requests run by the thread that waited for them.", c.helped);
-    number("warpkem_items_checked_total", "Items recomputed by the sentinel.", c.checked);
-    number("warpkem_items_mismatched_total", "Recomputed items with a different result.", c.mismatched);
-    number("warpkem_items_unchecked_total", "Items that no other backend could recompute.", c.unchecked);
-    number("warpkem_quarantines_total", "Backends put into quarantine.", c.quarantines);
-    number("warpkem_queue_items", "Items submitted and not yet delivered.", c.items, true);
-    number("warpkem_queue_bytes", "Bytes of their records.", c.bytes, true);
-    add_backends(families);
-    add_histograms(families);
-    return families;
-  }
-
- private:
-  void add_backends(std::vector<prometheus::MetricFamily>& families) const {
-    prometheus::MetricFamily f{
-        "warpkem_backend_items_total", "Items completed by a backend.", prometheus::MetricType::Counter, {}};
-    warpkem_backend_info info{};
-    info.struct_size = sizeof info;
-    for (std::size_t i = 0; warpkem_engine_backend(engine_, i, &info) == WARPKEM_OK; ++i) {
-      if (info.available == 0) continue;
-      prometheus::ClientMetric metric;
-      metric.label = {{"backend", info.name}};
-      metric.counter.value = static_cast<double>(info.items);
-      f.metric.push_back(std::move(metric));
-    }
-    families.push_back(std::move(f));
-  }
-
-  void add_histograms(std::vector<prometheus::MetricFamily>& families) const {
-    std::size_t n = 0;
-    check(warpkem_metrics(engine_, nullptr, nullptr, 0, &n));
-    std::vector<warpkem_histogram> histograms(n + 16);
-    check(warpkem_metrics(engine_, nullptr, histograms.data(), histograms.size(), &n));
-    histograms.resize(std::min(n, histograms.size()));
-    constexpr const char* names[] = {"wait", "service", "total"};
-    constexpr const char* helps[] = {"From submission to being in a batch.",
-                                     "What backends took for a request's batch.", "From submission to completion."};
-    for (std::uint32_t phase = 0; phase < 3; ++phase) {
-      prometheus::MetricFamily f{
-          fmt::format("warpkem_request_{}_seconds", names[phase]), helps[phase], prometheus::MetricType::Histogram, {}};
-      for (const warpkem_histogram& h : histograms) {
-        if (h.phase != phase) continue;
-        prometheus::ClientMetric metric;
-        metric.label = {{"backend", h.backend}, {"operation", h.operation < 4 ? op_names[h.operation] : "check"}};
-        metric.histogram.sample_count = h.count;
-        metric.histogram.sample_sum = static_cast<double>(h.sum_ns) * 1e-9;
-        std::uint64_t below = 0;
-        for (std::size_t i = 0; i < WARPKEM_HISTOGRAM_BUCKETS; ++i) {
-          below += h.buckets[i];
-          if (i % 4 != 3 || i + 1 == WARPKEM_HISTOGRAM_BUCKETS) continue;
-          metric.histogram.bucket.push_back({below, static_cast<double>(warpkem_histogram_bound(i)) * 1e-9});
-        }
-        metric.histogram.bucket.push_back({h.count, std::numeric_limits<double>::infinity()});
-        f.metric.push_back(std::move(metric));
-      }
-      if (!f.metric.empty()) families.push_back(std::move(f));
-    }
-  }
-
-  mutable std::mutex mutex_;
-  warpkem_engine* engine_ = nullptr;
-};
-
 Json to_json(const ServeReport& r) {
   const auto us = [](std::uint64_t ns) { return std::round(static_cast<double>(ns) / 10) / 100; };
   Json j;
@@ -202,19 +101,6 @@ Json to_json(const ServeReport& r) {
   return j;
 }
 
-// Of 127.0.0.1; 0 takes a free one. Says where it serves.
-std::unique_ptr<prometheus::Exposer> expose_on(int port) {
-  std::unique_ptr<prometheus::Exposer> exposer;
-  try {
-    exposer = std::make_unique<prometheus::Exposer>(fmt::format("127.0.0.1:{}", port), 1);
-  } catch (const std::exception&) {
-    throw Error(fmt::format("--metrics-port {}: 127.0.0.1:{} cannot be served; it may be taken (0 finds a free port)",
-                            port, port));
-  }
-  fmt::print(stderr, "metrics: http://127.0.0.1:{}/metrics\n", exposer->GetListeningPorts().at(0));
-  return exposer;
-}
-
 // Simulated are when requests come and one device that takes its time and computes nothing. Who asks for more than that
 // would take figures without it for figures with it.
 void refuse_what_is_not_simulated(const ServeBenchOptions& given) {
@@ -251,10 +137,9 @@ int serve_bench(const ServeBenchOptions& given) {
   if (load.virtual_clock) {
     report = serve_virtually(load);
   } else if (given.metrics_port >= 0) {
-    const auto metrics = std::make_shared<EngineMetrics>();
-    const std::unique_ptr<prometheus::Exposer> exposer = expose_on(given.metrics_port);
-    exposer->RegisterCollectable(metrics);
-    report = serve(load, [&](warpkem_engine* engine) { metrics->show(engine); });
+    MetricsServer metrics(given.metrics_port);
+    fmt::print(stderr, "metrics: http://127.0.0.1:{}/metrics\n", metrics.port());
+    report = serve(load, [&](warpkem_engine* engine) { metrics.show(engine); });
   } else {
     report = serve(load, {});
   }
