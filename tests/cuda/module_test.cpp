@@ -163,6 +163,7 @@ class Waiter {
 
 // Last in this file: the device stays out for the rest of the process.
 TEST_F(CudaDevices, StuckOneGivesItsWorkBackOnceAndStaysOut) {
+  if (!test::runtime_calls_pass) GTEST_SKIP() << "the module has its runtime inside: no call of it can be made to hang";
   constexpr std::size_t count = 3;
   std::array<std::uint8_t, 64 * count> seeds{}, dk{};
   std::array<std::uint8_t, 800 * count> ek{};

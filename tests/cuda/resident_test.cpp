@@ -15,6 +15,10 @@ namespace {
 
 void must(cudaError_t code) { ASSERT_EQ(code, cudaSuccess) << cudaGetErrorString(code); }
 
+// The legacy stream, which cudaMemset and cudaMemcpy use, may still be at work when they return, and a non-blocking
+// stream does not wait for it.
+void await_legacy_stream() { must(cudaStreamSynchronize(cudaStreamLegacy)); }
+
 // Device memory with a copy of host bytes in it, `offset` bytes behind an aligned address.
 class OnDevice {
  public:
@@ -29,7 +33,10 @@ class OnDevice {
 
   std::uint8_t* data() const { return static_cast<std::uint8_t*>(base_) + offset_; }
   std::size_t size() const { return bytes_; }
-  void set(const Bytes& content) { must(cudaMemcpy(data(), content.data(), bytes_, cudaMemcpyHostToDevice)); }
+  void set(const Bytes& content) {
+    must(cudaMemcpy(data(), content.data(), bytes_, cudaMemcpyHostToDevice));
+    await_legacy_stream();
+  }
   Bytes get() const {
     Bytes bytes(bytes_);
     must(cudaMemcpy(bytes.data(), data(), bytes_, cudaMemcpyDeviceToHost));
@@ -57,6 +64,7 @@ class CudaResident : public testing::Test {
   }
   ~CudaResident() override {
     if (stream_ != nullptr) cudaStreamDestroy(stream_);
+    cudaFree(workspace_);
   }
   void SetUp() override {
     if (engine_.get() == nullptr) GTEST_SKIP() << engine_.why_not();
@@ -82,6 +90,8 @@ class CudaResident : public testing::Test {
     if (bytes > workspace_bytes_) {
       cudaFree(workspace_);
       must(cudaMalloc(&workspace_, bytes));
+      must(cudaMemset(workspace_, 0x5a, bytes));  // a device gives back what other arrays have left, secrets too
+      await_legacy_stream();
       workspace_bytes_ = bytes;
     }
     return warpkem_cuda_run(engine_.get(), &b, workspace_, bytes, stream_);

@@ -8,6 +8,9 @@
 
 namespace warpkem::test {
 
+// Only a shared runtime can be stood before: where the module has the static one, its calls do not come by here.
+inline constexpr bool runtime_calls_pass = WARPKEM_SHARED_CUDART;
+
 struct CallCounter {
   const char* name;  // as the emulator's rules call it
   std::atomic<long> calls{0};
