@@ -8,26 +8,27 @@ namespace warpkem::host {
 
 namespace {
 
-// operation 3 bits, algorithm 5, dk format, class one each
-constexpr std::size_t num_kinds = std::size_t{8} * max_algorithms * 4;
+constexpr std::size_t num_operations = static_cast<std::size_t>(Operation::check_dk);
 
 }  // namespace
 
-BatchFormer::BatchFormer() : fixed_(num_kinds) { active_.reserve(64); }
-
-Bucket& BatchFormer::bucket_of(const Request& r) {
-  const auto of_class = static_cast<std::size_t>(r.request_class);
-  if (r.work.keys != nullptr) return r.work.keys->buckets()[of_class];
-  const std::size_t kind = ((static_cast<std::size_t>(r.work.operation) * max_algorithms + r.work.algorithm) * 2 +
-                            static_cast<std::size_t>(r.work.dk_format)) *
-                               2 +
-                           of_class;
-  std::unique_ptr<Bucket>& place = fixed_[kind];
-  if (!place) place = std::make_unique<Bucket>();
-  return *place;
+BatchFormer::BatchFormer() {
+  std::uint8_t num_algorithms = 0;
+  for (std::uint32_t id = 0; id < max_algorithms; ++id) {
+    if (find_algorithm(id) != nullptr) rows_[id] = num_algorithms++;
+  }
+  fixed_.resize(num_algorithms * num_operations * 4);  // two dk formats, two classes
 }
 
-void BatchFormer::add(Request* r) {
+Bucket& BatchFormer::bucket_of(const Request& r) noexcept {
+  const auto of_class = static_cast<std::size_t>(r.request_class);
+  if (r.work.keys != nullptr) return r.work.keys->buckets()[of_class];
+  const std::size_t operation = static_cast<std::size_t>(r.work.operation) - 1;
+  const std::size_t row = rows_[r.work.algorithm] * num_operations + operation;
+  return fixed_[(row * 2 + static_cast<std::size_t>(r.work.dk_format)) * 2 + of_class];
+}
+
+void BatchFormer::add(Request* r) noexcept {
   Bucket& b = bucket_of(*r);
   if (b.empty()) {
     b.operation = r->work.operation;
@@ -37,8 +38,10 @@ void BatchFormer::add(Request* r) {
     b.close_ns = r->close_ns;
     b.hasty_ns = never;
     b.turn = turns_;  // behind all who wait
-    b.place = active_.size();
-    active_.push_back(&b);
+    b.next_active = nullptr;
+    b.previous_active = last_active_;
+    (last_active_ != nullptr ? last_active_->next_active : first_active_) = &b;
+    last_active_ = &b;
     b.in_order = true;
   }
   r->bucket = &b;
@@ -65,13 +68,12 @@ void BatchFormer::remove(Request* r) noexcept {
   items_ -= items;
   class_items_[static_cast<std::size_t>(b.request_class)] -= items;
   if (!b.empty()) return;
-  active_[b.place] = active_.back();
-  active_[b.place]->place = b.place;
-  active_.pop_back();
+  (b.previous_active != nullptr ? b.previous_active->next_active : first_active_) = b.next_active;
+  (b.next_active != nullptr ? b.next_active->previous_active : last_active_) = b.previous_active;
 }
 
 void BatchFormer::take(Bucket& b, std::size_t most, std::size_t slack, std::uint64_t now_ns, std::vector<Piece>& pieces,
-                       RequestChain& ended) {
+                       RequestChain& ended) noexcept {
   const auto b_class = static_cast<std::size_t>(b.request_class);
   both_wait_ = class_items_[0] != 0 && class_items_[1] != 0;
   while (!b.empty()) {
@@ -111,6 +113,16 @@ void BatchFormer::take(Bucket& b, std::size_t most, std::size_t slack, std::uint
     class_items_[b_class] -= count;
   }
   if (!b.empty() && b.in_order) b.close_ns = b.first->close_ns;
+}
+
+void BatchFormer::refuse(Bucket& b, std::size_t items, Status fatal, RequestChain& ended) noexcept {
+  for (bool was_last = false; items != 0 && !was_last;) {
+    Request* const r = b.first;
+    was_last = b.first == b.last;  // then the bucket's prepared set may go with it
+    items -= std::min<std::size_t>(items, r->count - r->taken);
+    remove(r);
+    if (end(r, fatal)) ended.push_back(r);
+  }
 }
 
 void BatchFormer::charge(Bucket& b, std::uint64_t service_ns) noexcept {

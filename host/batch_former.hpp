@@ -1,11 +1,11 @@
 // What waits, by kind, and whose turn it is. Plain data structures under the scheduler's lock: no thread, no clock of
-// its own, so that a test can step it.
+// its own, so that a test can step it. Nothing here allocates but the constructor: a request that was taken off an
+// inbox always finds its place.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <vector>
 
 #include "host/algorithms.hpp"
@@ -17,12 +17,13 @@ namespace warpkem::host {
 struct Bucket {
   Request* first = nullptr;
   Request* last = nullptr;
-  std::size_t items = 0;       // not yet given to a batch
-  std::uint64_t close_ns = 0;  // a batch of it closes then at the latest; may be early, never late
-  std::uint64_t hasty_ns = 0;  // as close_ns, of those who asked for less delay than the engine's
-  bool in_order = true;        // nobody asks for less delay than those before: the head closes first
-  std::uint64_t turn = 0;      // the number of its last one
-  std::size_t place = 0;       // in the former's list of those that are not empty
+  std::size_t items = 0;          // not yet given to a batch
+  std::uint64_t close_ns = 0;     // a batch of it closes then at the latest; may be early, never late
+  std::uint64_t hasty_ns = 0;     // as close_ns, of those who asked for less delay than the engine's
+  bool in_order = true;           // nobody asks for less delay than those before: the head closes first
+  std::uint64_t turn = 0;         // the number of its last one
+  Bucket* next_active = nullptr;  // in the former's list of those that are not empty, oldest first
+  Bucket* previous_active = nullptr;
   Operation operation = Operation::keygen;
   std::uint32_t algorithm = 0;
   bool prepared = false;
@@ -43,12 +44,13 @@ class BatchFormer {
   BatchFormer(const BatchFormer&) = delete;
   BatchFormer& operator=(const BatchFormer&) = delete;
 
-  void add(Request* request);              // with items, on no list
+  void add(Request* request) noexcept;     // with items, on no list
   void remove(Request* request) noexcept;  // which is in a bucket
 
   std::size_t items() const noexcept { return items_; }
   std::size_t items(RequestClass c) const noexcept { return class_items_[static_cast<std::size_t>(c)]; }
-  const std::vector<Bucket*>& active() const noexcept { return active_; }
+  // The first of the buckets that are not empty; null: all are.
+  Bucket* first_active() const noexcept { return first_active_; }
 
   // Of the buckets that `accept`s, the one whose last turn is longest ago: kinds go in turn, each with what came since
   // its last, so that nobody's batches become small and dear by being favoured. While both classes wait, bulk has its
@@ -57,7 +59,7 @@ class BatchFormer {
   Bucket* next(Accept accept) const {
     Bucket* best[2] = {nullptr, nullptr};
     const bool bulk_is_due = class_served_ns_[0] >= bulk_share * class_served_ns_[1];
-    for (Bucket* bucket : active_) {
+    for (Bucket* bucket = first_active_; bucket != nullptr; bucket = bucket->next_active) {
       Bucket*& b = best[static_cast<std::size_t>(bucket->request_class)];
       if ((b == nullptr || bucket->turn < b->turn) && accept(*bucket)) b = bucket;
     }
@@ -67,25 +69,27 @@ class BatchFormer {
 
   // Takes up to `most` items from the bucket's head, and up to `slack` more if they follow for the same queue: who gets
   // completions in two parts is woken twice. Requests that were cancelled or have expired go to `ended` (with `fatal`
-  // set) instead. A request that is not taken whole stays at the head.
+  // set) instead. A request that is not taken whole stays at the head. `pieces` has room for one of every item.
   void take(Bucket& bucket, std::size_t most, std::size_t slack, std::uint64_t now_ns, std::vector<Piece>& pieces,
-            RequestChain& ended);
+            RequestChain& ended) noexcept;
+  // Ends the requests at the bucket's head that have its first `items`.
+  void refuse(Bucket& bucket, std::size_t items, Status fatal, RequestChain& ended) noexcept;
   void charge(Bucket& bucket, std::uint64_t service_ns) noexcept;  // for what was just taken
 
   // Ends every request that `fatal_of(request)` gives a status for.
   template <class FatalOf>
   void sweep(RequestChain& ended, FatalOf fatal_of) {
-    for (std::size_t i = active_.size(); i-- != 0;) {
-      for (Request* r = active_[i]->first; r != nullptr;) {
+    for (Bucket* bucket = first_active_; bucket != nullptr;) {
+      Bucket* const next_bucket = bucket->next_active;  // this one may leave the list
+      for (Request* r = bucket->first; r != nullptr;) {
         Request* const next = r->next;
-        const bool last_of_bucket = next == nullptr;
         if (const Status fatal = fatal_of(*r); fatal != Status::ok) {
           remove(r);
           if (end(r, fatal)) ended.push_back(r);
         }
-        if (last_of_bucket) break;  // the bucket may have left the list
         r = next;
       }
+      bucket = next_bucket;
     }
   }
 
@@ -95,10 +99,12 @@ class BatchFormer {
  private:
   static constexpr std::uint64_t bulk_share = 8;
 
-  Bucket& bucket_of(const Request& request);
+  Bucket& bucket_of(const Request& request) noexcept;
 
-  std::vector<std::unique_ptr<Bucket>> fixed_;  // by kind, made when first used
-  std::vector<Bucket*> active_;
+  std::array<std::uint8_t, max_algorithms> rows_{};  // in fixed_, by algorithm
+  std::vector<Bucket> fixed_;                        // by kind
+  Bucket* first_active_ = nullptr;
+  Bucket* last_active_ = nullptr;
   std::size_t items_ = 0;
   std::array<std::size_t, 2> class_items_{};
   std::array<std::uint64_t, 2> class_served_ns_{0, 1};  // while both wait

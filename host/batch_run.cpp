@@ -44,13 +44,14 @@ bool BatchRun::build(Random& random) {
   const Arrays arrays = arrays_of(kind_.operation, prepared());
   // Seeds and m that requests do not bring.
   const std::size_t record = drawn_record(kind_);
-  drawn_bytes_ = 0;
+  std::size_t bytes = 0;
   std::uint8_t refusal = ok;  // what the items get that want randomness
   for (const Piece& piece : pieces) {
-    if (!piece.request->work.in[0].present()) drawn_bytes_ += piece.count * record;
+    if (!piece.request->work.in[0].present()) bytes += piece.count * record;
   }
-  if (drawn_bytes_ != 0) {
-    if (drawn_.size() < drawn_bytes_) drawn_ = SecureBuffer(drawn_bytes_);
+  if (bytes != 0) {
+    if (drawn_.size() < bytes) drawn_ = SecureBuffer(bytes);
+    drawn_bytes_ = bytes;  // of a buffer that is as large
     try {
       random.fill(drawn_.data(), drawn_bytes_);
     } catch (const Error& error) {

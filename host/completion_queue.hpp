@@ -23,15 +23,24 @@ class SchedulerLink {
   // Calls f(scheduler) unless it is gone; it stays until f returns.
   template <class F>
   bool with(F f) {
-    inside_.fetch_add(1);
+    const Inside inside(inside_);
     Scheduler* const s = scheduler_.load();
-    const bool result = s != nullptr && f(*s);
-    inside_.fetch_sub(1);
-    return result;
+    return s != nullptr && f(*s);
   }
   void cut() noexcept;  // returns when nobody is inside
 
  private:
+  class Inside {
+   public:
+    explicit Inside(std::atomic<unsigned>& count) noexcept : count_(count) { count_.fetch_add(1); }
+    ~Inside() { count_.fetch_sub(1); }
+    Inside(const Inside&) = delete;
+    Inside& operator=(const Inside&) = delete;
+
+   private:
+    std::atomic<unsigned>& count_;
+  };
+
   std::atomic<Scheduler*> scheduler_;
   std::atomic<unsigned> inside_{0};
 };

@@ -1,8 +1,13 @@
 #include "host/scheduler.hpp"
 
+#include <stdarg.h>
+#include <stdio.h>
+
 #include <algorithm>
 #include <chrono>
-#include <system_error>
+#include <exception>
+#include <string>
+#include <utility>
 
 #include "host/key_set.hpp"
 #include "host/thread_number.hpp"
@@ -70,9 +75,9 @@ void Scheduler::submit(RequestChain requests, bool wake) {
     const std::scoped_lock lock(mutex_);
     try {
       if (!started_) start_threads();
-    } catch (const std::system_error& error) {
+    } catch (const std::exception& error) {  // std::system_error, std::bad_alloc
       unfinished_.fetch_sub(n);
-      throw Error(Status::out_of_memory, std::string("no thread could be started: ") + error.what());
+      throw Error(Status::out_of_memory, std::string("a thread could not be started: ") + error.what());
     }
   }
   metrics_.add(Counter::submitted, n);
@@ -138,7 +143,7 @@ std::size_t Scheduler::queued() {
   return former_.items();
 }
 
-void Scheduler::drain_inboxes() {
+void Scheduler::drain_inboxes() noexcept {
   for (Inbox& inbox : inboxes_) {
     if (inbox.last.load() == nullptr) continue;
     Request* oldest = nullptr;
@@ -166,7 +171,7 @@ bool Scheduler::inboxes_empty() const noexcept {
   return std::ranges::all_of(inboxes_, [](const Inbox& inbox) { return inbox.last.load() == nullptr; });
 }
 
-void Scheduler::sweep(std::uint64_t now) {
+void Scheduler::sweep(std::uint64_t now) noexcept {
   if (mode_ == Mode::abort) {
     former_.sweep(ended_, [](const Request&) { return Status::aborted; });
     return;
@@ -187,18 +192,22 @@ void Scheduler::sweep(std::uint64_t now) {
 
 // ---- threads
 
-// Throws std::system_error if there is not even one lane; may be called again then.
+// Throws std::system_error or std::bad_alloc if a backend would have no lane; may be called again then.
 void Scheduler::start_threads() {
   const Cores& cores = engine_.cores();
   if (!clerk_thread_.joinable()) clerk_thread_ = cores.start([this] { clerk_main(); });
   unsigned number = 0;
+  bool one_on_cpu = false;
   for (const auto& lane : lanes_) {
     const auto body = [this, &l = *lane] { lane_main(l); };
     const bool pin = engine_.options().pin_threads && lane->on_cpu;
+    const unsigned core = pin ? number++ : 0;
     try {
-      lane->thread = pin ? cores.start_on(number++, body) : cores.start(body);
-    } catch (const std::system_error&) {
-      if (lane == lanes_.front()) throw;  // with fewer lanes it is slower, not wrong
+      if (!lane->thread.joinable()) lane->thread = pin ? cores.start_on(core, body) : cores.start(body);
+      one_on_cpu = one_on_cpu || lane->on_cpu;
+    } catch (const std::exception&) {
+      // With fewer lanes of the CPU it is slower, not wrong.
+      if (!lane->on_cpu || !one_on_cpu) throw;
       lane->state = Lane::State::parked;
       lane->in_flight = lane->depth;
     }
@@ -213,12 +222,7 @@ void Scheduler::lane_main(Lane& lane) {
   std::uint64_t linger_ns = linger_most_ns, linger_until = 0;
   for (;;) {
     std::uint64_t next = never;
-    BatchRun* run = nullptr;
-    try {
-      run = take(lane, clock_.now_ns(), next);
-    } catch (const std::bad_alloc&) {
-      next = clock_.now_ns() + 1'000'000;
-    }
+    BatchRun* const run = take(lane, clock_.now_ns(), next);
     if (run != nullptr || !ended_.empty()) {
       const RequestChain ended = std::exchange(ended_, {});
       lock.unlock();
@@ -363,8 +367,14 @@ bool Scheduler::step(std::uint64_t& next_ns) {
   return moved;
 }
 
-void Scheduler::log(LogLevel level, const std::string& text) const noexcept {
-  if (options_.log != nullptr) options_.log(options_.log_context, static_cast<std::uint32_t>(level), text.c_str());
+void Scheduler::log(LogLevel level, const char* format, ...) const noexcept {
+  if (options_.log == nullptr) return;
+  char text[1024];
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(text, sizeof text, format, arguments);
+  va_end(arguments);
+  options_.log(options_.log_context, static_cast<std::uint32_t>(level), text);
 }
 
 }  // namespace warpkem::host

@@ -12,9 +12,9 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <list>
 #include <memory>
 #include <mutex>
-#include <string>
 #include <thread>
 #include <vector>
 
@@ -84,7 +84,8 @@ class Scheduler {
   const SchedulerOptions& options() const noexcept { return options_; }
 
   // Takes requests that are admitted and announced, in order. `wake` false: a wait follows that runs them or wakes.
-  // Throws Error(aborted) if shut down, and then took none.
+  // Throws Error(aborted) if shut down, Error(out_of_memory) or std::bad_alloc if its threads cannot be started, and
+  // then took none. What it took is completed whatever becomes of the memory: the threads need none to end a request.
   void submit(RequestChain requests, bool wake);
   // Only a request; false: there is no such request any more.
   bool cancel(std::uint64_t handle);
@@ -100,7 +101,7 @@ class Scheduler {
   bool help(const CompletionQueue& queue);
   void wake_lane() noexcept;
 
-  void quarantine(Engine::Slot& slot, const std::string& why);
+  void quarantine(Engine::Slot& slot, const char* why) noexcept;
   void take_back(Engine::Slot& slot);
 
   // Whether this thread is in a callback: it must not wait for what it holds up.
@@ -121,33 +122,35 @@ class Scheduler {
 
   // All with mutex_ held.
   void start_threads();
-  void drain_inboxes();
-  void sweep(std::uint64_t now);  // ends what has expired, or everything when aborting
-  void give_up_rework();
+  void drain_inboxes() noexcept;
+  void sweep(std::uint64_t now) noexcept;  // ends what has expired, or everything when aborting
+  void give_up_rework() noexcept;
   std::uint64_t full_batch(const Lane& lane, const Cost& cost, const Engine::Slot& slot) const noexcept;
-  BatchRun* take(Lane& lane, std::uint64_t now, std::uint64_t& next);
-  BatchRun* take_rework(Lane& lane, std::uint64_t now);
+  BatchRun* take(Lane& lane, std::uint64_t now, std::uint64_t& next) noexcept;
+  BatchRun* take_rework(Lane& lane, std::uint64_t now) noexcept;
   static bool may_rework(const Engine::Slot& slot, const BatchRun& run) noexcept;
   Engine::Slot* fresh_slot(const Lane& lane, std::uint64_t now) const noexcept;
   void leave_to_another(const Lane& lane, std::uint64_t now, std::uint64_t& next) noexcept;
   bool nobody_left() const noexcept;  // for fresh work
   bool can_rework(const BatchRun& run) const noexcept;
-  std::uint64_t opens_ns(const Lane& lane, const Engine::Slot& slot, std::uint64_t now) const;
+  std::uint64_t opens_ns(const Lane& lane, const Engine::Slot& slot, std::uint64_t now) const noexcept;
   bool worth(Lane& lane, Engine::Slot& slot, const Bucket& bucket, std::uint64_t opens_ns, std::uint64_t now,
-             std::uint64_t& next);
+             std::uint64_t& next) noexcept;
   bool is_cut(const Bucket& bucket, std::uint64_t now) const noexcept;
   struct Portion {
     std::size_t most, slack;  // as BatchFormer::take() wants them
   };
-  Portion portion(const Lane& lane, const Engine::Slot& slot, const Bucket& bucket, std::uint64_t now) const;
-  Cost cost(const Engine::Slot& slot, const Bucket& bucket) const;
-  BatchRun* new_run();
-  void begin(Lane* lane, BatchRun& run, std::uint64_t now);
+  Portion portion(const Lane& lane, const Engine::Slot& slot, const Bucket& bucket, std::uint64_t now) const noexcept;
+  Cost cost(const Engine::Slot& slot, const Bucket& bucket) const noexcept;
+  // A spare run with room for that many pieces, or fewer if memory is short; null: for none.
+  BatchRun* spare_run(std::size_t pieces) noexcept;
+  void begin(Lane* lane, BatchRun& run, std::uint64_t now) noexcept;
   void wake(Lane& lane) noexcept;
   void wake_all() noexcept;
   bool usable(const Engine::Slot& slot, std::uint64_t now) const noexcept;
   bool inboxes_empty() const noexcept;
-  std::uint64_t expected_end(const Lane& lane, const Engine::Slot& slot, const Bucket& bucket, std::uint64_t now) const;
+  std::uint64_t expected_end(const Lane& lane, const Engine::Slot& slot, const Bucket& bucket,
+                             std::uint64_t now) const noexcept;
 
   // Without it.
   void lane_main(Lane& lane);
@@ -162,7 +165,8 @@ class Scheduler {
   void rework(BatchRun& run) noexcept;   // elsewhere, or resolve() if there is no other place
   void release(BatchRun& run) noexcept;  // it is spare again, its lane has room; the last touch of a foreign thread
   void calibrate(Lane& lane);
-  void log(LogLevel level, const std::string& text) const noexcept;
+  // As printf. Puts the text together on the stack: what is told of is often that memory ran out.
+  [[gnu::format(printf, 3, 4)]] void log(LogLevel level, const char* format, ...) const noexcept;
   double sentinel_of(const Engine::Slot& slot) const noexcept;
 
   struct Health {
@@ -197,8 +201,8 @@ class Scheduler {
   bool mixed_ = false;                // both CPU lanes and devices get fresh work
   BatchRun* rework_first_ = nullptr;  // batches that need a second backend
   BatchRun* rework_last_ = nullptr;
-  std::vector<std::unique_ptr<BatchRun>> runs_;
-  std::vector<BatchRun*> spare_runs_;
+  std::list<BatchRun> runs_;
+  BatchRun* spare_runs_ = nullptr;
   std::size_t active_runs_ = 0;
   std::vector<std::unique_ptr<CostModel>> costs_;  // by slot
   std::array<Health, Engine::max_backends> health_{};

@@ -1,4 +1,6 @@
 // What becomes of a batch: run, redone elsewhere, checked, and its requests completed.
+#include <stdio.h>
+
 #include <algorithm>
 #include <array>
 #include <span>
@@ -6,12 +8,13 @@
 
 #include "host/key_set.hpp"
 #include "host/scheduler.hpp"
+#include "host/thread_local.hpp"
 
 namespace warpkem::host {
 
 namespace {
 
-thread_local bool is_in_callback = false;
+WARPKEM_THREAD_LOCAL bool is_in_callback = false;
 
 constexpr std::uint64_t back_off_first_ns = 10'000'000, back_off_most_ns = 10'000'000'000;
 
@@ -133,7 +136,7 @@ void Scheduler::finish_or_throw(BatchRun& run, const Outcome& outcome) {
   if (failed) {
     run.tried |= 1u << slot.number;
     const char* const text = outcome.status != Status::ok ? outcome.text : "left items undone";
-    log(LogLevel::warning, std::string(slot.entry->name) + ": " + text);
+    log(LogLevel::warning, "%s: %s", slot.entry->name, text);
     if (outcome.status == Status::out_of_memory) run.failure = Status::out_of_memory;
   }
 
@@ -150,16 +153,19 @@ void Scheduler::finish_or_throw(BatchRun& run, const Outcome& outcome) {
     // One of the two is wrong. Backends stand in the table in the order of their speed, the specification itself at the
     // end: the one that is nearer to it is believed.
     const bool checker_is_wrong = slot.number < run.done_by->number;
-    if (!checker_is_wrong) run.distrust();  // first: what follows may run out of memory
-    const auto verdict = std::to_string(differ) + " of " + std::to_string(given) + " recomputed items differ: ";
+    const Engine::Slot& believed = checker_is_wrong ? *run.done_by : slot;
+    char verdict[256];
+    snprintf(verdict, sizeof verdict, "%zu of %zu recomputed items differ: %s is believed", differ, given,
+             believed.entry->name);
     if (checker_is_wrong) {
-      quarantine(slot, verdict + run.done_by->entry->name + " is believed");
+      quarantine(slot, verdict);
       run.tried |= 1u << slot.number;
       run.check_again();
       return rework(run);
     }
-    quarantine(*run.done_by, verdict + slot.entry->name + " is believed");
+    quarantine(*run.done_by, verdict);
     run.tried |= 1u << run.done_by->number;
+    run.distrust();
     run.retry();
     metrics_.add(Counter::redone, run.batch_items());
     return rework(run);
@@ -295,14 +301,14 @@ void Scheduler::release(BatchRun& run) noexcept {
     if (lane->state == Lane::State::parked) wake(*lane);
   }
   run.reset();
-  spare_runs_.push_back(&run);
+  run.next = std::exchange(spare_runs_, &run);
   --active_runs_;
 }
 
-void Scheduler::quarantine(Engine::Slot& slot, const std::string& why) {
+void Scheduler::quarantine(Engine::Slot& slot, const char* why) noexcept {
   if (slot.quarantined.exchange(true)) return;
   metrics_.add(Counter::quarantines, 1);
-  log(LogLevel::warning, std::string(slot.entry->name) + " is in quarantine: " + why);
+  log(LogLevel::warning, "%s is in quarantine: %s", slot.entry->name, why);
   const std::scoped_lock lock(mutex_);
   wake_all();  // what was its may be somebody else's now
 }

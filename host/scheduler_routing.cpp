@@ -104,7 +104,7 @@ bool Scheduler::can_rework(const BatchRun& run) const noexcept {
   return std::ranges::any_of(engine_.order(), [&](const Engine::Slot* s) { return may_rework(*s, run); });
 }
 
-BatchRun* Scheduler::take_rework(Lane& lane, std::uint64_t now) {
+BatchRun* Scheduler::take_rework(Lane& lane, std::uint64_t now) noexcept {
   BatchRun* before = nullptr;
   for (BatchRun* run = rework_first_; run != nullptr; before = run, run = run->next) {
     const auto fits = [&](const Engine::Slot* s) { return may_rework(*s, *run); };
@@ -127,7 +127,7 @@ BatchRun* Scheduler::take_rework(Lane& lane, std::uint64_t now) {
   return nullptr;
 }
 
-void Scheduler::give_up_rework() {
+void Scheduler::give_up_rework() noexcept {
   for (BatchRun* run = rework_first_; run != nullptr; run = run->next) {
     if (run->stage == BatchRun::Stage::check) continue;
     run->failure = Status::aborted;
@@ -136,7 +136,7 @@ void Scheduler::give_up_rework() {
   if (rework_first_ != nullptr) wake_all();
 }
 
-Cost Scheduler::cost(const Engine::Slot& slot, const Bucket& bucket) const {
+Cost Scheduler::cost(const Engine::Slot& slot, const Bucket& bucket) const noexcept {
   return costs_[slot.number]->cost(bucket.operation, bucket.algorithm, bucket.prepared);
 }
 
@@ -158,7 +158,7 @@ bool Scheduler::is_cut(const Bucket& bucket, std::uint64_t now) const noexcept {
 }
 
 Scheduler::Portion Scheduler::portion(const Lane& lane, const Engine::Slot& slot, const Bucket& bucket,
-                                      std::uint64_t now) const {
+                                      std::uint64_t now) const noexcept {
   const Cost c = cost(slot, bucket);
   const std::size_t full = full_batch(lane, c, slot);
   std::size_t most = full;
@@ -178,7 +178,7 @@ Scheduler::Portion Scheduler::portion(const Lane& lane, const Engine::Slot& slot
 
 // When `lane` would have done the bucket's items if it began as soon as it can.
 std::uint64_t Scheduler::expected_end(const Lane& lane, const Engine::Slot& slot, const Bucket& bucket,
-                                      std::uint64_t now) const {
+                                      std::uint64_t now) const noexcept {
   const Cost c = cost(slot, bucket);
   std::size_t items = bucket.items;
   if (lane.on_cpu) items = (items + cpu_lanes_ - 1) / cpu_lanes_;
@@ -191,10 +191,10 @@ std::uint64_t Scheduler::expected_end(const Lane& lane, const Engine::Slot& slot
 // When the lane may take more, if that is not at once (0). A device gets a second batch only if a kind fills one, if
 // somebody asked for less delay, or so late that whoever just misses it waits for one batch and its own, not for two.
 // Whatever the cause, it is then for the kind whose turn it is.
-std::uint64_t Scheduler::opens_ns(const Lane& lane, const Engine::Slot& slot, std::uint64_t now) const {
+std::uint64_t Scheduler::opens_ns(const Lane& lane, const Engine::Slot& slot, std::uint64_t now) const noexcept {
   if (lane.on_cpu || lane.in_flight == 0) return 0;
   std::uint64_t opens = lane.busy_until_ns - std::min(lane.busy_until_ns, options_.max_delay_ns);
-  for (const Bucket* b : former_.active()) {
+  for (const Bucket* b = former_.first_active(); b != nullptr; b = b->next_active) {
     if (is_cut(*b, now)) continue;  // interactive work would wait for both
     if (b->items >= full_batch(lane, cost(slot, *b), slot)) return 0;
     opens = std::min(opens, b->hasty_ns);
@@ -203,7 +203,7 @@ std::uint64_t Scheduler::opens_ns(const Lane& lane, const Engine::Slot& slot, st
 }
 
 bool Scheduler::worth(Lane& lane, Engine::Slot& slot, const Bucket& bucket, std::uint64_t opens_ns, std::uint64_t now,
-                      std::uint64_t& next) {
+                      std::uint64_t& next) noexcept {
   if (const std::uint64_t at = std::max(bucket.close_ns, opens_ns); opens_ns != 0 && now < at) {
     next = std::min(next, at);
     return false;
@@ -226,25 +226,28 @@ bool Scheduler::worth(Lane& lane, Engine::Slot& slot, const Bucket& bucket, std:
   return true;
 }
 
-BatchRun* Scheduler::new_run() {
-  if (spare_runs_.empty()) {
-    runs_.push_back(std::make_unique<BatchRun>());
-    spare_runs_.reserve(runs_.size());
-    runs_.back()->scheduler = this;
-    spare_runs_.push_back(runs_.back().get());
+BatchRun* Scheduler::spare_run(std::size_t pieces) noexcept {
+  try {
+    if (spare_runs_ == nullptr) {
+      BatchRun& made = runs_.emplace_back();
+      made.scheduler = this;
+      spare_runs_ = &made;
+    }
+    spare_runs_->pieces.reserve(pieces);
+  } catch (const std::bad_alloc&) {  // then what it has from earlier batches will do
   }
-  return spare_runs_.back();
+  return spare_runs_ != nullptr && spare_runs_->pieces.capacity() != 0 ? spare_runs_ : nullptr;
 }
 
-void Scheduler::begin(Lane* lane, BatchRun& run, std::uint64_t now) {
-  spare_runs_.pop_back();
+void Scheduler::begin(Lane* lane, BatchRun& run, std::uint64_t now) noexcept {
+  spare_runs_ = std::exchange(run.next, nullptr);
   ++active_runs_;
   run.taken_ns = now;
   run.lane = lane;
   if (lane != nullptr) ++lane->in_flight;
 }
 
-BatchRun* Scheduler::take(Lane& lane, std::uint64_t now, std::uint64_t& next) {
+BatchRun* Scheduler::take(Lane& lane, std::uint64_t now, std::uint64_t& next) noexcept {
   drain_inboxes();
   sweep(now);
   if (lane.in_flight >= lane.depth) return nullptr;
@@ -265,9 +268,13 @@ BatchRun* Scheduler::take(Lane& lane, std::uint64_t now, std::uint64_t& next) {
         former_.next([&](const Bucket& b) { return lost || worth(lane, *slot, b, opens, now, next); });
     if (bucket == nullptr) return nullptr;
     const auto [most, slack] = lost ? Portion{bucket->items, 0} : portion(lane, *slot, *bucket, now);
-    BatchRun* const run = new_run();
-    run->pieces.reserve(std::min(most + slack, bucket->items));
-    former_.take(*bucket, most, slack, now, run->pieces, ended_);
+    BatchRun* const run = spare_run(std::min(most + slack, bucket->items));
+    if (run == nullptr) {
+      former_.refuse(*bucket, most, Status::out_of_memory, ended_);
+      return nullptr;
+    }
+    const std::size_t room = run->pieces.capacity(), taken = std::min(most, room);
+    former_.take(*bucket, taken, std::min(slack, room - taken), now, run->pieces, ended_);
     if (run->pieces.empty()) continue;  // all of them had been cancelled, or had expired
     std::size_t items = 0;
     for (const Piece& piece : run->pieces) items += piece.count;
@@ -306,19 +313,16 @@ bool Scheduler::help(const CompletionQueue& queue) {
       return false;
     }
     drain_inboxes();
-    if (former_.active().size() != 1) return false;
-    Bucket& bucket = *former_.active().front();
+    Bucket* const only = former_.first_active();
+    if (only == nullptr || only->next_active != nullptr) return false;
+    Bucket& bucket = *only;
     const Request& r = *bucket.first;
     if (r.queue != &queue || bucket.first != bucket.last || r.taken != 0 || r.count > help_most_items) return false;
     const std::uint64_t now = clock_.now_ns();
     Engine::Slot* const slot = fresh_slot(*lanes_.back(), now);
     if (slot == nullptr || !slot->entry->on_cpu) return false;
-    try {
-      run = new_run();
-      run->pieces.reserve(1);
-    } catch (const std::bad_alloc&) {
-      return false;
-    }
+    run = spare_run(1);
+    if (run == nullptr) return false;
     former_.take(bucket, r.count, 0, now, run->pieces, ended_);
     if (run->pieces.empty()) {
       clerk_.notify_one();  // it had been cancelled, or had expired
