@@ -6,8 +6,10 @@
 
 #include <algorithm>
 #include <chrono>
-#include <system_error>
+#include <exception>
 #include <utility>
+
+#include "host/thread_local.hpp"
 
 namespace warpkem::host {
 
@@ -29,7 +31,7 @@ class SignalsBlocked {
   sigset_t before_;
 };
 
-thread_local bool alone = false;
+WARPKEM_THREAD_LOCAL bool alone = false;
 
 // Waits a little for what is likely to come at once: the next batch, the end of a piece. Waking a thread that sleeps
 // takes as long, and the kernel may first put it on the core of the thread that wakes it.
@@ -93,16 +95,15 @@ WorkerPool::~WorkerPool() {
   for (std::thread& worker : workers_) worker.join();
 }
 
-void WorkerPool::start_threads() {
+void WorkerPool::start_threads() noexcept {
   started_ = true;
-  workers_.reserve(threads_ - 1);
-  for (unsigned i = 1; i < threads_; ++i) {
-    try {
+  try {
+    workers_.reserve(threads_ - 1);
+    for (unsigned i = 1; i < threads_; ++i) {
       const auto body = [this] { help(); };
       workers_.push_back(pin_ ? cores_.start_on(i, body) : cores_.start(body));
-    } catch (const std::system_error&) {
-      return;  // fewer threads are slower, not wrong
     }
+  } catch (const std::exception&) {  // std::system_error, std::bad_alloc: fewer threads are slower, not wrong
   }
 }
 
@@ -124,9 +125,9 @@ void WorkerPool::help() {
     lock.unlock();
     spin_until([this] { return has_jobs_.load(std::memory_order_relaxed); });
     lock.lock();
-    work_added_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
-    if (jobs_.empty()) return;
-    Job& job = *jobs_.front();
+    work_added_.wait(lock, [this] { return stopping_ || jobs_ != nullptr; });
+    if (jobs_ == nullptr) return;
+    Job& job = *jobs_;
     ++job.helpers;
     lock.unlock();
     work_on(job);
@@ -136,19 +137,27 @@ void WorkerPool::help() {
   }
 }
 
-void WorkerPool::remove(Job& job) {
-  std::erase(jobs_, &job);
-  has_jobs_.store(!jobs_.empty(), std::memory_order_relaxed);
+void WorkerPool::add(Job& job) noexcept {
+  Job** last = &jobs_;
+  while (*last != nullptr) last = &(*last)->next_job;
+  *last = &job;
+  has_jobs_.store(true, std::memory_order_relaxed);
 }
 
-void WorkerPool::run(std::size_t count, std::size_t grain, Work work, void* context) {
+void WorkerPool::remove(Job& job) noexcept {
+  Job** at = &jobs_;
+  while (*at != nullptr && *at != &job) at = &(*at)->next_job;
+  if (*at != nullptr) *at = job.next_job;
+  has_jobs_.store(jobs_ != nullptr, std::memory_order_relaxed);
+}
+
+void WorkerPool::run(std::size_t count, std::size_t grain, Work work, void* context) noexcept {
   if (threads_ == 1 || count <= grain || alone) return work(context, 0, count);
   Job job{work, context, count, grain};
   {
     const std::scoped_lock lock(mutex_);
     if (!started_) start_threads();
-    jobs_.push_back(&job);
-    has_jobs_.store(true, std::memory_order_relaxed);
+    add(job);
   }
   work_added_.notify_all();
   work_on(job);

@@ -22,7 +22,7 @@ class Cores {
   Cores() noexcept;
 
   unsigned count() const noexcept;
-  // Throw std::system_error.
+  // Throw std::system_error, or std::bad_alloc.
   std::thread start(std::function<void()> body) const;
   std::thread start_on(unsigned number, std::function<void()> body) const;  // on one, counted round
 
@@ -44,7 +44,7 @@ class WorkerPool {
   // thread and the pool's; returns when all are done. Pieces shrink towards the end, so that the threads finish
   // together.
   using Work = void (*)(void* context, std::size_t first, std::size_t count) noexcept;
-  void run(std::size_t count, std::size_t grain, Work work, void* context);
+  void run(std::size_t count, std::size_t grain, Work work, void* context) noexcept;
 
   // While one exists, run() on its thread does all of the work there: for threads that are many enough themselves.
   class Alone {
@@ -64,14 +64,16 @@ class WorkerPool {
     void* context;
     std::size_t count;
     std::size_t grain;
+    Job* next_job = nullptr;
     std::atomic<std::size_t> next{0};
     std::atomic<unsigned> helpers{0};  // pool threads inside; changed under mutex_
   };
 
-  void start_threads();
+  void start_threads() noexcept;
   void help();
   void work_on(Job& job) noexcept;
-  void remove(Job& job);  // under mutex_
+  void add(Job& job) noexcept;     // under mutex_, as the next
+  void remove(Job& job) noexcept;  // if it is still there
 
   const unsigned threads_;
   const bool pin_;
@@ -79,7 +81,7 @@ class WorkerPool {
 
   std::mutex mutex_;
   std::condition_variable work_added_, helper_left_;
-  std::vector<Job*> jobs_;             // those with pieces left, oldest first
+  Job* jobs_ = nullptr;                // those with pieces left, oldest first
   std::atomic<bool> has_jobs_{false};  // changed under mutex_
   bool stopping_ = false;
   bool started_ = false;

@@ -11,6 +11,6 @@ namespace warpkem::avx2 {
 const host::CpuKernels& kernels() noexcept;
 
 // Compiled for any x86-64. If not usable, says what is missing.
-bool usable(std::string& why_not) noexcept;
+bool usable(std::string& why_not);
 
 }  // namespace warpkem::avx2

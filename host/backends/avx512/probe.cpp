@@ -3,7 +3,7 @@
 
 namespace warpkem::avx512 {
 
-bool usable(std::string& why_not) noexcept {
+bool usable(std::string& why_not) {
   __builtin_cpu_init();
   // Each of these also asks whether the operating system saves the registers.
   const char* missing = __builtin_cpu_supports("avx2") == 0       ? "AVX2"

@@ -115,7 +115,12 @@ std::unique_ptr<Backend> make_backend(const cuda::Options& options, bool verify,
     why_not = text.data;
     return nullptr;
   }
-  return std::make_unique<CudaBackend>(*module, pool, summary.data);
+  try {
+    return std::make_unique<CudaBackend>(*module, pool, summary.data);
+  } catch (const std::bad_alloc&) {
+    module->destroy(pool);
+    throw;
+  }
 }
 
 }  // namespace cuda_module
