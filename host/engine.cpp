@@ -44,12 +44,17 @@ class Failures {
     if (count_++ == 0) first_ = item, first_status_ = status;
   }
   // The call's result when every item has its status.
-  CallResult result(std::size_t num_items) const {
+  CallResult result(std::size_t num_items) const noexcept {
     if (count_ == 0) return {};
     char text[160];
     snprintf(text, sizeof text, "item %zu: %s; %zu of %zu items failed", first_, rule_of(first_status_), count_,
              num_items);
-    return {Status::item_failed, count_, text};
+    CallResult result{Status::item_failed, count_, {}};
+    try {
+      result.text = text;
+    } catch (const std::bad_alloc&) {  // the items are done, and have their statuses
+    }
+    return result;
   }
 
  private:

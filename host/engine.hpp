@@ -43,7 +43,7 @@ struct EngineOptions {
 struct CallResult {
   Status status = Status::ok;
   std::size_t failed = 0;
-  std::string text;  // empty if ok
+  std::string text;  // empty if ok, or if there is no memory for it
 };
 
 class Engine : public std::enable_shared_from_this<Engine> {

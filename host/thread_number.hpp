@@ -4,12 +4,15 @@
 #include <atomic>
 #include <cstddef>
 
+#include "host/thread_local.hpp"
+
 namespace warpkem::host {
 
 inline std::size_t this_thread_number() noexcept {
   static std::atomic<std::size_t> next{0};
-  thread_local const std::size_t number = next.fetch_add(1, std::memory_order_relaxed);
-  return number;
+  WARPKEM_THREAD_LOCAL std::size_t number_after = 0;  // 0: it has none yet
+  if (number_after == 0) number_after = next.fetch_add(1, std::memory_order_relaxed) + 1;
+  return number_after - 1;
 }
 
 }  // namespace warpkem::host

@@ -2,14 +2,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <array>
 #include <exception>
 #include <memory>
-#include <new>
 #include <string>
 #include <string_view>
 
 #include "host/algorithms.hpp"
 #include "host/api/arguments.hpp"
+#include "host/api/last_error.hpp"
 #include "host/api/seam.hpp"
 #include "host/engine.hpp"
 #include "host/key_set.hpp"
@@ -19,16 +20,8 @@
 
 namespace warpkem::host {
 
-namespace {
-thread_local std::string last_error;
-}  // namespace
-
 warpkem_status fail(Status status, const char* text) noexcept {
-  try {
-    last_error = text;
-  } catch (const std::bad_alloc&) {
-    last_error.clear();
-  }
+  keep_last_error(status, text);
   return static_cast<warpkem_status>(status);
 }
 
@@ -53,7 +46,8 @@ static_assert(WARPKEM_MAX_BACKENDS == Engine::max_backends);
 
 warpkem_status finish(const CallResult& result, size_t* failed) noexcept {
   if (failed != nullptr) *failed = result.failed;
-  return result.status == Status::ok ? WARPKEM_OK : fail(result.status, result.text.c_str());
+  if (result.status == Status::ok) return WARPKEM_OK;
+  return fail(result.status, result.text.empty() ? "no memory was left to say more" : result.text.c_str());
 }
 
 // A call on nothing succeeds whatever its pointers are, the engine's included.
@@ -530,18 +524,19 @@ const char* warpkem_status_name(warpkem_status status) {
   return status < sizeof names / sizeof *names ? names[status] : "WARPKEM_UNKNOWN_STATUS";
 }
 
-const char* warpkem_last_error(void) { return warpkem::host::last_error.c_str(); }
+const char* warpkem_last_error(void) { return warpkem::host::last_error(); }
 
 const char* warpkem_version(void) { return WARPKEM_VERSION_STRING; }
 
 const char* warpkem_cpu_features(void) {
-  static const std::string features = [] {
-    std::string text;
+  static const std::array<char, 128> features = [] {
+    std::array<char, 128> text{};
 #if defined(__x86_64__)
-    const auto add = [&text](int has, const char* name) {
+    std::size_t length = 0;
+    const auto add = [&](int has, const char* name) {
       if (has == 0) return;
-      if (!text.empty()) text += ' ';
-      text += name;
+      if (length != 0) text[length++] = ' ';
+      for (; *name != '\0'; ++name) text[length++] = *name;
     };
     add(__builtin_cpu_supports("sse4.1"), "sse4.1");
     add(__builtin_cpu_supports("avx2"), "avx2");
@@ -555,7 +550,7 @@ const char* warpkem_cpu_features(void) {
 #endif
     return text;
   }();
-  return features.c_str();
+  return features.data();
 }
 
 }  // extern "C"
