@@ -12,7 +12,6 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <sstream>
 #include <vector>
 
 #include "tools/warpkem/bench_case.hpp"
@@ -301,7 +300,7 @@ void add_bench(Program& program) {
   };
   arguments.text("--op", "OP", "keygen, encaps or decaps (default: all)", parse_op);
   arguments.param(options->param);
-  arguments.backend(options->backend);
+  arguments.backend(options->backend, "each that is available, in turn");
   arguments.number("--batch", options->batch, 1, std::size_t{1} << 24, "Items per call (default 1024)");
   arguments.threads(options->threads);
   arguments.flag("--prepared", options->prepared, "With prepared keys: encaps and decaps under one key, or --keys");
@@ -323,13 +322,7 @@ void add_bench(Program& program) {
   };
   arguments.text("--devices", "LIST", "GPUs of the CUDA backend, with commas: index, UUID or PCI id (default: all)",
                  parse_devices);
-  const auto parse_seconds = [options](const std::string& text) {
-    std::istringstream stream(text);
-    stream >> options->seconds;
-    const bool good = stream && stream.eof() && options->seconds > 0 && options->seconds <= 3600;
-    return std::string(good ? "" : "a number above 0, at most 3600,");
-  };
-  arguments.text("--seconds", "S", "Time for each case (default 1)", parse_seconds);
+  arguments.real("--seconds", "S", options->seconds, 1e-6, 3600, "Time for each case (default 1)");
   arguments.flag("--json", options->json, "As JSON in Google Benchmark's form");
 }
 

@@ -10,6 +10,8 @@
 #include <future>
 #include <latch>
 
+#include "tools/warpkem/threads.hpp"
+
 namespace warpkem::tool {
 namespace {
 
@@ -231,7 +233,9 @@ CopyRates measure_copies(const Engine& engine) {
   rates.to_device = rate(device_in, host_in, first);
   rates.to_host = rate(host_out, device_out, second);
   // Each thread copies on a stream of its own, so the directions overlap where the link lets them.
-  auto other = std::async(std::launch::async, [&] { return rate(host_out, device_out, both); });
+  auto other = with_thread("copies in both directions", [&] {
+    return std::async(std::launch::async, [&] { return rate(host_out, device_out, both); });
+  });
   rates.both_to_device = rate(device_in, host_in, both);
   rates.both_to_host = other.get();
   return rates;

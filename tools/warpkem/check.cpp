@@ -26,7 +26,7 @@ void add_check(Program& program) {
   add_job_options(arguments, options->job);
   arguments.file("--ek", options->ek, "Encapsulation keys: every coefficient is below q");
   arguments.file("--dk", options->dk, "Expanded decapsulation keys: the hash of ek is right");
-  arguments.exactly_one("Which", {"--ek", "--dk"});
+  arguments.exactly_one({"--ek", "--dk"});
 }
 
 }  // namespace warpkem::tool

@@ -12,10 +12,8 @@
 #include <memory>
 #include <string>
 #include <type_traits>
-
-namespace CLI {
-class App;
-}
+#include <utility>
+#include <vector>
 
 namespace warpkem::tool {
 
@@ -23,18 +21,28 @@ enum Exit : int { exit_ok = 0, exit_error = 1, exit_items_failed = 2 };
 
 enum class Need { optional, required };
 
-// The arguments of one subcommand. Values are written where the references lead when the command line is parsed. (A
-// door to CLI11, which takes ten seconds to compile wherever it is included.)
+struct Command;  // one subcommand, its options, and what its help says
+
+// The parameter set of a name, an alias, an OID or the number in the name (768), whatever the case; 0: none.
+warpkem_algorithm algorithm_named(const std::string& text);
+// What algorithm_named() takes, for messages.
+std::string accepted_algorithms();
+
+// The arguments of one subcommand. Values are written where the references lead when the command line is parsed.
 class Arguments {
  public:
-  explicit Arguments(CLI::App& app) : app_(app) {}
+  explicit Arguments(Command& command) : command_(command) {}
 
   void file(const std::string& name, std::string& path, const std::string& description, Need need = Need::optional);
   void flag(const std::string& name, bool& value, const std::string& description);
   // `parse` gets the text and answers with what is accepted in its place; with nothing if it is good.
   void text(const std::string& name, const std::string& type, const std::string& description,
             std::function<std::string(const std::string&)> parse, Need need = Need::optional);
-  void exactly_one(const std::string& description, std::initializer_list<const char*> names);
+  void exactly_one(std::initializer_list<const char*> names);
+  void at_least_one(std::initializer_list<const char*> names);
+
+  // A paragraph at the end of the help; with rows, the terms that it explains.
+  void note(const std::string& text, std::vector<std::pair<std::string, std::string>> rows = {});
 
   // A whole number in decimal digits, from `least` to `most`.
   template <class Integer>
@@ -51,14 +59,18 @@ class Arguments {
       return "";
     });
   }
+  // A number with or without a fraction, from `least` to `most`.
+  void real(const std::string& name, const std::string& type, double& value, double least, double most,
+            const std::string& description);
 
   void param(warpkem_algorithm& algorithm, Need need = Need::optional);
-  void backend(std::string& backend);
+  void backend(std::string& backend,
+               const std::string& by_default = "what WARPKEM_BACKEND names, else the best there is");
   void threads(std::uint32_t& threads);
   void dk_format(std::uint32_t& format);
 
  private:
-  CLI::App& app_;
+  Command& command_;
 };
 
 class Program {
@@ -71,8 +83,13 @@ class Program {
   int run(int argc, char** argv);
 
  private:
-  std::unique_ptr<CLI::App> app_;
-  std::function<int()> chosen_;
+  Command* find(const std::string& name) const;
+  std::vector<std::string> names() const;
+  // Of the first word that is neither an option nor the value of one; words.size(): there is none.
+  std::size_t position_of_command(const std::vector<std::string>& words) const;
+  int print_help(const Command* command) const;
+
+  std::vector<std::unique_ptr<Command>> commands_;
 };
 
 void add_keygen(Program& program);

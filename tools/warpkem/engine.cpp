@@ -2,9 +2,68 @@
 
 #include <fmt/format.h>
 
+#include <cstdlib>
+#include <string_view>
+
 #include "tools/warpkem/io.hpp"
 
 namespace warpkem::tool {
+
+std::string backend_wish(const std::string& option) {
+  if (!option.empty() && option != "auto") return "--backend " + option;
+  const char* const variable = secure_getenv("WARPKEM_BACKEND");
+  if (variable == nullptr || *variable == 0 || std::string_view(variable) == "auto") return "";
+  return std::string("WARPKEM_BACKEND=") + variable + " (of the environment)";
+}
+
+std::vector<std::string> usable_backends() {
+  unsetenv("WARPKEM_BACKEND");  // which may be what is wrong
+  const Engine any("auto");
+  std::vector<std::string> names{"auto"};
+  for (const auto& info : any.backends()) {
+    if (info.available != 0) names.emplace_back(info.name);
+  }
+  return names;
+}
+
+std::string meaning_of(warpkem_status status) {
+  switch (status) {
+    case WARPKEM_OK:
+      return "all is well";
+    case WARPKEM_INVALID_ARGUMENT:
+      return "the call was wrong; nothing was written";
+    case WARPKEM_ITEM_FAILED:
+      return "at least one item of the call failed";
+    case WARPKEM_INVALID_EK:
+      return "a coefficient of ek is not below q (FIPS 203, 7.2)";
+    case WARPKEM_INVALID_DK:
+      return "the hash of ek inside dk is wrong (FIPS 203, 7.3)";
+    case WARPKEM_UNSUPPORTED:
+      return "unknown algorithm, backend or format, or not in this build";
+    case WARPKEM_OUT_OF_MEMORY:
+      return "out of memory";
+    case WARPKEM_RNG_FAILED:
+      return "the random generator failed";
+    case WARPKEM_BACKEND_FAILED:
+      return "no backend could do it";
+    case WARPKEM_INVALID_KEY_INDEX:
+      return "the index of a key is beyond the prepared keys";
+    case WARPKEM_FORKED:
+      return "the engine was inherited through fork";
+    case WARPKEM_WOULD_BLOCK:
+      return "the engine's queue is full";
+    case WARPKEM_CANCELLED:
+      return "the request was cancelled";
+    case WARPKEM_EXPIRED:
+      return "no backend had begun the request by its deadline";
+    case WARPKEM_ABORTED:
+      return "the engine was shut down first";
+    case WARPKEM_WOULD_DEADLOCK:
+      return "waiting and freeing are not for callbacks";
+    default:
+      return "";
+  }
+}
 
 void check(warpkem_status status) {
   if (status == WARPKEM_OK || status == WARPKEM_ITEM_FAILED) return;
@@ -20,16 +79,10 @@ Engine::Engine(const std::string& backend, std::uint32_t threads, std::uint32_t 
   options.cuda_devices = cuda_devices.empty() ? nullptr : cuda_devices.c_str();
   const warpkem_status status = warpkem_engine_new(&options, &engine_);
   if (status == WARPKEM_OK) return;
-  std::string text = fmt::format("{}{}", backend.empty() ? "" : "--backend " + backend + ": ", warpkem_last_error());
-  if (!backend.empty() && backend != "auto") {
-    const Engine any("auto");
-    std::vector<std::string> names{"auto"};
-    for (const auto& info : any.backends()) {
-      if (info.available != 0) names.emplace_back(info.name);
-    }
-    text += fmt::format("; accepted here: {}", fmt::join(names, ", "));
-  }
-  throw Error(text);
+  const std::string text = warpkem_last_error();
+  const std::string wish = backend_wish(backend);
+  if (status != WARPKEM_UNSUPPORTED || wish.empty()) throw Error("the engine cannot start: " + text);
+  throw Error(fmt::format("{}: {}; accepted here: {}", wish, text, fmt::join(usable_backends(), ", ")));
 }
 
 std::vector<warpkem_backend_info> Engine::backends() const {

@@ -26,6 +26,14 @@ class Engine {
   warpkem_engine* engine_ = nullptr;
 };
 
+// Who asked for a backend, --backend or else WARPKEM_BACKEND, and for which; "" if nobody did.
+std::string backend_wish(const std::string& option);
+// What --backend accepts on this machine. Only on the way to an error: forgets WARPKEM_BACKEND.
+std::vector<std::string> usable_backends();
+
+// What a status says of an item or a call, in words; "" for numbers that have no name.
+std::string meaning_of(warpkem_status status);
+
 // Throws Error with the library's text unless the whole call went well; bad items are no failure of the call.
 void check(warpkem_status status);
 

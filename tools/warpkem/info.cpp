@@ -1,9 +1,15 @@
 // warpkem info: what this build and this machine can do.
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "tools/warpkem/commands.hpp"
 #include "tools/warpkem/engine.hpp"
 #include "tools/warpkem/io.hpp"
+#include "tools/warpkem/text.hpp"
 
 namespace warpkem::tool {
 namespace {
@@ -45,24 +51,49 @@ Json backends(const Engine& engine) {
   return all;
 }
 
+Json statuses() {
+  Json all = Json::array();
+  for (warpkem_status status = 0; status < 256; ++status) {
+    const std::string meaning = meaning_of(status);
+    if (meaning.empty()) continue;
+    all.push_back({{"status", status}, {"name", warpkem_status_name(status)}, {"meaning", meaning}});
+  }
+  return all;
+}
+
 std::string as_text(const Json& report) {
-  std::string text = fmt::format("WarpKEM {}\nCPU features: {}\n\n{:<12} {:<24}", report["version"].get<std::string>(),
-                                 report["cpu_features"].get<std::string>(), "algorithm", "OID");
-  for (const auto& [name, what] : sizes) text += fmt::format(" {:>7}", name);
-  text += "  (bytes)\n";
+  // Lines are cut to the terminal's width only: what reads a pipe wants whole ones.
+  const std::size_t width = isatty(STDOUT_FILENO) == 1 ? text_width(STDOUT_FILENO) : SIZE_MAX;
+  const auto hanging = [width](const std::string& begin, const std::string& rest) {
+    const std::size_t indent = width < begin.size() + 20 ? 4 : begin.size();
+    return begin + wrapped(rest, width, indent, begin.size()) + "\n";
+  };
+  std::string text = fmt::format("WarpKEM {}\n", report["version"].get<std::string>());
+  text += hanging("CPU features: ", report["cpu_features"].get<std::string>());
+  text += fmt::format("\n{:<12} {:<23}", "algorithm", "OID");
+  const auto columns = [](const char* name) { return std::max<std::size_t>(5, std::strlen(name) + 1); };
+  for (const auto& [name, what] : sizes) text += fmt::format("{:>{}}", name, columns(name));
+  text += " bytes\n";
   for (const auto& one : report["algorithms"]) {
-    text += fmt::format("{:<12} {:<24}", one["name"].get<std::string>(), one["oid"].get<std::string>());
-    for (const auto& [name, what] : sizes) text += fmt::format(" {:>7}", one["sizes"][name].get<std::size_t>());
+    text += fmt::format("{:<12} {:<23}", one["name"].get<std::string>(), one["oid"].get<std::string>());
+    for (const auto& [name, what] : sizes)
+      text += fmt::format("{:>{}}", one["sizes"][name].get<std::size_t>(), columns(name));
     text += "\n";
   }
-  text += fmt::format("\n{:<12} {:<14} {:<24} {}\n", "backend", "available", "self-test", "detail");
+  text += fmt::format("\n{:<10} {:<14} {:<9} {}\n", "backend", "available", "self-test", "detail");
   for (const auto& one : report["backends"]) {
     const bool preferred = one["preferred"].get<bool>();
-    text += fmt::format("{:<12} {:<14} {:<24} {}\n", one["name"].get<std::string>(),
-                        !one["available"].get<bool>() ? "no"
-                        : preferred                   ? "yes, preferred"
-                                                      : "yes",
-                        one.value("selftest", "-"), one["detail"].get<std::string>());
+    text += hanging(fmt::format("{:<10} {:<14} {:<9} ", one["name"].get<std::string>(),
+                                !one["available"].get<bool>() ? "no"
+                                : preferred                   ? "yes, preferred"
+                                                              : "yes",
+                                one.value("selftest", "-")),
+                    one["detail"].get<std::string>());
+  }
+  text += "\nstatus of an item (as --status writes it) or of a call\n";
+  for (const auto& one : report["statuses"]) {
+    text += hanging(fmt::format("{:>6}  {:<26} ", one["status"].get<std::uint32_t>(), one["name"].get<std::string>()),
+                    one["meaning"].get<std::string>());
   }
   return text;
 }
@@ -72,7 +103,8 @@ int info(const InfoOptions& options) {
   const Json report = {{"version", warpkem_version()},
                        {"algorithms", algorithms()},
                        {"cpu_features", warpkem_cpu_features()},
-                       {"backends", backends(engine)}};
+                       {"backends", backends(engine)},
+                       {"statuses", statuses()}};
   write_stdout(options.json ? report.dump(2) + "\n" : as_text(report));
   for (const auto& one : report["backends"]) {
     if (one.value("selftest", "passed") != "passed") return exit_error;

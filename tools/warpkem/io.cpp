@@ -19,6 +19,8 @@
 #include <mutex>
 #include <thread>
 
+#include "tools/warpkem/threads.hpp"
+
 namespace warpkem::tool {
 namespace {
 
@@ -369,7 +371,7 @@ void prepare_process() {
   }
   temporaries();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);  // for all threads to come
-  std::thread(signal_loop, signals).detach();
+  with_thread("signals", [&] { return std::thread(signal_loop, signals); }).detach();
 }
 
 void write_stdout(const std::string& text) {

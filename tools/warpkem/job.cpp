@@ -217,8 +217,17 @@ void add_job_options(Arguments& arguments, JobOptions& options) {
   arguments.backend(options.backend);
   arguments.threads(options.threads);
   arguments.number("--batch", options.batch, 1, std::size_t{1} << 24, "Items per call and in memory (default 8192)");
-  arguments.file("--status", options.status, "Write one byte per item here: 0, or the number of its status");
+  arguments.file("--status", options.status, "Out: one byte per item, 0 or the number of its status, see below");
   arguments.flag("--json", options.json, "Print a summary on standard output as JSON");
+  std::vector<std::pair<std::string, std::string>> rows;
+  for (const warpkem_status status :
+       {WARPKEM_OK, WARPKEM_INVALID_EK, WARPKEM_INVALID_DK, WARPKEM_RNG_FAILED, WARPKEM_BACKEND_FAILED}) {
+    rows.emplace_back(std::to_string(status), fmt::format("{}: {}", warpkem_status_name(status), meaning_of(status)));
+  }
+  arguments.note(
+      "FILE is a file, a pipe or a device; '-' is standard input or output. Records follow each other "
+      "without anything between them; 'warpkem info' lists their sizes.");
+  arguments.note("Statuses of items, in --status and where items failed ('warpkem info' lists all):", rows);
 }
 
 void add_key_reuse(Arguments& arguments, std::uint64_t& key_reuse) {
@@ -253,7 +262,8 @@ int Job::run() {
   progress.finish(runner.done());
 
   for (const auto& [item, status] : runner.failures()) {
-    fmt::print(stderr, "warpkem: item {}: {}\n", item, warpkem_status_name(status));
+    fmt::print(stderr, "warpkem: item {}: {} ({}): {}\n", item, warpkem_status_name(status), status,
+               meaning_of(status));
   }
   if (runner.failed() > 0) {
     fmt::print(stderr, "warpkem: {} of {} items failed\n", runner.failed(), runner.done());

@@ -32,7 +32,7 @@ void add_keygen(Program& program) {
   add_job_options(arguments, options->job);
   arguments.number("--count", options->count, 0, std::uint64_t{1} << 48, "So many fresh key pairs");
   arguments.file("--seeds", options->seeds, "One key pair for each seed d || z, 64 bytes");
-  arguments.exactly_one("How many, or from what", {"--count", "--seeds"});
+  arguments.exactly_one({"--count", "--seeds"});
   arguments.file("--ek", options->ek, "Out: encapsulation keys", Need::required);
   arguments.file("--dk", options->dk, "Out: decapsulation keys, secret", Need::required);
   arguments.dk_format(options->dk_format);

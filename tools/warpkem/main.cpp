@@ -1,6 +1,8 @@
 // warpkem: ML-KEM for files of raw records, by the thousand. Exit status: 0; 1 wrong usage or I/O; 2 some items failed.
 #include <cstdio>
 #include <exception>
+#include <new>
+#include <system_error>
 
 #include "tools/warpkem/commands.hpp"
 #include "tools/warpkem/io.hpp"
@@ -14,6 +16,12 @@ int main(int argc, char** argv) {
          {add_keygen, add_encaps, add_decaps, add_check, add_info, add_selftest, add_bench, add_serve_bench})
       add(program);
     return program.run(argc, argv);
+  } catch (const std::bad_alloc&) {
+    std::fputs("warpkem: out of memory\n", stderr);
+    return exit_error;
+  } catch (const std::system_error& error) {
+    std::fputs(fmt::format("warpkem: a call of the system failed: {}\n", error.what()).c_str(), stderr);
+    return exit_error;
   } catch (const std::exception& error) {
     fmt::print(stderr, "warpkem: {}\n", error.what());
     return exit_error;

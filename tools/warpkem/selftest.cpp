@@ -29,7 +29,7 @@ int selftest(const SelftestOptions& options) {
 void add_selftest(Program& program) {
   const auto options = std::make_shared<SelftestOptions>();
   Arguments arguments = program.add("selftest", "Run the known-answer tests", [options] { return selftest(*options); });
-  arguments.backend(options->backend);
+  arguments.backend(options->backend, "each that is available");
 }
 
 }  // namespace warpkem::tool

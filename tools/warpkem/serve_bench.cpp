@@ -30,9 +30,7 @@ struct ServeBenchOptions {
 // keygen:512=1,encaps:768=4,decaps:ML-KEM-1024=2
 std::vector<ServeOp> parse_mix(std::string_view text) {
   std::vector<ServeOp> mix;
-  for (std::string_view rest = text; !rest.empty();) {
-    const std::string_view part = rest.substr(0, rest.find(','));
-    rest.remove_prefix(std::min(rest.size(), part.size() + 1));
+  for (const std::string_view part : split(text)) {
     const std::size_t colon = part.find(':'), equals = part.find('=');
     const auto refuse = [&] {
       return Error(fmt::format("'{}' of --op-mix is not accepted; OPERATION:PARAM=WEIGHT is, as encaps:768=1", part));
@@ -44,12 +42,11 @@ std::vector<ServeOp> parse_mix(std::string_view text) {
       if (part.substr(0, colon) == op_names[i]) op.operation = i;
     }
     const std::string param(part.substr(colon + 1, equals == std::string_view::npos ? equals : equals - colon - 1));
-    op.algorithm = warpkem_algorithm_by_name(param.c_str());
-    if (op.algorithm == 0) op.algorithm = warpkem_algorithm_by_name(("ML-KEM-" + param).c_str());
+    op.algorithm = algorithm_named(param);
     if (equals != std::string_view::npos) {
       const std::string_view weight = part.substr(equals + 1);
       const auto [end, error] = std::from_chars(weight.data(), weight.data() + weight.size(), op.weight);
-      if (error != std::errc() || end != weight.data() + weight.size()) throw refuse();
+      if (error != std::errc() || end != weight.data() + weight.size() || !(op.weight <= 1e9)) throw refuse();
     }
     if (op.operation == 0 || op.algorithm == 0 || !(op.weight > 0)) throw refuse();
     mix.push_back(op);
@@ -184,16 +181,7 @@ void add_serve_bench(Program& program) {
     });
   };
   const auto real = [&](const char* name, const char* type, double& value, double most, const char* description) {
-    arguments.text(name, type, description, [&value, most](const std::string& text) -> std::string {
-      const char* const end = text.data() + text.size();
-      double parsed = 0;
-      const auto [stop, error] = std::from_chars(text.data(), end, parsed);
-      if (error != std::errc() || stop != end || !(parsed >= 0 && parsed <= most)) {
-        return fmt::format("a number from 0 to {}", most);
-      }
-      value = parsed;
-      return "";
-    });
+    arguments.real(name, type, value, 0, most, description);
   };
   word("--op-mix", "MIX", o->mix, "OPERATION:PARAM=WEIGHT with commas (default encaps:768=1)");
   arguments.number("--producers", load.producers, 1, 4096,
@@ -211,7 +199,8 @@ void add_serve_bench(Program& program) {
   arguments.flag("--no-pin", load.free_threads,
                  "Let the kernel move the threads that compute from core to core (default: each stays on one, as "
                  "WARPKEM_PIN_THREADS has it; two that share a core hold each other up for milliseconds)");
-  word("--faults", "SPEC", load.faults, "Faults of the first backend: error:PROBABILITY,slow:MICROSECONDS");
+  word("--faults", "SPEC", load.faults,
+       "Faults of the first backend, with commas: error:PROBABILITY (0 to 1), slow:MICROSECONDS");
   arguments.number("--seed", load.seed, 0, UINT64_MAX, "Of faults, lies and arrivals (default 1)");
   word("--verify", "portable", o->verify,
        "Check every result: against portable's where the randomness is given; by decapsulation, and key pairs by a "

@@ -29,6 +29,7 @@
 #include "tools/warpkem/engine.hpp"
 #include "tools/warpkem/io.hpp"
 #include "tools/warpkem/scripted_backend.hpp"
+#include "tools/warpkem/threads.hpp"
 
 namespace warpkem::tool {
 namespace {
@@ -61,11 +62,13 @@ std::uint64_t rss_bytes() {
   return resident * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
-double number(std::string_view text, std::string_view what) {
+constexpr double longest_fault_us = 60e6;
+
+double number(std::string_view text, std::string_view what, double most) {
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || !(value >= 0)) {
-    throw Error(fmt::format("'{}' of {} is not a number", text, what));
+  if (error != std::errc() || end != text.data() + text.size() || !(value >= 0 && value <= most)) {
+    throw Error(fmt::format("'{}' of {} is not accepted; a number from 0 to {} is", text, what, most));
   }
   return value;
 }
@@ -107,15 +110,13 @@ std::vector<const host::BackendEntry*> usable_backends(bool named) {
 // Throws Error.
 scripted::Behaviour first_behaviour(const ServeOptions& options) {
   scripted::Behaviour behaviour = scripted::honest();
-  for (std::string_view rest = options.faults; !rest.empty();) {
-    const std::string_view fault = rest.substr(0, rest.find(','));
-    rest.remove_prefix(std::min(rest.size(), fault.size() + 1));
+  for (const std::string_view fault : split(options.faults)) {
     if (fault.starts_with("error:")) {
-      behaviour = scripted::failing(number(fault.substr(6), "--faults"), options.seed, behaviour);
+      behaviour = scripted::failing(number(fault.substr(6), "--faults error:PROBABILITY", 1), options.seed, behaviour);
     } else if (fault.starts_with("slow:")) {
-      behaviour = scripted::slow(number(fault.substr(5), "--faults"), 0, behaviour);
+      behaviour = scripted::slow(number(fault.substr(5), "--faults slow:MICROSECONDS", longest_fault_us), 0, behaviour);
     } else {
-      throw Error(fmt::format("fault '{}' is unknown; accepted: error:PROBABILITY, slow:MICROSECONDS", fault));
+      throw Error(fmt::format("--faults: '{}' is not accepted; error:PROBABILITY and slow:MICROSECONDS are", fault));
     }
   }
   return behaviour;
@@ -126,6 +127,8 @@ Scripted backends(const ServeOptions& options) {
   const char* const given = secure_getenv("WARPKEM_BACKEND");
   std::string name = options.backend != "auto" ? options.backend : "";
   if (name.empty() && given != nullptr) name = given;
+  if (!options.faults.empty() && (name == "null" || name.starts_with("lying:")))
+    throw Error(fmt::format("--faults: accepted with a backend that computes, not with {}", name));
   if (name == "null") {
     s.computes = false;
     s.scripts.push_back({"null", true, 1, counting(s, scripted::null()), "portable"});
@@ -134,7 +137,7 @@ Scripted backends(const ServeOptions& options) {
   const std::vector<const host::BackendEntry*> usable = usable_backends(!name.empty());
   const auto best_cpu = *std::ranges::find_if(usable, [](const host::BackendEntry* e) { return e->on_cpu; });
   if (name.starts_with("lying:")) {
-    const double p = number(std::string_view(name).substr(6), "--backend");
+    const double p = number(std::string_view(name).substr(6), "--backend lying:PROBABILITY", 1);
     const char* const best = best_cpu->name;
     s.scripts.push_back({"lying", true, 0, counting(s, scripted::lying(p, options.seed, s.lies)), best});
     s.scripts.push_back({best, true, 0, counting(s, scripted::honest()), best});
@@ -143,7 +146,11 @@ Scripted backends(const ServeOptions& options) {
   const host::BackendEntry* chosen = usable.front();
   if (!name.empty()) {
     const auto entry = std::ranges::find(host::backend_table(), name, &host::BackendEntry::name);
-    if (entry == host::backend_table().end()) throw Error(fmt::format("backend '{}' is unknown", name));
+    if (entry == host::backend_table().end()) {
+      const std::string wish = backend_wish(options.backend);  // before the environment is forgotten
+      throw Error(fmt::format("{}: no backend has this name; accepted here: {}, null, lying:PROBABILITY", wish,
+                              fmt::join(tool::usable_backends(), ", ")));
+    }
     chosen = &*entry;
     s.forced = name;
   }
@@ -714,6 +721,16 @@ std::deque<Kind> make_kinds(const ServeOptions& options, warpkem_engine* portabl
 
 }  // namespace
 
+std::vector<std::string_view> split(std::string_view list) {
+  std::vector<std::string_view> parts;
+  for (std::size_t begin = 0; !list.empty() && begin <= list.size();) {
+    const std::size_t end = std::min(list.find(',', begin), list.size());
+    parts.push_back(list.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return parts;
+}
+
 ServeReport serve(const ServeOptions& options, const std::function<void(warpkem_engine*)>& running) {
   const Scripted scripted = backends(options);
   if (options.verify && !scripted.computes) throw Error("the null backend computes nothing that could be verified");
@@ -729,7 +746,15 @@ ServeReport serve(const ServeOptions& options, const std::function<void(warpkem_
   engine_options.backend = scripted.forced;
   if (options.threads != WARPKEM_THREADS_AUTO) engine_options.threads = options.threads;
   engine_options.pin_threads = !options.free_threads;
-  warpkem_engine handle{std::make_shared<host::Engine>(engine_options, scripted::table(scripted.scripts))};
+  const auto make_engine = [&] {
+    try {
+      return std::make_shared<host::Engine>(engine_options, scripted::table(scripted.scripts));
+    } catch (const host::Error& error) {
+      const std::string wish = scripted.forced.empty() ? "" : backend_wish(options.backend);
+      throw Error(fmt::format("{}{}", wish.empty() ? "the engine cannot start: " : wish + ": ", error.what()));
+    }
+  };
+  warpkem_engine handle{make_engine()};
   host::SchedulerOptions scheduler_options;
   scheduler_options.most_items = max_items;
   scheduler_options.max_delay_ns = options.max_delay_us * std::uint64_t{1000};
@@ -757,29 +782,39 @@ ServeReport serve(const ServeOptions& options, const std::function<void(warpkem_
     const std::size_t slots = open ? share + options.hand_over : options.outstanding;
     for (std::size_t i = 0; i < options.producers; ++i)
       producers.push_back(std::make_unique<Producer>(shared, i, slots));
-    if (running) running(&handle);
+    struct Running {
+      const std::function<void(warpkem_engine*)>& tell;
+      void say(warpkem_engine* engine) const {
+        if (tell) tell(engine);
+      }
+      ~Running() { say(nullptr); }
+    } is_running{running};
+    is_running.say(&handle);
 
     const double cpu_before = cpu_seconds();
     const std::uint64_t begin = now_ns();
-    std::vector<std::thread> threads;
-    for (const auto& producer : producers) {
-      threads.emplace_back([&p = *producer] {
+    Threads threads([&] { shared.stop = true; });
+    for (std::size_t i = 0; i < producers.size(); ++i) {
+      const auto produce = [&p = *producers[i]] {
         try {
           p.run();
         } catch (const std::exception& error) {
-          fmt::print(stderr, "warpkem: a producer: {}\n", error.what());
+          std::fputs(fmt::format("warpkem: a producer: {}\n", error.what()).c_str(), stderr);
           ++p.report.failed;
         }
-      });
+      };
+      threads.start(fmt::format("producer {} of --producers {}", i + 1, producers.size()),
+                    [&] { return std::thread(produce); });
     }
     std::atomic<bool> over{false};
     const host::Cores cores;
     std::vector<FineHistogram> stalls(cores.count());
-    std::vector<std::thread> watchers;
+    Threads watchers([&] { over = true; });
     for (unsigned i = 0; i < cores.count(); ++i) {
-      watchers.push_back(cores.start_on(i, [&, i] { watch(over, stalls[i]); }));
+      watchers.start("the measurement of stalls",
+                     [&] { return cores.start_on(i, [&, i] { watch(over, stalls[i]); }); });
     }
-    std::thread timer([&] {
+    const auto keep_time = [&] {
       for (std::uint64_t second = 1; !over; ++second) {
         while (!over && now_ns() < begin + second * 1'000'000'000) {
           std::this_thread::sleep_for(std::chrono::milliseconds(20));
@@ -788,15 +823,15 @@ ServeReport serve(const ServeOptions& options, const std::function<void(warpkem_
         }
         report.rss_bytes.push_back(rss_bytes());
       }
-    });
-    for (std::thread& thread : threads) thread.join();
+    };
+    watchers.start("the clock", [&] { return std::thread(keep_time); });
+    threads.join();
     report.elapsed_seconds = static_cast<double>(now_ns() - begin) * 1e-9;
     report.cpu_seconds = cpu_seconds() - cpu_before;
     over = true;
-    for (std::thread& watcher : watchers) watcher.join();
+    watchers.join();
     for (const FineHistogram& stall : stalls) report.stall_ns.merge(stall);
-    timer.join();
-    if (running) running(nullptr);
+    is_running.say(nullptr);
     for (const auto& producer : producers) {
       const ServeReport& p = producer->report;
       report.offered += p.offered, report.accepted += p.accepted, report.completed += p.completed;

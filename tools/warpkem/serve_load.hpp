@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -113,6 +114,9 @@ struct ServeReport {
   double bound_us = 0;  // virtual clock: max_delay and, as kinds take turns, two of the longest batch of each
   warpkem_counters counters{};
 };
+
+// The parts of a list with commas; of an empty list, none.
+std::vector<std::string_view> split(std::string_view list);
 
 // Throws Error. `running` is called with the engine before the load begins, and with NULL before the engine goes.
 ServeReport serve(const ServeOptions& options, const std::function<void(warpkem_engine*)>& running);
