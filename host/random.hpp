@@ -16,8 +16,9 @@ using RandomFunction = int (*)(void* context, std::uint8_t* out, std::size_t byt
 
 class Random {
  public:
-  // A null function: OpenSSL's private DRBG, or getrandom where built without OpenSSL.
-  Random(RandomFunction function, void* context) noexcept;
+  // A null function: OpenSSL's private DRBG, which is started and tried here; getrandom where built without OpenSSL, or
+  // where OpenSSL has ended, as at exit. Throws Error(rng_failed) or std::bad_alloc.
+  Random(RandomFunction function, void* context);
 
   // Thread-safe. Throws Error(rng_failed); then `out` is zero.
   void fill(std::uint8_t* out, std::size_t bytes);

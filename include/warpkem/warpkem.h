@@ -112,7 +112,8 @@ typedef struct {
   uint32_t threads;         /* how many threads of the CPU a call may use, the caller's own among them; 0: the engine
                                has none of its own; WARPKEM_THREADS_AUTO. They start at first use. */
   uint32_t flags;           /* WARPKEM_NO_FAIL_OVER | WARPKEM_PIN_THREADS */
-  warpkem_random_fn random; /* NULL: OpenSSL's private DRBG, or getrandom where built without OpenSSL */
+  warpkem_random_fn random; /* NULL: OpenSSL's private DRBG; getrandom where built without OpenSSL, and once OpenSSL has
+                               cleaned up after itself, as it does at exit */
   void *random_context;
   const char *policy;       /* NULL: every algorithm; "CNSA-2.0": ML-KEM-1024 alone; or algorithm names with commas.
                                What it does not allow answers UNSUPPORTED. */
@@ -126,7 +127,8 @@ typedef struct {
 
 /// Makes an engine; NULL options: WARPKEM_OPTIONS_DEFAULT. Several may live in one process; they share nothing.
 /// @return OK; UNSUPPORTED if the backend or the policy is unknown or the backend cannot be used here;
-///         INVALID_ARGUMENT; OUT_OF_MEMORY. *engine is NULL unless OK.
+///         INVALID_ARGUMENT; OUT_OF_MEMORY; RNG_FAILED if there is no random generator, as where OpenSSL's configuration
+///         leaves no provider with one. *engine is NULL unless OK.
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_engine_new(const warpkem_options *options, warpkem_engine **engine);
 
 /// Frees an engine; NULL is allowed. No call may be under way on it; prepared keys keep what they need of it alive. In a
