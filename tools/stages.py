@@ -2,6 +2,7 @@
 """Runs the stages of tools/test and ends with one line over all of them: N passed, N failed, N skipped.
 
 A stage is a function that takes a Run, below. To add one, decorate it; the order in this file is the order of the runs.
+tools/test --list shows the names and the first lines of their descriptions, and reads them from this file as text.
 """
 import argparse
 import os
@@ -166,7 +167,32 @@ def style(run):
     files = [name for name in listed.split("\0") if name and (ROOT / name).is_file()]
     if not files:
         return run.note_skip("clang-format", "not a git checkout")
-    run.test("clang-format", "clang-format-14", "--dry-run", "-Werror", *files)
+    clang_format = clang_format_14(run)
+    if clang_format is None:
+        return run.note_skip("clang-format", "no clang-format 14, and pip brings none; other versions lay out differently")
+    run.test("clang-format", clang_format, "--dry-run", "-Werror", *files)
+
+
+def version_of(program):
+    """The main version of a program of LLVM's, or None."""
+    if not shutil.which(program):
+        return None
+    text = subprocess.run([program, "--version"], stdout=subprocess.PIPE, text=True).stdout
+    match = re.search(r"version (\d+)", text)
+    return int(match[1]) if match else None
+
+
+def clang_format_14(run):
+    """The clang-format whose layout the sources have: the system's, else PyPI's in a virtual environment; None if neither."""
+    environment = BUILD / "clang-format"
+    own = environment / "bin" / "clang-format"
+    for program in ("clang-format-14", "clang-format", own):
+        if version_of(program) == 14:
+            return program
+    if run.command(sys.executable, "-m", "venv", "--clear", environment) and \
+            run.command(environment / "bin" / "pip", "install", "--quiet", "clang-format==14.0.6") and version_of(own) == 14:
+        return own
+    return None
 
 
 @stage()
@@ -201,10 +227,35 @@ def constant_time(run):
         run.ctest(folder, "--label-regex", "^ct$")
 
 
+def numbered(name):
+    """The programs NAME-14 and the like, the newest first."""
+    found = {path.name for folder in os.get_exec_path() for path in pathlib.Path(folder).glob(f"{name}-*")
+             if re.fullmatch(rf"{re.escape(name)}-\d+", path.name)}
+    return sorted(found, key=lambda one: int(one.rsplit("-", 1)[1]), reverse=True)
+
+
+def newest(name):
+    """The system's own program of that name, else the newest of its numbered ones; None if there is none."""
+    return name if shutil.which(name) else next(iter(numbered(name)), None)
+
+
+def clang_options(run):
+    """What makes a preset take this machine's clang; None, and a skip, if there is none."""
+    c, cpp = newest("clang"), newest("clang++")
+    if c is None or cpp is None:
+        return run.note_skip("build by clang", "no clang")
+    return [f"-DCMAKE_C_COMPILER={c}", f"-DCMAKE_CXX_COMPILER={cpp}"]
+
+
+def build_by_clang(run, preset, *options, **more):
+    compilers = clang_options(run)
+    return compilers and run.build(preset, *compilers, *options, **more)
+
+
 @stage()
 def fuzz(run):
     """Each fuzz target for some seconds, backends compared with portable."""
-    folder = run.build("fuzz", "-DWARPKEM_FUZZ_SECONDS=20", target="warpkem_fuzz")
+    folder = build_by_clang(run, "fuzz", "-DWARPKEM_FUZZ_SECONDS=20", target="warpkem_fuzz")
     if folder:
         run.ctest(folder, "--label-regex", "^fuzz$", env=SANITIZERS)
 
@@ -250,7 +301,7 @@ def every_architecture(run):
 @stage(only_all=True)
 def clang(run):
     """The second compiler."""
-    folder = run.build("clang")
+    folder = build_by_clang(run, "clang")
     if folder:
         run.ctest(folder)
 
@@ -258,8 +309,7 @@ def clang(run):
 @stage(only_all=True)
 def constant_time_clang(run):
     """The same of what the second compiler makes."""
-    folder = run.build("ct", "-DCMAKE_C_COMPILER=clang-14", "-DCMAKE_CXX_COMPILER=clang++-14", name="ct-clang",
-                       target="ct_program")
+    folder = build_by_clang(run, "ct", name="ct-clang", target="ct_program")
     if folder:
         run.ctest(folder, "--label-regex", "^ct$")
 
@@ -267,7 +317,7 @@ def constant_time_clang(run):
 @stage(only_all=True)
 def long_fuzz(run):
     """The same for five minutes each."""
-    folder = run.build("fuzz", "-DWARPKEM_FUZZ_SECONDS=300", target="warpkem_fuzz")
+    folder = build_by_clang(run, "fuzz", "-DWARPKEM_FUZZ_SECONDS=300", target="warpkem_fuzz")
     if folder:
         run.ctest(folder, "--label-regex", "^fuzz$", env=SANITIZERS)
 
@@ -280,30 +330,94 @@ def long_tests(run):
                   env={"WARPKEM_LONG_TESTS": "1", "WARPKEM_MODEL_ROUNDS": "1500"})
 
 
+def host_sources():
+    """What is the same on every machine: the library without the CPU's and the GPU's own code."""
+    return sorted(source for source in (ROOT / "host").rglob("*.cpp")
+                  if not {"avx2", "avx512", "x86", "module"} & set(source.parts))
+
+
+WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]
+
+
+@stage(only_all=True)
+def portability(run):
+    """The library's sources, compiled but not run, with libc++, with libc++ over musl, and for 32 bits."""
+    common = ["-std=c++20", "-fsyntax-only", *WARNINGS, f"-I{ROOT}", f"-I{ROOT / 'include'}",
+              '-DWARPKEM_RELATIVE_LIBDIR="lib"', '-DWARPKEM_INSTALLED_LIBDIR="/lib"']
+
+    def compiles(name, compiler, *options):
+        for source in host_sources():
+            run.test(f"{name}: {source.relative_to(ROOT)}", compiler, *common, *options, source)
+
+    def output(*words, text=""):
+        """What a command prints, its errors too; None if it fails."""
+        done = subprocess.run(list(map(str, words)), input=text, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        return done.stdout if done.returncode == 0 else None
+
+    def libcpp_version(clang):
+        macros = output(clang, "-std=c++20", "-stdlib=libc++", "-E", "-dM", "-x", "c++", "-", text="#include <version>")
+        match = re.search(r"_LIBCPP_VERSION (\d+)", macros or "")
+        return int(match[1]) if match else 0
+
+    # The oldest that has the algorithms of std::ranges: what is missing there is missing in none that the README names.
+    clang = min((one for one in numbered("clang++") if libcpp_version(one) >= 16000), key=libcpp_version, default=None)
+    if clang:
+        compiles("libc++", clang, "-stdlib=libc++")
+        # For a message, headers of this machine do.
+        headers = [f"-isystem{folder}" for folder in pathlib.Path("/usr/include").glob("*-linux-gnu")]
+        text = subprocess.run([clang, "--target=s390x-linux-gnu", "-stdlib=libc++", *common, *headers,
+                               ROOT / "host/backends/portable/portable.cpp"], stderr=subprocess.PIPE, text=True).stderr
+        if "WarpKEM is for little-endian machines" in text:
+            run.note_pass()
+        else:
+            run.note_failure("what a big-endian machine is told")
+    else:
+        run.note_skip("libc++", "no clang with a libc++ from version 16 on")
+
+    # musl has no C++ library of its own. The kernel's headers are the system's.
+    musl = next(pathlib.Path("/usr/include").glob("*-linux-musl"), None)
+    if clang and musl:
+        kernel = BUILD / "kernel-headers"
+        kernel.mkdir(parents=True, exist_ok=True)
+        for part in ("linux", "asm", "asm-generic"):
+            (kernel / part).unlink(missing_ok=True)
+            places = [*pathlib.Path("/usr/include").glob(f"*-linux-gnu/{part}"), pathlib.Path("/usr/include", part)]
+            (kernel / part).symlink_to(next(folder for folder in places if folder.is_dir()))
+        searched = output(clang, "-stdlib=libc++", "-E", "-v", "-x", "c++", os.devnull)
+        own = re.findall(r"(?m)^ (/.*(?:c\+\+/v1|/lib/clang/.*/include))$", searched)
+        compiles("musl", clang, "-nostdinc", "-nostdinc++", "-D_LIBCPP_HAS_MUSL_LIBC",
+                 *(f"-isystem{folder}" for folder in (*own, musl, kernel)))
+    else:
+        run.note_skip("musl", "no musl headers, or no libc++ for them")
+
+    if output("g++", "-m32", "-fsyntax-only", "-x", "c++", "-", text="#include <vector>\n") is not None:
+        compiles("32 bits", "g++", "-m32")
+    else:
+        run.note_skip("32 bits", "no g++ for them (g++-multilib)")
+
+
 @stage(only_all=True)
 def tidy(run):
     """clang-tidy over the project's own C++."""
-    if not run.build("clang"):
+    clang_tidy = next((program for program in ("clang-tidy-14", "clang-tidy") if version_of(program) == 14), None)
+    if clang_tidy is None:
+        return run.note_skip("clang-tidy", "no clang-tidy 14; other versions have other checks")
+    if not build_by_clang(run, "clang"):
         return
     sources = [str(p.relative_to(ROOT)) for folder in ("host", "tools") for p in sorted((ROOT / folder).rglob("*.cpp"))
                if "cuda" not in p.parts]
     for source in sources:
-        run.test(f"clang-tidy {source}", "clang-tidy-14", "--quiet", "-p", BUILD / "clang", source)
+        run.test(f"clang-tidy {source}", clang_tidy, "--quiet", "-p", BUILD / "clang", source)
 
 
 def main():
     parser = argparse.ArgumentParser(prog="tools/test", description="Builds WarpKEM and runs its tests.")
     parser.add_argument("--all", action="store_true", help="also what is longer: second compiler, soaks, long fuzzing")
-    parser.add_argument("--list", action="store_true", help="list the stages and what they do")
     parser.add_argument("stages", nargs="*", metavar="STAGE", help="only these")
     args = parser.parse_args()
     unknown = [name for name in args.stages if name not in STAGES]
     if unknown:
         parser.error(f"no stage {', '.join(unknown)}; there are: {', '.join(STAGES)}")
-    if args.list:
-        for name, (function, only_all) in STAGES.items():
-            print(f"{name:20} {function.__doc__}{' (--all)' if only_all else ''}")
-        return 0
     run = Run()
     chosen = args.stages or [name for name, (_, only_all) in STAGES.items() if args.all or not only_all]
     for name in chosen:

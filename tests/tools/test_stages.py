@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
-"""The counting of tools/stages.py: a failure is never lost, a skip never counts as a pass."""
+"""tools/test and its parts: a failure is never lost, a skip never counts as a pass, and only what is missing is installed."""
 import importlib.util
+import os
 import pathlib
+import subprocess
+import tempfile
 import unittest
 import xml.etree.ElementTree as xml
 
-PATH = pathlib.Path(__file__).resolve().parents[2] / "tools" / "stages.py"
+TOOLS = pathlib.Path(__file__).resolve().parents[2] / "tools"
+PATH = TOOLS / "stages.py"
 spec = importlib.util.spec_from_file_location("stages", PATH)
 stages = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(stages)
@@ -76,6 +80,74 @@ class Counting(unittest.TestCase):
         self.assertEqual(self.count("notrun", message="Unable to find executable"), (0, 1, 0))
         self.assertEqual(self.count("notrun", message="SKIP_RETURN_CODE=77"), (0, 0, 1))
         self.assertEqual(self.count("disabled"), (0, 0, 1))
+
+
+class Machine(unittest.TestCase):
+    """A folder in front of PATH with a package manager of our own, which writes down what it is asked to install."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.log = self.folder / "log"
+        self.put("sudo", 'exec "$@"')
+        self.put("apt-get", f'echo "$@" >>{self.log}; [ "$1" != update ] || touch {self.folder}/lists')
+        self.machine(installed=[], known=[])
+
+    def put(self, name, script):
+        path = self.folder / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    def machine(self, installed, known, needs_update=False):
+        self.put("dpkg-query", "".join(f'[ "$3" != {name} ] || printf installed\n' for name in installed))
+        lists = f"[ -e {self.folder}/lists ] || exit 0\n" if needs_update else ""
+        self.put("apt-cache", lists + f'case " {" ".join(known)} " in *" $2 "*) echo "  Candidate: 1.0" ;; esac')
+
+    def run_tool(self, *words):
+        return subprocess.run([TOOLS / words[0], *words[1:]], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True,
+                              env={**os.environ, "PATH": f"{self.folder}:{os.environ['PATH']}"})
+
+    def asked(self):
+        return self.log.read_text().splitlines() if self.log.exists() else []
+
+    def test_listing_names_every_stage_and_installs_nothing(self):
+        for words in ["--list"], ["--all", "--list"]:
+            done = self.run_tool("test", *words)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            listed = [(line.split()[0], line.endswith(" (--all)")) for line in done.stdout.splitlines()]
+            self.assertEqual(listed, [(name, only_all) for name, (_, only_all) in stages.STAGES.items()])
+            for line, (function, _) in zip(done.stdout.splitlines(), stages.STAGES.values()):
+                self.assertIn(function.__doc__.splitlines()[0], line)
+        self.assertIn("usage: tools/test", self.run_tool("test", "--help").stdout)
+        self.assertEqual(self.asked(), [])
+
+    def test_what_is_installed_is_left_alone(self):
+        self.machine(installed=["one", "other"], known=[])
+        self.assertEqual(self.run_tool("packages", "one", "first|other").returncode, 0)
+        self.assertEqual(self.asked(), [])
+
+    def test_the_first_name_that_the_distribution_has_is_installed(self):
+        self.machine(installed=["one"], known=["two", "third", "fourth"])
+        self.assertEqual(self.run_tool("packages", "one", "two", "second|third|fourth").returncode, 0)
+        self.assertEqual([line.split()[-2:] for line in self.asked()], [["two", "third"]])
+
+    def test_lists_are_fetched_where_a_name_is_unknown(self):
+        self.machine(installed=[], known=["two", "third"], needs_update=True)
+        self.assertEqual(self.run_tool("packages", "two", "second|third").returncode, 0)
+        self.assertEqual([line.split()[0] for line in self.asked()], ["update", "install"])
+        self.assertEqual(self.asked()[-1].split()[-2:], ["two", "third"])
+
+    def test_no_version_of_a_compiler_is_required(self):
+        self.assertNotRegex((TOOLS.parent / "CMakePresets.json").read_text(), r"(clang|gcc|g\+\+|clang\+\+)-\d")
+        for name in ("clang-9", "clang-14", "clang-17", "clang++-30", "clang-format-99"):
+            self.put(name, "")
+        path, os.environ["PATH"] = os.environ["PATH"], str(self.folder)
+        self.addCleanup(os.environ.__setitem__, "PATH", path)
+        self.assertEqual((stages.newest("clang"), stages.newest("clang++"), stages.newest("lld")), ("clang-17", "clang++-30", None))
+        self.put("clang", "")
+        self.assertEqual(stages.newest("clang"), "clang")
 
 
 if __name__ == "__main__":
