@@ -206,8 +206,8 @@ bool BatchRun::settle(const Piece& piece, std::size_t at) noexcept {
     if (r.work.statuses != nullptr) r.work.statuses[item] = status;
     if (status == ok) {
       if (r.items_by_backend == nullptr) continue;
-      const std::atomic_ref<std::uint64_t> done(r.items_by_backend[item_slots_[at + i]]);
-      done.fetch_add(1, std::memory_order_relaxed);
+      // As std::atomic_ref does, which libc++ has only since version 19.
+      __atomic_fetch_add(&r.items_by_backend[item_slots_[at + i]], std::uint64_t{1}, __ATOMIC_RELAXED);
       continue;
     }
     ++failed;

@@ -75,7 +75,7 @@ Request* RequestPool::ask_cancel(std::uint64_t handle) noexcept {
   {
     const std::scoped_lock lock(mutex_);
     if (place / slab_requests >= slabs_.size()) return nullptr;
-    r = &slabs_[place / slab_requests]->requests[place % slab_requests];
+    r = &slabs_[static_cast<std::size_t>(place / slab_requests)]->requests[place % slab_requests];
   }
   std::uint64_t expected = generation << 8 | Request::live;
   const bool marked = r->state.compare_exchange_strong(expected, expected | Request::cancel_asked);

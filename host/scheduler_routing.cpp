@@ -164,7 +164,7 @@ Scheduler::Portion Scheduler::portion(const Lane& lane, const Engine::Slot& slot
   std::size_t most = full;
   // A short queue is shared out, so that the cores finish together.
   if (lane.on_cpu && cpu_lanes_ > 1) {
-    const std::size_t share = (bucket.items + cpu_lanes_ - 1) / cpu_lanes_;
+    const auto share = static_cast<std::size_t>((bucket.items + cpu_lanes_ - 1) / cpu_lanes_);
     most = std::min(most, std::max(share, std::min(cpu_lanes_ / lanes_per_item_of_floor, share_floor)));
   }
   if (is_cut(bucket, now)) {

@@ -10,8 +10,11 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <mutex>
+#include <utility>
 
 namespace warpkem::cuda {
 
@@ -24,13 +27,26 @@ std::string real_path(const std::string& path) {
   return resolved ? resolved.get() : "";
 }
 
-// The file that this code is in: libwarpkem, or the program that it is linked into.
+// The file that this code is in: libwarpkem, or the program that it is linked into. dladdr does not say the program's.
 std::string own_file() {
-  Dl_info info{};
-  link_map* map = nullptr;
   static const char own_symbol = 0;
-  if (dladdr1(&own_symbol, &info, reinterpret_cast<void**>(&map), RTLD_DL_LINKMAP) == 0) return "";
-  return real_path(map->l_name[0] != '\0' ? map->l_name : "/proc/self/exe");
+  struct Search {
+    std::uintptr_t address;
+    bool is_first;
+    const char* name;
+  } search{reinterpret_cast<std::uintptr_t>(&own_symbol), true, ""};
+  const auto holds_it = [](dl_phdr_info* object, std::size_t, void* data) {
+    Search& s = *static_cast<Search*>(data);
+    const bool is_program = std::exchange(s.is_first, false);
+    for (std::size_t i = 0; i < object->dlpi_phnum; ++i) {
+      const auto& segment = object->dlpi_phdr[i];
+      if (segment.p_type != PT_LOAD || s.address - (object->dlpi_addr + segment.p_vaddr) >= segment.p_memsz) continue;
+      s.name = is_program ? "/proc/self/exe" : object->dlpi_name;
+      return 1;
+    }
+    return 0;
+  };
+  return dl_iterate_phdr(holds_it, &search) != 0 ? real_path(search.name) : "";
 }
 
 bool only_ours(const struct stat& s) {

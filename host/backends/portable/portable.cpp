@@ -262,7 +262,8 @@ using MutableBytes = std::span<uint8_t>;
 }  // namespace
 
 // The state's bytes are those of its lanes in memory.
-static_assert(std::endian::native == std::endian::little);
+static_assert(std::endian::native == std::endian::little,
+              "WarpKEM is for little-endian machines: it reads words of byte strings as they lie in memory");
 
 template <size_t rate, uint8_t suffix>
 Sponge<rate, suffix>& Sponge<rate, suffix>::absorb(Bytes in) noexcept {
