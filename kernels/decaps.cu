@@ -75,4 +75,14 @@ template cudaError_t reencrypt<MlKem768>(const KeyRows&, Noise, Rows, Rows, Rows
 template cudaError_t reencrypt<MlKem1024>(const KeyRows&, Noise, Rows, Rows, Rows, Rows, Rows, u32,
                                           cudaStream_t) noexcept;
 
+KernelList decaps_kernels() noexcept {
+  static const void* const all[] = {reinterpret_cast<const void*>(&decrypt_kernel<MlKem512>),
+                                    reinterpret_cast<const void*>(&decrypt_kernel<MlKem768>),
+                                    reinterpret_cast<const void*>(&decrypt_kernel<MlKem1024>),
+                                    reinterpret_cast<const void*>(&reencrypt_kernel<MlKem512>),
+                                    reinterpret_cast<const void*>(&reencrypt_kernel<MlKem768>),
+                                    reinterpret_cast<const void*>(&reencrypt_kernel<MlKem1024>)};
+  return all;
+}
+
 }  // namespace warpkem::kernels

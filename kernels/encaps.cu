@@ -61,4 +61,12 @@ cudaError_t check_modulus(Rows ek, u32 k, u8* statuses, u32 items, cudaStream_t 
   return cudaGetLastError();
 }
 
+KernelList encaps_kernels() noexcept {
+  static const void* const all[] = {reinterpret_cast<const void*>(&encrypt_kernel<MlKem512>),
+                                    reinterpret_cast<const void*>(&encrypt_kernel<MlKem768>),
+                                    reinterpret_cast<const void*>(&encrypt_kernel<MlKem1024>),
+                                    reinterpret_cast<const void*>(&check_modulus_kernel)};
+  return all;
+}
+
 }  // namespace warpkem::kernels

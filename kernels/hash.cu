@@ -317,4 +317,11 @@ cudaError_t sample_matrix(const MatrixArgs& args, u32 items, cudaStream_t stream
   return cudaGetLastError();
 }
 
+KernelList hash_kernels() noexcept {
+  static const void* const all[] = {
+      reinterpret_cast<const void*>(&sponge_kernel), reinterpret_cast<const void*>(&prf_kernel),
+      reinterpret_cast<const void*>(&matrix_kernel), reinterpret_cast<const void*>(&collect_kernel)};
+  return all;
+}
+
 }  // namespace warpkem::kernels

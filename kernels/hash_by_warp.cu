@@ -163,4 +163,9 @@ cudaError_t hash_by_warp(const WarpJobs& jobs, u8* statuses, u32 items, cudaStre
   return cudaGetLastError();
 }
 
+KernelList hash_by_warp_kernels() noexcept {
+  static const void* const all[] = {reinterpret_cast<const void*>(&hash_by_warp_kernel)};
+  return all;
+}
+
 }  // namespace warpkem::kernels

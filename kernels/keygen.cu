@@ -27,4 +27,11 @@ template cudaError_t keygen<MlKem512>(Rows, Noise, Rows, Rows, u32, cudaStream_t
 template cudaError_t keygen<MlKem768>(Rows, Noise, Rows, Rows, u32, cudaStream_t) noexcept;
 template cudaError_t keygen<MlKem1024>(Rows, Noise, Rows, Rows, u32, cudaStream_t) noexcept;
 
+KernelList keygen_kernels() noexcept {
+  static const void* const all[] = {reinterpret_cast<const void*>(&keygen_kernel<MlKem512>),
+                                    reinterpret_cast<const void*>(&keygen_kernel<MlKem768>),
+                                    reinterpret_cast<const void*>(&keygen_kernel<MlKem1024>)};
+  return all;
+}
+
 }  // namespace warpkem::kernels

@@ -503,6 +503,28 @@ std::size_t workspace_bytes(const DeviceBatch& batch) noexcept {
   return need.secret + need.open + workspace_alignment;
 }
 
+cudaError_t load_kernels() noexcept {
+  const auto load = [](KernelList kernels, bool share_memory) {
+    cudaError_t error = cudaSuccess;
+    for (const void* const kernel : kernels) {
+      // Blocks that share memory want as many of themselves as fit. To change the division of the L1 cache between two
+      // kernels, the driver waits until a multiprocessor is idle.
+      if (share_memory) {
+        error = cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                                     cudaSharedmemCarveoutMaxShared);
+      }
+      cudaFuncAttributes loaded{};
+      if (error == cudaSuccess) error = cudaFuncGetAttributes(&loaded, kernel);
+      if (error != cudaSuccess) break;
+    }
+    return error;
+  };
+  for (const auto list : {&hash_kernels, &hash_by_warp_kernels, &keygen_kernels, &encaps_kernels, &decaps_kernels}) {
+    if (const cudaError_t error = load(list(), true); error != cudaSuccess) return error;
+  }
+  return load(records_kernels(), false);
+}
+
 cudaError_t launch(const DeviceBatch& batch, void* workspace, std::size_t workspace_bytes,
                    cudaStream_t stream) noexcept {
   if (!makes_sense(batch)) return cudaErrorInvalidValue;

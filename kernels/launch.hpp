@@ -89,6 +89,11 @@ std::size_t form_bytes(std::uint32_t algorithm, KeyKind kind) noexcept;
 // limit of its own plus a few bytes per item. No device call.
 std::size_t workspace_bytes(const DeviceBatch& batch) noexcept;
 
+// Loads every kernel on the current device, which a first launch does otherwise and a capture may forbid, and asks for
+// the most shared memory where occupancy depends on it. Takes a while, once for each device; launches are right
+// without.
+cudaError_t load_kernels() noexcept;
+
 // Enqueues the whole batch on `stream`: kernels and memsets only, so it can be captured into a graph; no allocation, no
 // event, no synchronisation. `workspace` (any alignment, contents ignored) belongs to the call until the stream has
 // passed it; its secret parts are zero from then on. Bytes between records are never written. count 0 writes *failed.

@@ -101,4 +101,11 @@ cudaError_t finish(const FinishArgs& args, u32 items, cudaStream_t stream) noexc
   return cudaGetLastError();
 }
 
+KernelList records_kernels() noexcept {
+  static const void* const all[] = {
+      reinterpret_cast<const void*>(&copy_records_kernel), reinterpret_cast<const void*>(&resolve_keys_kernel),
+      reinterpret_cast<const void*>(&list_failed_kernel), reinterpret_cast<const void*>(&zero_failed_kernel)};
+  return all;
+}
+
 }  // namespace warpkem::kernels

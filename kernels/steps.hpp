@@ -3,6 +3,8 @@
 
 #include <cuda_runtime_api.h>
 
+#include <span>
+
 #include "kernels/field.hpp"
 
 namespace warpkem::kernels {
@@ -144,5 +146,14 @@ struct FinishArgs {
   u32* listed = nullptr;
 };
 cudaError_t finish(const FinishArgs& args, u32 items, cudaStream_t stream) noexcept;
+
+// Every kernel of each file, as the runtime knows them.
+using KernelList = std::span<const void* const>;
+KernelList hash_kernels() noexcept;
+KernelList hash_by_warp_kernels() noexcept;
+KernelList keygen_kernels() noexcept;
+KernelList encaps_kernels() noexcept;
+KernelList decaps_kernels() noexcept;
+KernelList records_kernels() noexcept;
 
 }  // namespace warpkem::kernels
