@@ -79,16 +79,22 @@ void append_head(std::string& text, const char* name, const char* type, const ch
 }  // namespace
 
 std::string prometheus_text(const warpkem_counters& counters, std::span<const warpkem_histogram> histograms,
-                            std::span<const warpkem_backend_info> backends) {
+                            std::span<const BackendMetrics> backends) {
   std::string text;
   for (const Family& f : families) {
     append_head(text, f.name, f.type, f.help);
     append(text, "%s %llu\n", f.name, static_cast<unsigned long long>(counters.*f.value));
   }
   append_head(text, "warpkem_backend_items_total", "counter", "Items completed by a backend.");
-  for (const warpkem_backend_info& b : backends) {
+  for (const BackendMetrics& b : backends) {
     append(text, "warpkem_backend_items_total{backend=\"%s\"} %llu\n", b.name,
            static_cast<unsigned long long>(b.items));
+  }
+  append_head(text, "warpkem_backend_kept_bytes", "gauge",
+              "Memory kept until the process ends because secrets in it could not be wiped.");
+  for (const BackendMetrics& b : backends) {
+    append(text, "warpkem_backend_kept_bytes{backend=\"%s\"} %llu\n", b.name,
+           static_cast<unsigned long long>(b.kept_bytes));
   }
   for (std::uint32_t phase = 0; phase < num_phases; ++phase) {
     const PhaseFamily& family = phases[phase];

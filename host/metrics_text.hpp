@@ -8,7 +8,13 @@
 
 namespace warpkem::host {
 
+struct BackendMetrics {
+  const char* name;
+  std::uint64_t items;       // completed
+  std::uint64_t kept_bytes;  // see Backend::kept_bytes()
+};
+
 std::string prometheus_text(const warpkem_counters& counters, std::span<const warpkem_histogram> histograms,
-                            std::span<const warpkem_backend_info> backends);
+                            std::span<const BackendMetrics> backends);
 
 }  // namespace warpkem::host

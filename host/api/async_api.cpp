@@ -453,13 +453,10 @@ warpkem_status warpkem_metrics_text(warpkem_engine* engine, char* text, size_t c
     Engine& e = usable(engine);
     warpkem_counters counters{};
     read_counters(e, counters);
-    std::vector<warpkem_backend_info> backends;
+    std::vector<BackendMetrics> backends;
     for (const Engine::Slot& slot : e.slots()) {
       if (!slot.backend) continue;
-      warpkem_backend_info info{};
-      info.name = slot.entry->name;
-      info.items = slot.items.load(std::memory_order_relaxed);
-      backends.push_back(info);
+      backends.push_back({slot.entry->name, slot.items.load(std::memory_order_relaxed), slot.backend->kept_bytes()});
     }
     const std::string all = prometheus_text(counters, read_histograms(e), backends);
     if (needed != nullptr) *needed = all.size() + 1;

@@ -81,6 +81,8 @@ class Backend {
   virtual DeviceResident* device_resident() noexcept { return nullptr; }
   // Whether host code must not follow this pointer.
   virtual bool is_device_pointer(const void*) const noexcept { return false; }
+  // Memory that it keeps until the process ends because secrets in it could not be wiped: a device was lost.
+  virtual std::uint64_t kept_bytes() const noexcept { return 0; }
 };
 
 }  // namespace warpkem::host

@@ -26,7 +26,7 @@ struct CUstream_st; /* what cudaStream_t and CUstream point to */
 
 /// How much workspace such a batch takes on the current device, and everything that must be made in advance for it: after
 /// this, warpkem_cuda_run() with the same operation, algorithm, format, keys and arrays, and any count up to this one,
-/// allocates nothing. Blocks the first time (for the expanded keys, for page-locked memory). Thread-safe.
+/// allocates and loads nothing. Blocks the first time (for kernels, expanded keys, page-locked memory). Thread-safe.
 ///
 /// @param batch which arrays are given, and how they are aligned, matters; nothing is read from them
 /// @param bytes out: grows with `count` up to some limit, and more slowly from there on
@@ -60,19 +60,21 @@ WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_cuda_run(warpkem_engine *e
 #define WARPKEM_CUDA_PINNED 2u /* page-locked host memory: what batches of warpkem.h have there is copied without staging */
 
 /// @param memory out: `bytes` bytes of `kind`, aligned to 256; NULL unless OK
-/// @return OK; OUT_OF_MEMORY; INVALID_ARGUMENT; UNSUPPORTED: no CUDA backend; BACKEND_FAILED
+/// @return OK; OUT_OF_MEMORY; INVALID_ARGUMENT; UNSUPPORTED: no CUDA backend, or device memory where neither the engine
+///         drives the current device nor the program has used it; BACKEND_FAILED
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_cuda_alloc(warpkem_engine *engine, uint32_t kind, size_t bytes,
                                                                  void **memory);
 
-/// Wipes the memory, of the size that it was allocated with, and gives it back. No batch may be using it. NULL is allowed.
+/// Wipes the memory, of the size that it was allocated with, and gives it back, whatever device is current. No batch may be
+/// using it. NULL is allowed. Device memory that cannot be wiped is kept; see warpkem_backend_kept_bytes in the metrics.
 WARPKEM_API void warpkem_cuda_free(warpkem_engine *engine, uint32_t kind, size_t bytes, void *memory);
 
 /// Copies `bytes` between host and device memory, in any direction, and blocks until that is done.
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_cuda_copy(warpkem_engine *engine, void *to, const void *from,
                                                                 size_t bytes);
 
-/// Blocks until `stream` (NULL: the default stream) has done all that it was given. BACKEND_FAILED: something went wrong
-/// there.
+/// Blocks until `stream` (NULL: the current device's default stream) has done all that it was given. BACKEND_FAILED:
+/// something went wrong there. UNSUPPORTED: NULL, and the engine does not drive the current device.
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_cuda_synchronize(warpkem_engine *engine,
                                                                        struct CUstream_st *stream);
 

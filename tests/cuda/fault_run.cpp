@@ -26,6 +26,7 @@ int main(int argc, char** argv) {
   const Memory memory = pinned ? Memory::registered : Memory::pageable;
   if (pinned) setenv("WARPKEM_CUDA_GRAPHS", "0", 1);
 
+  watch_frees = true;
   bool good = true;
   {
     const Engine engine(options);
@@ -45,6 +46,10 @@ int main(int argc, char** argv) {
                     right ? "" : answer.text.c_str());
       }
     }
+  }
+  if (unwiped_frees != 0) {
+    std::printf("WRONG: memory was freed unwiped, %ld times\n", unwiped_frees.load());
+    good = false;
   }
   for (const CallCounter& counter : runtime_calls()) std::printf("calls %s %ld\n", counter.name, counter.calls.load());
   std::fflush(stdout);

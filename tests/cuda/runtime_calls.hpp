@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <span>
+#include <string>
 
 namespace warpkem::test {
 
@@ -16,6 +17,33 @@ struct CallCounter {
   std::atomic<long> calls{0};
 };
 std::span<CallCounter> runtime_calls();
+
+// How often something was called that makes a context on the current device where there is none, by that device.
+inline constexpr int max_devices = 16;
+long context_calls(int device);
+std::string context_callers(int device);  // their names
+long context_calls_here();                // of this thread, on any device
+
+// How often memory was set whose device was not the current one.
+extern std::atomic<long> sets_elsewhere;
+
+// How often device memory was freed that was not all zeros. Looked at only while `watch_frees` is set.
+extern std::atomic<bool> watch_frees;
+extern std::atomic<long> unwiped_frees;
+
+// How often a kernel was launched on a device where nothing had asked for its attributes, which loads it.
+extern std::atomic<long> launches_unloaded;
+
+// What the next calls return, without anything else: as many of them as said, from now on.
+struct Refusal {
+  std::atomic<long> calls{0};
+  std::atomic<int> error{0};
+};
+extern Refusal refuse_set, refuse_set_device;
+
+// Answers of the runtime about its devices that are changed on the way. Null, 0: as they are.
+extern std::atomic<const char*> device_name;
+extern std::atomic<int> driver_version;
 
 // No event is ever done: to the module the device hangs.
 extern std::atomic<bool> device_hangs;

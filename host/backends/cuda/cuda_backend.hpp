@@ -24,6 +24,7 @@ class CudaBackend final : public Backend, private DeviceResident {
   bool is_device_pointer(const void* pointer) const noexcept override {
     return module_.is_device_pointer(pool_, pointer);
   }
+  std::uint64_t kept_bytes() const noexcept override { return module_.kept_bytes(pool_); }
 
  private:
   void* allocate(MemoryKind kind, std::size_t bytes) override;

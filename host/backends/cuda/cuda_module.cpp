@@ -88,20 +88,20 @@ void CudaBackend::enqueue(const Batch& batch, std::size_t* failed, bool draw_ran
 
 void* CudaBackend::allocate(MemoryKind kind, std::size_t bytes) {
   void* memory = nullptr;
-  must([&](cuda::Text* why_not) { return module_.allocate(kind, bytes, &memory, why_not); });
+  must([&](cuda::Text* why_not) { return module_.allocate(pool_, kind, bytes, &memory, why_not); });
   return memory;
 }
 
 void CudaBackend::release(MemoryKind kind, std::size_t bytes, void* memory) noexcept {
-  module_.release(kind, bytes, memory);
+  module_.release(pool_, kind, bytes, memory);
 }
 
 void CudaBackend::copy(void* to, const void* from, std::size_t bytes) {
-  must([&](cuda::Text* why_not) { return module_.copy(to, from, bytes, why_not); });
+  must([&](cuda::Text* why_not) { return module_.copy(pool_, to, from, bytes, why_not); });
 }
 
 void CudaBackend::synchronize(void* stream) {
-  must([&](cuda::Text* why_not) { return module_.synchronize(static_cast<CUstream_st*>(stream), why_not); });
+  must([&](cuda::Text* why_not) { return module_.synchronize(pool_, static_cast<CUstream_st*>(stream), why_not); });
 }
 
 namespace cuda_module {

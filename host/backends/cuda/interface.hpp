@@ -14,7 +14,7 @@ struct CUstream_st;
 
 namespace warpkem::cuda {
 
-inline constexpr std::uint32_t interface_version = 2;
+inline constexpr std::uint32_t interface_version = 3;
 inline constexpr char module_file[] = "libwarpkem_cuda.so";
 inline constexpr char module_entry[] = "warpkem_cuda_module";
 
@@ -72,7 +72,8 @@ struct Module {
   std::size_t (*bytes_per_key)(const Keys* keys) noexcept;
   void (*free_keys)(Keys* keys) noexcept;  // wipes; in a forked child it does nothing
 
-  // Whether host code must not follow this pointer, as far as can be told without making a context.
+  // Whether host code must not follow this pointer. Makes no context where there is a driver, else none but on a device
+  // of the pool.
   bool (*is_device_pointer)(Pool* pool, const void* pointer) noexcept;
 
   // Device-resident batches, on the current device. The first also makes that device's ring of host randomness large
@@ -82,11 +83,15 @@ struct Module {
   host::Status (*resident_run)(Pool* pool, const ResidentBatch* batch, host::RandomSource random, void* workspace,
                                std::size_t workspace_bytes, CUstream_st* stream, Text* why_not) noexcept;
 
-  // Memory of the current device, or page-locked; freeing wipes.
-  host::Status (*allocate)(host::MemoryKind kind, std::size_t bytes, void** memory, Text* why_not) noexcept;
-  void (*release)(host::MemoryKind kind, std::size_t bytes, void* memory) noexcept;
-  host::Status (*copy)(void* to, const void* from, std::size_t bytes, Text* why_not) noexcept;
-  host::Status (*synchronize)(CUstream_st* stream, Text* why_not) noexcept;
+  // Memory of the current device, or page-locked; freeing wipes, and keeps what cannot be wiped. None of these makes a
+  // context on a device that the pool does not drive.
+  host::Status (*allocate)(Pool* pool, host::MemoryKind kind, std::size_t bytes, void** memory, Text* why_not) noexcept;
+  void (*release)(Pool* pool, host::MemoryKind kind, std::size_t bytes, void* memory) noexcept;
+  host::Status (*copy)(Pool* pool, void* to, const void* from, std::size_t bytes, Text* why_not) noexcept;
+  host::Status (*synchronize)(Pool* pool, CUstream_st* stream, Text* why_not) noexcept;
+
+  // How much device memory is kept until the process ends, for it could not be wiped.
+  std::uint64_t (*kept_bytes)(const Pool* pool) noexcept;
 };
 
 // Null unless `version` is the module's own.

@@ -22,4 +22,17 @@ class CudaError : public std::runtime_error {
 void check(cudaError_t code, const char* call);
 std::string describe(cudaError_t code, const char* call);
 
+// While any thread captures a graph in the strictest mode, no other thread may allocate or load, unless it says so:
+// what a thread does in the lifetime of this is no part of anybody's graph.
+class RelaxedCapture {
+ public:
+  RelaxedCapture() { check(cudaThreadExchangeStreamCaptureMode(&mode_), "cudaThreadExchangeStreamCaptureMode"); }
+  RelaxedCapture(const RelaxedCapture&) = delete;
+  RelaxedCapture& operator=(const RelaxedCapture&) = delete;
+  ~RelaxedCapture() { static_cast<void>(cudaThreadExchangeStreamCaptureMode(&mode_)); }
+
+ private:
+  cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
+};
+
 }  // namespace warpkem::cuda

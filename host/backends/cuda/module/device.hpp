@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
+#include <cstdio>
 #include <string>
 
 #include "host/backends/cuda/interface.hpp"
@@ -36,15 +38,42 @@ class Device {
     limit_.store(std::min(chunk_, limit() * 2), std::memory_order_relaxed);
   }
 
+  // Its lanes: whether one has opened it.
+  void opened() noexcept { is_open_.store(true, std::memory_order_relaxed); }
+  bool is_open() const noexcept { return is_open_.load(std::memory_order_relaxed); }
+
+  // A device that could not be opened (another process has it to itself, it is being reset) costs every batch a try of
+  // a tenth of a second. So it is left alone for a second, and after each failure that follows for twice as long.
+  // Guarded by the pool's mutex.
+  bool rests() const noexcept { return num_rests_ != 0 && Clock::now() < rests_until_; }
+  void rest(const char* why) noexcept {
+    if (rests()) return;  // several lanes failed at once
+    constexpr unsigned most = 9;
+    rests_until_ = Clock::now() + std::chrono::seconds(1) * (1u << std::min(num_rests_++, most));
+    std::snprintf(why_it_rests_.data, sizeof why_it_rests_.data, "%s", why);
+  }
+  const char* why_it_rests() const noexcept { return why_it_rests_.data; }
+
+  // Bytes that may hold secrets and are kept until the process ends, for they could not be wiped.
+  void keeps(std::size_t bytes) noexcept { kept_bytes_.fetch_add(bytes, std::memory_order_relaxed); }
+  std::size_t kept_bytes() const noexcept { return kept_bytes_.load(std::memory_order_relaxed); }
+
   RandomRing& random() noexcept { return random_; }  // of resident batches
 
  private:
+  using Clock = std::chrono::steady_clock;
+
   DeviceInfo info_;
   std::size_t number_;
   std::size_t chunk_;
   std::atomic<std::size_t> limit_;
   std::atomic<std::size_t> successes_{0};
   std::atomic<std::size_t> shortages_{0};
+  std::atomic<bool> is_open_{false};
+  Clock::time_point rests_until_{};
+  unsigned num_rests_ = 0;
+  Text why_it_rests_;
+  std::atomic<std::size_t> kept_bytes_{0};
   RandomRing random_;
 };
 

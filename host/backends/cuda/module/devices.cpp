@@ -8,10 +8,14 @@
 #include <charconv>
 #include <cstdio>
 #include <cstring>
+#include <exception>
 #include <mutex>
 #include <string_view>
+#include <thread>
 
 #include "host/backends/cuda/module/cuda_call.hpp"
+#include "host/backends/cuda/module/signals.hpp"
+#include "kernels/launch.hpp"
 
 namespace warpkem::cuda {
 
@@ -23,8 +27,9 @@ struct Quarantine {
   std::array<std::string, max_devices> why;
 };
 
+// Never destroyed: lanes of an engine that nobody frees are at work while the process ends.
 Quarantine& quarantine_table() {
-  static Quarantine table;
+  static Quarantine& table = *new Quarantine;
   return table;
 }
 
@@ -158,6 +163,44 @@ std::vector<DeviceInfo> select_devices(const std::vector<DeviceInfo>& visible, c
     if (comma == std::string_view::npos) return chosen;
     rest.remove_prefix(comma + 1);
   }
+}
+
+int current_device() noexcept {
+  int ordinal = -1;
+  if (cudaGetDevice(&ordinal) == cudaSuccess) return ordinal;
+  static_cast<void>(cudaGetLastError());
+  return -1;
+}
+
+void on_device(int ordinal, const std::function<void()>& work) {
+  std::exception_ptr thrown;
+  const auto body = [&] {
+    try {
+      check(cudaSetDevice(ordinal), "cudaSetDevice");
+      const RelaxedCapture relaxed;
+      work();
+    } catch (...) {
+      thrown = std::current_exception();
+    }
+  };
+  {
+    const SignalsBlocked signals_blocked;
+    std::thread(body).join();
+  }
+  if (thrown) std::rethrow_exception(thrown);
+}
+
+void load_kernels(int ordinal) {
+  struct Loading {
+    std::mutex mutex;
+    bool done = false;
+  };
+  static auto& table = *new std::array<Loading, max_devices>;
+  Loading& loading = table[static_cast<std::size_t>(ordinal)];
+  const std::scoped_lock lock(loading.mutex);
+  if (loading.done) return;
+  check(kernels::load_kernels(), "loading the kernels");
+  loading.done = true;
 }
 
 void quarantine(int ordinal, const std::string& why) noexcept {

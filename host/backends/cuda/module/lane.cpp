@@ -10,6 +10,7 @@
 #include <span>
 #include <thread>
 #include <type_traits>
+#include <utility>
 
 #include "host/backends/cuda/module/device.hpp"
 #include "host/backends/cuda/module/devices.hpp"
@@ -104,7 +105,11 @@ struct Lane::Layout {
 };
 
 Lane::~Lane() {
-  if (quarantined(device_.ordinal())) abandon();
+  if (quarantined(device_.ordinal())) {
+    abandon();
+  } else {
+    trim();
+  }
 }
 
 std::string Lane::context(const Batch& items) const {
@@ -156,17 +161,19 @@ Lane::Layout Lane::choose_layout(const Batch& items, std::size_t room, bool in_p
 // Grows the slot. Sizes are those of the largest chunk that may follow, so that a stream of batches settles at once.
 // Returns for how many items there is room: the device's limit may be another one by then.
 std::size_t Lane::reserve(const Batch& items, const KeyForms& keys) {
-  const auto grow = [this](auto& buffer, std::size_t bytes) {
+  const auto grow = [this](auto& buffer, std::size_t bytes, const auto& free) {
     if (buffer.size() >= bytes) return;
     graphs_.clear();
-    buffer = {};
+    free(std::exchange(buffer, {}));
     buffer = std::remove_reference_t<decltype(buffer)>(bytes);
   };
+  const auto free_pinned = [](PinnedBuffer) {};
+  const auto free_device = [this](DeviceBuffer memory) { release(std::move(memory)); };
   const std::size_t count = std::max(items.count, std::min(device_.limit(), std::bit_ceil(items.count)));
   const Layout layout = lay_out(items, count, false);
-  grow(pinned_, layout.bytes);
-  grow(memory_, layout.bytes);
-  grow(workspace_, kernels::workspace_bytes(device_batch(items, layout, keys)));
+  grow(pinned_, layout.bytes, free_pinned);
+  grow(memory_, layout.bytes, free_device);
+  grow(workspace_, kernels::workspace_bytes(device_batch(items, layout, keys)), free_device);
   return count;
 }
 
@@ -348,7 +355,6 @@ void Lane::deliver(const Batch& items, const Layout& layout) {
 void Lane::run(const Batch& items, const KeyForms& keys, bool in_place) {
   Layout layout;
   try {
-    open();
     layout = choose_layout(items, reserve(items, keys), in_place);
     stage(items, layout);
     submit(items, layout, keys);
@@ -378,26 +384,45 @@ void Lane::run(const Batch& items, const KeyForms& keys, bool in_place) {
 void Lane::trim() noexcept {
   graphs_.clear();
   pinned_ = PinnedBuffer();
-  memory_ = DeviceBuffer();
-  workspace_ = DeviceBuffer();
+  release(std::exchange(memory_, {}));
+  release(std::exchange(workspace_, {}));
 }
 
 DeviceBuffer Lane::allocate(const Batch& items, std::size_t bytes) {
   try {
-    open();
     return DeviceBuffer(bytes);
   } catch (const CudaError& error) {
     fail(items, Layout(), error);
   }
 }
 
-// Makes the device current on this thread, and what the lane needs of it beside memory.
-void Lane::open() {
+void Lane::release(DeviceBuffer memory) noexcept {
+  const std::size_t bytes = memory.size();
+  if (!wipe_and_free(std::move(memory), stream_.get())) device_.keeps(bytes);
+}
+
+void Lane::open(const Batch& items) {
   if (done_) return;
+  try {
+    make_ready();
+    device_.opened();
+  } catch (const CudaError& error) {
+    const std::string text = context(items) + error.what();
+    if (breaks_context(error.code())) {
+      quarantine(device_.ordinal(), text);
+      throw ChunkFailure(Fate::lost, Status::backend_failed, text);
+    }
+    if (error.code() == cudaErrorMemoryAllocation) throw ChunkFailure(Fate::smaller, Status::out_of_memory, text);
+    throw ChunkFailure(device_.is_open() ? Fate::refused : Fate::unopened, Status::backend_failed, text);
+  }
+}
+
+void Lane::make_ready() {
   check(cudaSetDevice(device_.ordinal()), "cudaSetDevice");
   // While the application captures a graph in the strictest mode, no other thread may allocate, unless it says so.
   cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
   check(cudaThreadExchangeStreamCaptureMode(&mode), "cudaThreadExchangeStreamCaptureMode");
+  load_kernels(device_.ordinal());
   if (!stream_) stream_ = make_stream();
   done_ = make_event();
 }
@@ -433,10 +458,8 @@ void Lane::fail(const Batch& items, const Layout& layout, const CudaError& error
 bool Lane::revive(const Layout& layout) {
   for (int attempt = 0; attempt < 3; ++attempt) {
     try {
-      if (!in_flight_) {
-        // Nothing to wait for, so only an error that stays with the context counts against the device.
-        return !breaks_context(cudaStreamSynchronize(cudaStreamPerThread));
-      }
+      // Where nothing is to be waited for, only an error that stays with the context counts against the device.
+      if (!in_flight_) return !breaks_context(cudaStreamSynchronize(stream_.get()));
       const auto idle = [this] { return cudaStreamQuery(stream_.get()); };
       check(poll(idle, layout), "cudaStreamQuery");
       check(cudaMemsetAsync(memory_.data(), 0, memory_.size(), stream_.get()), "cudaMemsetAsync (probe)");
@@ -452,6 +475,7 @@ bool Lane::revive(const Layout& layout) {
 
 // Leaks what a lost or stuck device may still touch.
 void Lane::abandon() noexcept {
+  device_.keeps(memory_.size() + workspace_.size());
   stream_.forget();
   done_.forget();
   pinned_.forget();

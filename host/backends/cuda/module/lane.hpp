@@ -29,10 +29,11 @@ struct KeyForms {
 
 // What becomes of a chunk that did not succeed.
 enum class Fate {
-  smaller,  // memory ran out: again, with fewer items
-  staged,   // again, with no memory of the caller used in place
-  refused,  // not on this device again
-  lost,     // the same, and the device is in quarantine
+  smaller,   // memory ran out: again, with fewer items
+  staged,    // again, with no memory of the caller used in place
+  refused,   // not on this device again
+  unopened,  // the same, and no lane could open the device: it is to be left alone for a while
+  lost,      // not on this device again, which is in quarantine
 };
 
 // The chunk's statuses are still pending, and no later write of the device reaches the caller's memory.
@@ -58,6 +59,10 @@ class Lane {
   Lane& operator=(const Lane&) = delete;
   ~Lane();
 
+  // Makes the device current on this thread, and what the lane needs of it beside memory: before anything else that
+  // the lane is told to do. `items`: for whom. Throws ChunkFailure.
+  void open(const host::Batch& items);
+
   // Runs `items` and sets their statuses when their outputs are in place. `keys`: the set that they use, or where
   // prepare_* writes its items' forms. `in_place`: registered memory of the caller is used without staging. Throws
   // ChunkFailure.
@@ -69,12 +74,15 @@ class Lane {
   // Device memory for a prepared set. Throws ChunkFailure.
   DeviceBuffer allocate(const host::Batch& items, std::size_t bytes);
 
+  // Wipes and frees memory of the device; what cannot be wiped is kept, and counted.
+  void release(DeviceBuffer memory) noexcept;
+
  private:
   struct Layout;
 
   static Layout lay_out(const host::Batch& items, std::size_t count, bool in_place);
   Layout choose_layout(const host::Batch& items, std::size_t room, bool in_place) const;
-  void open();
+  void make_ready();
   std::size_t reserve(const host::Batch& items, const KeyForms& keys);
   kernels::DeviceBatch device_batch(const host::Batch& items, const Layout& layout,
                                     const KeyForms& keys) const noexcept;
@@ -96,7 +104,7 @@ class Lane {
   bool in_flight_ = false;  // something was queued and its end has not been seen
 
   Stream stream_;
-  Event done_;
+  Event done_;  // null: not open
   PinnedBuffer pinned_;
   DeviceBuffer memory_;
   DeviceBuffer workspace_;

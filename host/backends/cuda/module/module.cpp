@@ -4,11 +4,16 @@
 #include <exception>
 #include <memory>
 #include <new>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "host/backends/cuda/interface.hpp"
+#include "host/backends/cuda/module/cuda_call.hpp"
 #include "host/backends/cuda/module/devices.hpp"
+#include "host/backends/cuda/module/driver.hpp"
 #include "host/backends/cuda/module/pool.hpp"
+#include "host/secure.hpp"
 
 namespace warpkem::cuda {
 
@@ -84,14 +89,27 @@ void free_keys(Keys* keys) noexcept {
   if (keys != nullptr && !keys->pool().forked()) keys->pool().retire(keys);
 }
 
-// May make the device's context, which an engine that can use the device will want anyway.
-bool is_device_pointer(Pool*, const void* pointer) noexcept {
-  cudaPointerAttributes attributes{};
-  if (cudaPointerGetAttributes(&attributes, pointer) != cudaSuccess) {
-    static_cast<void>(cudaGetLastError());
+// What lies at `pointer`; throws where that cannot be asked.
+Pointed ask(const Pool& pool, const void* pointer) {
+  if (const auto answer = ask_driver(pointer)) return *answer;
+  Pointed answer;
+  pool.on_own_device([&] { answer = ask_runtime(pointer); });
+  return answer;
+}
+
+bool is_device_pointer(Pool* pool, const void* pointer) noexcept {
+  try {
+    return ask(*pool, pointer).device_memory;
+  } catch (const std::exception&) {
     return false;
   }
-  return attributes.type == cudaMemoryTypeDevice;
+}
+
+// A call that is about the current device itself.
+void require_own_device(const Pool& pool) {
+  if (pool.may_call_here()) return;
+  throw Error(Status::unsupported,
+              "the engine does not drive the current device, cuda device " + std::to_string(current_device()));
 }
 
 Status workspace_for(Pool* pool, const ResidentBatch* batch, std::size_t* bytes, Text* why_not) noexcept {
@@ -103,39 +121,65 @@ Status run_resident(Pool* pool, const ResidentBatch* batch, host::RandomSource r
   return guarded(why_not, [&] { resident_run(*pool, *batch, random, workspace, workspace_bytes, stream); });
 }
 
-Status allocate(MemoryKind kind, std::size_t bytes, void** memory, Text* why_not) noexcept {
+Status allocate(Pool* pool, MemoryKind kind, std::size_t bytes, void** memory, Text* why_not) noexcept {
   return guarded(why_not, [&] {
+    const auto make = [&]<class Buffer>(Buffer buffer) {
+      *memory = buffer.data();
+      buffer.forget();
+    };
     if (kind == MemoryKind::device) {
-      DeviceBuffer buffer(bytes);
-      *memory = buffer.data();
-      buffer.forget();
+      require_own_device(*pool);
+      make(DeviceBuffer(bytes));
     } else {
-      PinnedBuffer buffer(bytes);
-      *memory = buffer.data();
-      buffer.forget();
+      pool->on_own_device([&] { make(PinnedBuffer(bytes)); });
     }
   });
 }
 
-void release(MemoryKind kind, std::size_t bytes, void* memory) noexcept {
+// Where the memory is: the caller's current device may be another one by now.
+void free_device_memory(const Pool& pool, DeviceBuffer memory) {
+  const auto free = [&pool, &memory, bytes = memory.size()] {
+    const Stream stream = make_stream();
+    if (!wipe_and_free(std::move(memory), stream.get())) pool.keeps(bytes);
+  };
+  const int owner = ask(pool, memory.data()).ordinal;
+  if (owner < 0 || owner == current_device()) return free();
+  on_device(owner, free);
+}
+
+void release(Pool* pool, MemoryKind kind, std::size_t bytes, void* memory) noexcept {
   auto* const data = static_cast<std::uint8_t*>(memory);
   if (kind == MemoryKind::device) {
-    DeviceBuffer(data, bytes);
+    const Status freed = guarded(nullptr, [&] { free_device_memory(*pool, DeviceBuffer(data, bytes)); });
+    if (freed != Status::ok) pool->keeps(bytes);
   } else {
-    PinnedBuffer(data, bytes);
+    host::wipe(data, bytes);
+    static_cast<void>(guarded(nullptr, [&] { pool->on_own_device([&] { PinnedBuffer(data, bytes); }); }));
   }
 }
 
-Status copy(void* to, const void* from, std::size_t bytes, Text* why_not) noexcept {
+Status copy(Pool* pool, void* to, const void* from, std::size_t bytes, Text* why_not) noexcept {
   return guarded(why_not, [&] {
-    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, cudaStreamPerThread), "cudaMemcpyAsync");
-    check(cudaStreamSynchronize(cudaStreamPerThread), "cudaStreamSynchronize");
+    pool->on_own_device([&] {
+      // This stream waits for the default stream, as cudaMemcpy() does.
+      check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, cudaStreamPerThread), "cudaMemcpyAsync");
+      check(cudaStreamSynchronize(cudaStreamPerThread), "cudaStreamSynchronize");
+    });
   });
 }
 
-Status synchronize(CUstream_st* stream, Text* why_not) noexcept {
-  return guarded(why_not, [&] { check(cudaStreamSynchronize(stream), "cudaStreamSynchronize"); });
+Status synchronize(Pool* pool, CUstream_st* stream, Text* why_not) noexcept {
+  return guarded(why_not, [&] {
+    const auto wait = [stream] { check(cudaStreamSynchronize(stream), "cudaStreamSynchronize"); };
+    if (stream != nullptr) return pool->on_own_device(wait);  // it knows its device
+    const std::optional<bool> in_use = has_context(current_device());
+    if (in_use && !*in_use) return;  // nothing was ever given to the default stream
+    require_own_device(*pool);
+    wait();
+  });
 }
+
+std::uint64_t kept_bytes(const Pool* pool) noexcept { return pool->kept_bytes(); }
 
 constexpr Module table{.version = interface_version,
                        .devices = &devices,
@@ -151,7 +195,8 @@ constexpr Module table{.version = interface_version,
                        .allocate = &allocate,
                        .release = &release,
                        .copy = &copy,
-                       .synchronize = &synchronize};
+                       .synchronize = &synchronize,
+                       .kept_bytes = &kept_bytes};
 
 }  // namespace
 

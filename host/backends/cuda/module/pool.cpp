@@ -2,7 +2,6 @@
 
 #include <nvtx3/nvToolsExt.h>
 #include <pthread.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +11,8 @@
 #include <string>
 
 #include "host/backends/cuda/module/devices.hpp"
+#include "host/backends/cuda/module/driver.hpp"
+#include "host/backends/cuda/module/signals.hpp"
 #include "warpkem/params.hpp"
 
 namespace warpkem::cuda {
@@ -55,10 +56,44 @@ Pool::~Pool() {
   }
   work_ready_.notify_all();
   for (std::thread& lane : lanes_) lane.join();
+  const auto clear_rings = [this] {
+    for (const auto& device : devices_) device->random().clear();
+  };
+  try {
+    if (std::ranges::any_of(devices_, [](const auto& device) { return !device->random().empty(); })) {
+      on_own_device(clear_rings);
+    }
+  } catch (const std::exception&) {  // no thread is to be had: what is in the rings was wiped after each use
+    for (const auto& device : devices_) device->random().forget();
+  }
   while (spare_ != nullptr) delete std::exchange(spare_, spare_->following);
 }
 
 bool Pool::forked() const noexcept { return getpid() != maker_; }
+
+// ---- the caller's threads -----------------------------------------------------------------------------------------
+
+bool Pool::drives(int ordinal) const noexcept {
+  return std::ranges::any_of(devices_, [ordinal](const auto& device) { return device->ordinal() == ordinal; });
+}
+
+bool Pool::may_call_here() const noexcept {
+  const int ordinal = current_device();
+  return drives(ordinal) || has_context(ordinal).value_or(false);
+}
+
+void Pool::on_own_device(const std::function<void()>& work) const {
+  if (may_call_here()) return work();
+  const auto usable = [](const auto& device) { return !quarantined(device->ordinal()); };
+  const auto found = std::ranges::find_if(devices_, usable);
+  on_device((found != devices_.end() ? *found : devices_.front())->ordinal(), work);
+}
+
+std::size_t Pool::kept_bytes() const noexcept {
+  std::size_t bytes = 0;
+  for (const auto& device : devices_) bytes += device->kept_bytes();
+  return bytes;
+}
 
 // ---- the queue ----------------------------------------------------------------------------------------------------
 
@@ -152,9 +187,7 @@ void Pool::start() {
   const std::scoped_lock lock(mutex_);
   if (!lanes_.empty()) return;
   nvtxInitialize(nullptr);  // once, rather than by every lane at the same time
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);  // the application's handlers run on its own threads
+  const SignalsBlocked signals_blocked;
   try {
     lanes_.reserve(devices_.size() * streams_);
     for (std::size_t lane = 0; lane < streams_; ++lane) {
@@ -164,7 +197,6 @@ void Pool::start() {
     }
   } catch (const std::exception&) {  // fewer lanes are enough, as long as every device has one
   }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (lanes_.size() < devices_.size()) throw Error(Status::out_of_memory, "cuda: threads could not be started");
 }
 
@@ -266,6 +298,9 @@ void Pool::end_chunk(const Chunk& chunk) noexcept {
 void Pool::run_chunk(Lane& lane, Device& device, const Chunk& chunk) {
   Work& work = *chunk.work;
   const Batch items = slice(work.batch, chunk.range.first, chunk.range.count);
+  // What no device has taken, none needs to be opened for.
+  if (work.kind == Kind::retire && work.own_keys->parts_[device.number()].memory.data() == nullptr) return;
+  lane.open(items);
   switch (work.kind) {
     case Kind::batch:
       lane.run(items, work.keys != nullptr ? work.keys->on(device.number()) : KeyForms(), chunk.in_place);
@@ -284,7 +319,7 @@ void Pool::run_chunk(Lane& lane, Device& device, const Chunk& chunk) {
       break;
     }
     case Kind::retire:
-      work.own_keys->parts_[device.number()].memory = DeviceBuffer();
+      lane.release(std::exchange(work.own_keys->parts_[device.number()].memory, {}));
       break;
   }
 }
@@ -407,9 +442,13 @@ void Pool::retire(Keys* keys) noexcept {
   keys->parts_to_retire_ = devices_.size();
   for (const auto& device : devices_) {
     Keys::Part& part = keys->parts_[device->number()];
+    part.device = device.get();
     const Completion done{[](void* context, const host::Outcome& outcome) noexcept {
                             Keys::Part& retired = *static_cast<Keys::Part*>(context);
-                            if (outcome.status != Status::ok) retired.memory.forget();  // its device is gone
+                            if (outcome.status != Status::ok) {  // its device is gone
+                              retired.device->keeps(retired.memory.size());
+                              retired.memory.forget();
+                            }
                             if (--retired.keys->parts_to_retire_ == 0) delete retired.keys;
                           },
                           &part};

@@ -10,8 +10,10 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -47,7 +49,8 @@ class Keys {
   friend class Pool;
   struct Part {
     Keys* keys = nullptr;
-    std::mutex mutex;  // guards making `memory`
+    Device* device = nullptr;  // once it is to be freed
+    std::mutex mutex;          // guards making `memory`
     DeviceBuffer memory;
     bool ready = false;
   };
@@ -77,6 +80,16 @@ class Pool {
 
   const std::vector<std::unique_ptr<Device>>& devices() const noexcept { return devices_; }
   bool forked() const noexcept;
+
+  // Calls of the runtime make a context on the current device, which may be one that the pool does not drive. This does
+  // `work` where they do not: on this thread, if its device is the pool's or has a context anyway, else on a thread of
+  // its own. Throws what `work` throws, CudaError and std::system_error.
+  void on_own_device(const std::function<void()>& work) const;
+  bool may_call_here() const noexcept;
+
+  // See Device::keeps(); of memory whose device is not known, too.
+  void keeps(std::size_t bytes) const noexcept { devices_.front()->keeps(bytes); }
+  std::size_t kept_bytes() const noexcept;
 
  private:
   enum class Kind { batch, prepare, retire };
@@ -122,6 +135,7 @@ class Pool {
   Chunk take(Device& device, std::size_t shortages) noexcept;
   void give_back(Device& device, const Chunk& chunk, const ChunkFailure& failure) noexcept;
   void end_chunk(const Chunk& chunk) noexcept;
+  bool drives(int ordinal) const noexcept;
   bool may_take(const Work& work, const Device& device) const noexcept;
   bool has_items(const Work& work) const noexcept { return !work.returned.empty() || work.next < work.batch.count; }
   void give_up_hopeless() noexcept;

@@ -50,11 +50,16 @@ RandomRing::Piece* RandomRing::acquire(std::size_t bytes) noexcept {
   return nullptr;
 }
 
-RandomRing::~RandomRing() {
+void RandomRing::clear() noexcept {
   for (auto& segment : segments_) {
     const bool busy = std::ranges::any_of(segment->pieces, [](const Piece& piece) { return piece.busy.load(); });
-    if (busy) static_cast<void>(segment.release());  // a device may still read it, or a host function touch its flag
+    if (busy) static_cast<void>(segment.release());
   }
+  segments_.clear();
+}
+
+void RandomRing::forget() noexcept {
+  for (auto& segment : segments_) static_cast<void>(segment.release());
 }
 
 namespace {
@@ -63,7 +68,7 @@ constexpr std::size_t alignment = 256;
 
 [[noreturn]] void refuse(const std::string& text) { throw Error(Status::invalid_argument, text); }
 
-Device& current_device(Pool& pool) {
+Device& device_of_batch(Pool& pool) {
   int ordinal = -1;
   check(cudaGetDevice(&ordinal), "cudaGetDevice");
   const auto& devices = pool.devices();
@@ -150,7 +155,9 @@ std::uint8_t* align_up(void* pointer) noexcept {
 }  // namespace
 
 std::size_t resident_workspace(Pool& pool, const ResidentBatch& resident) {
-  Device& device = current_device(pool);
+  Device& device = device_of_batch(pool);
+  const RelaxedCapture relaxed;
+  load_kernels(device.ordinal());
   kernels::DeviceBatch batch = translate(device, resident);
   const Drawn drawn(resident);
   if (drawn.bytes == 0) return kernels::workspace_bytes(batch);
@@ -161,7 +168,7 @@ std::size_t resident_workspace(Pool& pool, const ResidentBatch& resident) {
 
 void resident_run(Pool& pool, const ResidentBatch& resident, host::RandomSource random, void* workspace,
                   std::size_t workspace_bytes, cudaStream_t stream) {
-  Device& device = current_device(pool);
+  Device& device = device_of_batch(pool);
   kernels::DeviceBatch batch = translate(device, resident);
   require_memory_of(device, "workspace", workspace);
   const Drawn drawn(resident);

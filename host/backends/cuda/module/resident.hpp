@@ -32,7 +32,12 @@ class RandomRing {
   // A free piece of at least `bytes`, which is then busy; null if there is none. Allocates nothing.
   Piece* acquire(std::size_t bytes) noexcept;
 
-  ~RandomRing();
+  // Frees the page-locked memory, but what a device may still read or a host function touch. A context is current that
+  // may free it.
+  void clear() noexcept;
+  bool empty() const noexcept { return segments_.empty(); }
+  void forget() noexcept;  // leaks it
+  ~RandomRing() { forget(); }
 
  private:
   struct Segment {

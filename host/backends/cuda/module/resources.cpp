@@ -38,7 +38,7 @@ std::uint8_t* PinnedMemory::allocate(std::size_t bytes) {
   return static_cast<std::uint8_t*>(data);
 }
 
-void PinnedMemory::wipe_and_free(std::uint8_t* data, std::size_t bytes) noexcept {
+void PinnedMemory::abandon(std::uint8_t* data, std::size_t bytes) noexcept {
   host::wipe(data, bytes);
   ignore(cudaFreeHost(data));
 }
@@ -49,11 +49,14 @@ std::uint8_t* DeviceMemory::allocate(std::size_t bytes) {
   return static_cast<std::uint8_t*>(data);
 }
 
-void DeviceMemory::wipe_and_free(std::uint8_t* data, std::size_t bytes) noexcept {
-  // The per-thread stream, for nothing here may order itself behind the caller's default stream.
-  ignore(cudaMemsetAsync(data, 0, bytes, cudaStreamPerThread));
-  ignore(cudaStreamSynchronize(cudaStreamPerThread));
-  ignore(cudaFree(data));
+bool wipe_and_free(DeviceBuffer memory, cudaStream_t stream) noexcept {
+  if (memory.data() == nullptr) return true;
+  cudaError_t wiped = cudaMemsetAsync(memory.data(), 0, memory.size(), stream);
+  if (wiped == cudaSuccess) wiped = cudaStreamSynchronize(stream);
+  ignore(wiped);
+  if (wiped == cudaSuccess) ignore(cudaFree(memory.data()));
+  memory.forget();
+  return wiped == cudaSuccess;
 }
 
 }  // namespace warpkem::cuda

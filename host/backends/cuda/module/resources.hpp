@@ -41,7 +41,7 @@ using GraphExec = Handle<cudaGraphExec_t, cudaGraphExecDestroy>;
 Stream make_stream();
 Event make_event();  // without timing: it only marks progress
 
-// Memory that is wiped before it is freed.
+// Memory with an owner.
 template <class Memory>
 class Buffer {
  public:
@@ -56,7 +56,7 @@ class Buffer {
     return *this;
   }
   ~Buffer() {
-    if (data_ != nullptr) Memory::wipe_and_free(data_, bytes_);
+    if (data_ != nullptr) Memory::abandon(data_, bytes_);
   }
 
   std::uint8_t* data() const noexcept { return data_; }
@@ -68,18 +68,23 @@ class Buffer {
   std::size_t bytes_ = 0;
 };
 
-// Page-locked, and kept out of core dumps.
+// Page-locked, and kept out of core dumps. Wiped and freed when its owner goes.
 struct PinnedMemory {
   static std::uint8_t* allocate(std::size_t bytes);
-  static void wipe_and_free(std::uint8_t* data, std::size_t bytes) noexcept;
+  static void abandon(std::uint8_t* data, std::size_t bytes) noexcept;
 };
 using PinnedBuffer = Buffer<PinnedMemory>;
 
-// The device must be current and the memory idle when it is freed.
+// Wiping takes a stream and may fail, so it is the owner's to do, with wipe_and_free(). What is not given back so
+// leaks.
 struct DeviceMemory {
   static std::uint8_t* allocate(std::size_t bytes);
-  static void wipe_and_free(std::uint8_t* data, std::size_t bytes) noexcept;
+  static void abandon(std::uint8_t*, std::size_t) noexcept {}
 };
 using DeviceBuffer = Buffer<DeviceMemory>;
+
+// Wipes the idle memory on `stream`, waits for that, and frees it; the device of both must be current. False: it could
+// not be wiped and may hold secrets, so it is not freed but leaks.
+[[nodiscard]] bool wipe_and_free(DeviceBuffer memory, cudaStream_t stream) noexcept;
 
 }  // namespace warpkem::cuda
