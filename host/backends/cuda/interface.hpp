@@ -26,9 +26,10 @@ struct DeviceInfo {
   int ordinal;  // as the CUDA runtime numbers the visible devices
   int compute_major, compute_minor;
   int multiprocessors;
+  bool compiles;  // the driver compiles the kernels for it, when they are first used
   std::uint64_t memory_bytes;
   char name[128];
-  char uuid[48];      // GPU-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx
+  char uuid[48];      // GPU-xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx; of a slice of a GPU MIG-...
   char pci_id[24];    // 0000:3b:00.0
   char why_not[128];  // empty: usable
 };
@@ -40,6 +41,7 @@ struct Options {
   std::uint32_t streams = 0;   // chunks in flight on each device; 0: 4
   std::uint32_t stuck_ms = 0;  // a chunk that takes longer has lost its device; 0: 120 000
   bool graphs = true;          // small chunks that repeat are replayed as CUDA graphs
+  const char* sysfs = "/sys";  // where the system tells which processors are near a device
 };
 
 class Pool;  // the devices that one backend drives

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <thread>
 
+#include "host/backends/cuda/module/architectures.hpp"
 #include "host/backends/cuda/module/cuda_call.hpp"
 #include "host/backends/cuda/module/signals.hpp"
 #include "kernels/launch.hpp"
@@ -35,21 +36,19 @@ Quarantine& quarantine_table() {
 
 void copy_text(const std::string& text, char* out, std::size_t bytes) { std::snprintf(out, bytes, "%s", text.c_str()); }
 
-// What the module was compiled for, as CMAKE_CUDA_ARCHITECTURES: "80-real;90". A `real` entry runs on its own major
-// number from its minor number on; PTX, in entries that are not `real`, runs on everything from its number on.
-bool architecture_is_built(int major, int minor) {
-  std::string_view rest = WARPKEM_CUDA_ARCHITECTURES;
-  while (!rest.empty()) {
-    const std::string_view entry = rest.substr(0, rest.find(','));
-    rest.remove_prefix(std::min(rest.size(), entry.size() + 1));
-    int number = 0;
-    if (std::from_chars(entry.data(), entry.data() + entry.size(), number).ec != std::errc{}) return true;  // "native"
-    const bool machine_code = entry.find("-virtual") == std::string_view::npos;
-    const bool ptx = entry.find("-real") == std::string_view::npos;
-    if (machine_code && number / 10 == major && number % 10 <= minor) return true;
-    if (ptx && number <= major * 10 + minor) return true;
+std::string version(int number) { return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10); }
+
+// Why a device that has only PTX here cannot use it; empty: it can. A driver runs machine code of newer toolkits of the
+// same major version, but compiles no PTX of theirs.
+std::string why_no_ptx(const DeviceInfo& info) {
+  int driver = 0, toolkit = 0;
+  if (cudaDriverGetVersion(&driver) != cudaSuccess || cudaRuntimeGetVersion(&toolkit) != cudaSuccess ||
+      driver >= toolkit) {
+    return "";
   }
-  return false;
+  return "for compute capability " + std::to_string(info.compute_major) + "." + std::to_string(info.compute_minor) +
+         " there is only PTX of CUDA " + version(toolkit) + ", too new for the driver, which is for CUDA " +
+         version(driver);
 }
 
 DeviceInfo describe_device(int ordinal) {
@@ -69,15 +68,22 @@ DeviceInfo describe_device(int ordinal) {
   copy_text(properties.name, info.name, sizeof info.name);
   std::array<unsigned, 16> b{};
   std::ranges::transform(properties.uuid.bytes, b.begin(), [](char byte) { return static_cast<unsigned char>(byte); });
-  std::snprintf(info.uuid, sizeof info.uuid, "GPU-%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
-                b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+  // A slice of a GPU is a device like any other; only its name tells, and nvidia-smi calls it differently.
+  const char* const kind = std::strstr(properties.name, " MIG ") != nullptr ? "MIG" : "GPU";
+  std::snprintf(info.uuid, sizeof info.uuid, "%s-%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
+                kind, b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14],
+                b[15]);
   if (cudaDeviceGetPCIBusId(info.pci_id, sizeof info.pci_id, ordinal) != cudaSuccess) {
     static_cast<void>(cudaGetLastError());
     info.pci_id[0] = '\0';
   }
-  if (!architecture_is_built(info.compute_major, info.compute_minor)) {
+  const Code kernels = code_for(info.compute_major, info.compute_minor, WARPKEM_CUDA_ARCHITECTURES);
+  info.compiles = kernels == Code::ptx;
+  if (kernels == Code::none) {
     std::snprintf(info.why_not, sizeof info.why_not, "compute capability %d.%d, but this module is built for %s",
                   info.compute_major, info.compute_minor, WARPKEM_CUDA_ARCHITECTURES);
+  } else if (const std::string why = kernels == Code::ptx ? why_no_ptx(info) : ""; !why.empty()) {
+    copy_text(why, info.why_not, sizeof info.why_not);
   } else if (quarantined(ordinal)) {
     Quarantine& table = quarantine_table();
     const std::scoped_lock lock(table.mutex);
@@ -99,7 +105,7 @@ bool same_pci_id(std::string_view a, std::string_view b) {
 
 bool names_device(std::string_view entry, const DeviceInfo& device) {
   if (entry.find(':') != std::string_view::npos) return same_pci_id(entry, device.pci_id);
-  if (entry.size() > 4 && strncasecmp(entry.data(), "GPU-", 4) == 0) {
+  if (entry.size() > 4 && (strncasecmp(entry.data(), "GPU-", 4) == 0 || strncasecmp(entry.data(), "MIG-", 4) == 0)) {
     return entry.size() <= std::strlen(device.uuid) && strncasecmp(entry.data(), device.uuid, entry.size()) == 0;
   }
   int ordinal = -1;
@@ -117,9 +123,6 @@ std::vector<DeviceInfo> visible_devices() {
     int driver = 0, runtime = 0;
     if (code == cudaErrorInsufficientDriver && cudaDriverGetVersion(&driver) == cudaSuccess &&
         cudaRuntimeGetVersion(&runtime) == cudaSuccess) {
-      const auto version = [](int number) {
-        return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10);
-      };
       throw host::Error(host::Status::unsupported, driver == 0 ? "there is no NVIDIA driver"
                                                                : "the NVIDIA driver is for CUDA " + version(driver) +
                                                                      ", this module needs " + version(runtime));

@@ -72,9 +72,12 @@ bool breaks_context(cudaError_t code) noexcept {
     case cudaErrorLaunchFailure:
     case cudaErrorECCUncorrectable:
     case cudaErrorNvlinkUncorrectable:
+    case cudaErrorContextIsDestroyed:
+    case cudaErrorMpsClientTerminated:
       return true;
     default:
-      return false;
+      // Newer runtimes: cudaErrorContained, and memory of the tensor cores that leaked.
+      return code == static_cast<cudaError_t>(226) || code == static_cast<cudaError_t>(721);
   }
 }
 

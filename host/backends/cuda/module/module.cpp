@@ -65,6 +65,7 @@ Status create(const Options* options, bool verify, Pool** pool, Text* summary, T
     for (const DeviceInfo& device : chosen) {
       if (!names.empty()) names += ", ";
       names += std::to_string(device.ordinal) + ": " + device.name;
+      if (device.compiles) names += " (the driver compiles the kernels when they are first used)";
     }
     set_text(summary, names.c_str());
     *pool = made.release();

@@ -12,6 +12,7 @@
 
 #include "host/backends/cuda/module/devices.hpp"
 #include "host/backends/cuda/module/driver.hpp"
+#include "host/backends/cuda/module/nearness.hpp"
 #include "host/backends/cuda/module/signals.hpp"
 #include "warpkem/params.hpp"
 
@@ -42,6 +43,7 @@ Pool::Pool(const std::vector<DeviceInfo>& devices, const Options& options)
     : streams_(options.streams != 0 ? options.streams : default_streams),
       stuck_(options.stuck_ms != 0 ? options.stuck_ms : default_stuck_ms),
       graphs_(options.graphs),
+      sysfs_(options.sysfs),
       maker_(getpid()) {
   for (const DeviceInfo& info : devices) {
     const std::size_t chunk = options.chunk != 0 ? options.chunk : default_chunk(info, streams_);
@@ -101,6 +103,7 @@ bool Pool::may_take(const Work& work, const Device& device) const noexcept {
   const std::size_t number = device.number();
   if (work.only_device >= 0 && static_cast<std::size_t>(work.only_device) != number) return false;
   if ((work.refused >> number & 1) != 0 || quarantined(device.ordinal())) return false;
+  if (work.kind != Kind::retire && device.rests()) return false;  // keys are to be wiped whatever it takes
   return work.keys == nullptr || work.keys->ready_on(number);
 }
 
@@ -112,7 +115,10 @@ void Pool::give_up_hopeless() noexcept {
     work->failed = true;
     if (work->status != Status::ok) continue;  // a chunk's failure says more
     work->status = Status::backend_failed;
-    std::snprintf(work->text.data, sizeof work->text.data, "no CUDA device is left for it");
+    const auto resting = std::ranges::find_if(devices_, [](const auto& device) { return device->rests(); });
+    std::snprintf(work->text.data, sizeof work->text.data, "no CUDA device is left for it%s%s",
+                  resting != devices_.end() ? "; not tried again yet: " : "",
+                  resting != devices_.end() ? (*resting)->why_it_rests() : "");
   }
 }
 
@@ -274,6 +280,10 @@ void Pool::give_back(Device& device, const Chunk& chunk, const ChunkFailure& fai
     case Fate::staged:
       work.in_place = false;
       break;
+    case Fate::unopened:
+      device.rest(failure.what());
+      work.refused |= this_device;
+      break;
     case Fate::refused:
     case Fate::lost:
       work.refused |= this_device;
@@ -325,6 +335,10 @@ void Pool::run_chunk(Lane& lane, Device& device, const Chunk& chunk) {
 }
 
 void Pool::lane_main(Device& device) noexcept {
+  try {
+    move_near(device.info().pci_id, sysfs_);
+  } catch (const std::exception&) {  // no memory for the file's name: then wherever this is
+  }
   std::array<char, 16> name{};
   std::snprintf(name.data(), name.size(), "warpkem-cuda%d", device.ordinal());
   pthread_setname_np(pthread_self(), name.data());

@@ -145,6 +145,7 @@ class Pool {
   std::size_t streams_;
   std::chrono::milliseconds stuck_;
   bool graphs_;
+  std::string sysfs_;
   pid_t maker_;
 
   std::mutex mutex_;
