@@ -165,6 +165,36 @@ warpkem_status admit_and_submit(const Submission& s, RequestChain filled, warpke
   return refuse(s.scheduler, filled.size);
 }
 
+// Looks at `count` descriptors and submits them, or those before the first that is wrong. Throws std::bad_alloc, and
+// then took none.
+warpkem_status submit_portion(const Submission& s, const unsigned char* batches, std::size_t distance,
+                              std::size_t count, warpkem_request* requests, std::size_t* submitted) {
+  RequestPool& pool = s.scheduler.store()->pool;
+  RequestChain spare = pool.get(count), filled;
+  try {
+    for (const unsigned char* at = batches; !spare.empty(); at += distance) {
+      const warpkem_batch& batch = *reinterpret_cast<const warpkem_batch*>(at);
+      if (const Request* const next = spare.first->next) next->prefetch();
+      if (batch.struct_size != distance) throw Error(Status::invalid_argument, "batches differ in struct_size");
+      if (distance == sizeof batch) {
+        fill(*spare.first, batch, s);
+      } else {
+        fill_from_other_version(*spare.first, batch, s);
+      }
+      filled.push_back(spare.pop_front());
+    }
+  } catch (const Error& error) {
+    pool.put(spare);
+    const warpkem_status status = admit_and_submit(s, filled, requests, submitted);
+    return status != WARPKEM_OK ? status : fail(error.status(), error.what());
+  } catch (...) {
+    pool.put(spare);
+    take_apart(pool, filled);
+    throw;
+  }
+  return admit_and_submit(s, filled, requests, submitted);
+}
+
 warpkem_status submit(warpkem_engine* handle, const warpkem_batch* batches, std::size_t num_batches,
                       const warpkem_submit_options* given, warpkem_request* requests, std::size_t* submitted) {
   if (submitted != nullptr) *submitted = 0;
@@ -194,37 +224,21 @@ warpkem_status submit(warpkem_engine* handle, const warpkem_batch* batches, std:
   const std::size_t distance = batches->struct_size;
   const Submission s{engine, scheduler, options, options.queue != nullptr ? &options.queue->queue : nullptr,
                      scheduler.now_ns()};
-  RequestPool& pool = scheduler.store()->pool;
-  // What cannot be taken is not even looked at: an overloaded engine has no time to lose on it.
-  const std::size_t wanted =
-      options.timeout_us != 0 ? num_batches : std::min(num_batches, scheduler.store()->admission.room());
-  if (wanted == 0) return refuse(scheduler, num_batches);
-  RequestChain spare = pool.get(wanted), filled;
+  // By portions: requests are taken from the pool only for descriptors that are looked at next.
+  constexpr std::size_t portion_most = 1024;
   const auto* at = reinterpret_cast<const unsigned char*>(batches);
-  try {
-    for (; !spare.empty(); at += distance) {
-      const warpkem_batch& batch = *reinterpret_cast<const warpkem_batch*>(at);
-      if (const Request* const next = spare.first->next) next->prefetch();
-      if (batch.struct_size != distance) throw Error(Status::invalid_argument, "batches differ in struct_size");
-      if (distance == sizeof batch) {
-        fill(*spare.first, batch, s);
-      } else {
-        fill_from_other_version(*spare.first, batch, s);
-      }
-      filled.push_back(spare.pop_front());
-    }
-  } catch (const Error& error) {
-    pool.put(spare);
-    const warpkem_status status = admit_and_submit(s, filled, requests, submitted);
-    return status != WARPKEM_OK ? status : fail(error.status(), error.what());
-  } catch (...) {
-    pool.put(spare);
-    take_apart(pool, filled);
-    throw;
+  for (std::size_t left = num_batches;;) {
+    // What cannot be taken is not even looked at: an overloaded engine has no time to lose on it.
+    const std::size_t room = options.timeout_us != 0 ? left : scheduler.store()->admission.room();
+    const std::size_t portion = std::min({left, room, portion_most});
+    if (portion == 0) return refuse(scheduler, left);
+    const warpkem_status status = submit_portion(s, at, distance, portion, requests, submitted);
+    left -= portion;
+    if (status == WARPKEM_WOULD_BLOCK) scheduler.metrics().add(Counter::refused, left);
+    if (left == 0 || status != WARPKEM_OK) return status;
+    at += portion * distance;
+    if (requests != nullptr) requests += portion;
   }
-  const warpkem_status status = admit_and_submit(s, filled, requests, submitted);
-  if (wanted == num_batches || (status != WARPKEM_OK && status != WARPKEM_WOULD_BLOCK)) return status;
-  return refuse(scheduler, num_batches - wanted);
 }
 
 void read_counters(Engine& engine, warpkem_counters& out) {
