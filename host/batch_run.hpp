@@ -62,7 +62,10 @@ class BatchRun {
   std::size_t collect() noexcept;
   std::size_t batch_items() const noexcept { return stage == Stage::first ? items_ : chosen_.size(); }
 
-  // Prepares the next stage. choose() takes each done item with probability `chance` / 2^32; false: none.
+  std::size_t chosen_items() const noexcept { return chosen_.size(); }
+
+  // Prepares the next stage, or throws std::bad_alloc and stays in this one. choose() takes each done item with
+  // probability `chance` / 2^32; false: none.
   void retry();
   bool choose(std::uint32_t chance, std::uint64_t& dice);
   void check_again() noexcept;  // elsewhere: the last one did not do it

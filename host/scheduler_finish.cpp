@@ -194,7 +194,11 @@ void Scheduler::finish_or_throw(BatchRun& run, const Outcome& outcome) {
       dice_ ^= dice_ << 13, dice_ ^= dice_ >> 7, dice_ ^= dice_ << 17;
       dice = dice_ * 0x9e3779b97f4a7c15u | 1;
     }
-    if (run.choose(chance, dice)) return rework(run);
+    try {
+      if (run.choose(chance, dice)) return rework(run);
+    } catch (const std::bad_alloc&) {
+      metrics_.add(Counter::unchecked, run.chosen_items());
+    }
   }
   complete(run);
 }
