@@ -26,10 +26,14 @@ __global__ void __launch_bounds__(policy::arithmetic_threads) reencrypt_kernel(R
   const HalfwarpItem item = halfwarp_item(shared, items);
   const u32 i = item.index;
   const u8* const c = args.c[i];
+  const u8* const noise2 = args.noise.eta2 + u64{i} * ((P::k + 1) * 64 * P::eta2);
+  prefetch_record(args.key.A[i], 512 * P::k * P::k);
+  prefetch_record(args.key.ek[i], P::dk_pke_bytes);
+  prefetch_record(noise2, (P::k + 1) * 64 * P::eta2);
+  prefetch_record(c, P::c_bytes);
   u32 difference = 0;
-  kpke::Encrypt<P>(args.key.A[i], args.key.ek[i], args.noise.eta1 + u64{i} * (P::k * 64 * P::eta1),
-                   args.noise.eta2 + u64{i} * ((P::k + 1) * 64 * P::eta2), args.m[i], item.exchange,
-                   [&]<int d>(const halfwarp::Moved<d>& moved, u32 offset) {
+  kpke::Encrypt<P>(args.key.A[i], args.key.ek[i], args.noise.eta1 + u64{i} * (P::k * 64 * P::eta1), noise2, args.m[i],
+                   item.exchange, [&]<int d>(const halfwarp::Moved<d>& moved, u32 offset) {
                      const u32* words = reinterpret_cast<const u32*>(c + offset) + halfwarp::lane();
 #pragma unroll
                      for (int n = 0; n < halfwarp::moved_words<d>; ++n) {

@@ -10,11 +10,14 @@ __global__ void __launch_bounds__(policy::arithmetic_threads)
     encrypt_kernel(KeyRows key, Noise noise, Rows m, Rows c, u8* statuses, u32 items) {
   __shared__ ArithmeticShared shared;
   const HalfwarpItem item = halfwarp_item(shared, items);
+  const u8* const noise2 = noise.eta2 + u64{item.index} * ((P::k + 1) * 64 * P::eta2);
+  prefetch_record(key.A[item.index], 512 * P::k * P::k);
+  prefetch_record(key.ek[item.index], P::dk_pke_bytes);
+  prefetch_record(noise2, (P::k + 1) * 64 * P::eta2);
   u8* const to = c[item.index];
   const bool too_large =
       kpke::Encrypt<P>(key.A[item.index], key.ek[item.index], noise.eta1 + u64{item.index} * (P::k * 64 * P::eta1),
-                       noise.eta2 + u64{item.index} * ((P::k + 1) * 64 * P::eta2), m[item.index], item.exchange,
-                       [&]<int d>(const halfwarp::Moved<d>& moved, u32 offset) {
+                       noise2, m[item.index], item.exchange, [&]<int d>(const halfwarp::Moved<d>& moved, u32 offset) {
 #pragma unroll
                          for (int i = 0; i < halfwarp::moved_words<d>; ++i) {
                            if (item.store && halfwarp::moves<d>(i)) {

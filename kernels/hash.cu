@@ -29,6 +29,22 @@ WARPKEM_FN T* shuffle_pointer(T* pointer, u32 source) {
   return reinterpret_cast<T*>(u64{hi} << 32 | lo);
 }
 
+// 8 bytes from global to shared memory, done when wait_for_copies() returns; before 8.0 at once.
+WARPKEM_FN void copy_async(uint2* to, const uint2* from) {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 8;" ::"r"(static_cast<u32>(__cvta_generic_to_shared(to))),
+               "l"(__cvta_generic_to_global(from))
+               : "memory");
+#else
+  *to = *from;
+#endif
+}
+WARPKEM_FN void wait_for_copies() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.wait_all;" ::: "memory");
+#endif
+}
+
 constexpr int sponge_pitch = 17;  // in 8 bytes: odd, so that the lanes' own rows meet every bank
 
 __global__ void __launch_bounds__(policy::sponge.threads, policy::resident_blocks(policy::sponge))
@@ -48,56 +64,68 @@ __global__ void __launch_bounds__(policy::sponge.threads, policy::resident_block
   const u32 total = prefix_words + job.body_words;
   const u32 blocks = total / job.rate_words + 1;
 
-  KeccakState state = zero_state();
-#pragma unroll 1
-  for (u32 block = 0; block < blocks; ++block) {
-    // Eight lanes an item take columns 0 to 7 and 8 to 15, then each item's own lane the last. The multiple of four
-    // that is added to lane / 8 is a constant of the code, and so are all offsets in shared memory.
+  // Block `block` of the message on its way to the tile: what memory has of it asynchronously, so that it comes while
+  // the block before it is being permuted. Eight lanes an item take columns 0 to 7 and 8 to 15, then each item's own
+  // lane the last. The multiple of four that is added to lane / 8 is a constant of the code, and so are all offsets in
+  // shared memory.
+  uint2* const to = tile + lane / 8 * sponge_pitch + lane % 8;
+  const auto is_inside = [&](u32 block) {
+    return job.rate_words == 17 && block * 17 >= prefix_words && (block + 1) * 17 <= total;
+  };
+  const auto fetch = [&](u32 block) {
     const u32 first = block * job.rate_words - prefix_words;  // of the body; negative in the first block after a prefix
-    const bool inside = block * job.rate_words >= prefix_words && (block + 1) * job.rate_words <= total;
-    uint2* const to = tile + lane / 8 * sponge_pitch + lane % 8;
-    __syncwarp();
-    if (inside && job.rate_words == 17) {
+    if (is_inside(block)) {
 #pragma unroll
       for (int row = 0; row < 32; row += 4) {
         const uint2* from = shuffle_pointer(body, row + lane / 8) + first + lane % 8;
-        const uint2 low = from[0], high = from[8];
-        to[row * sponge_pitch] = low;
-        to[row * sponge_pitch + 8] = high;
-        if (copy != nullptr) {
-          uint2* copy_to = shuffle_pointer(copy, row + lane / 8) + first + lane % 8;
-          copy_to[0] = low;
-          copy_to[8] = high;
-        }
+        copy_async(to + row * sponge_pitch, from);
+        copy_async(to + row * sponge_pitch + 8, from + 8);
       }
-      const uint2 last = body[first + 16];
-      tile[lane * sponge_pitch + 16] = last;
-      if (copy != nullptr) copy[first + 16] = last;
+      copy_async(tile + lane * sponge_pitch + 16, body + first + 16);
     } else {
-      const auto stage = [&](u32 row, u32 column, const uint2* prefix_row, const uint2* body_row, uint2* copy_row) {
+      const auto stage = [&](u32 row, u32 column, const uint2* prefix_row, const uint2* body_row) {
         const u32 word = block * job.rate_words + column;
-        uint2 value = make_uint2(0, 0);
+        uint2* const place = tile + row * sponge_pitch + column;
         if (word < prefix_words) {
-          value = prefix_row[word];
+          copy_async(place, prefix_row + word);
         } else if (word < total) {
-          value = body_row[word - prefix_words];
-          if (copy_row != nullptr) copy_row[word - prefix_words] = value;
-        } else if (word == total) {
-          value = make_uint2(static_cast<u32>(job.pad), static_cast<u32>(job.pad >> 32));
+          copy_async(place, body_row + (word - prefix_words));
+        } else {
+          *place =
+              word == total ? make_uint2(static_cast<u32>(job.pad), static_cast<u32>(job.pad >> 32)) : make_uint2(0, 0);
         }
-        if (block + 1 == blocks && column + 1 == job.rate_words) value.y ^= 0x80000000;
-        tile[row * sponge_pitch + column] = value;
       };
 #pragma unroll 1
       for (u32 row = lane / 8; row < 32; row += 4) {
         const uint2* prefix_row = shuffle_pointer(prefix, row);
         const uint2* body_row = shuffle_pointer(body, row);
-        uint2* copy_row = shuffle_pointer(copy, row);
-        stage(row, lane % 8, prefix_row, body_row, copy_row);
-        if (job.rate_words > 9) stage(row, lane % 8 + 8, prefix_row, body_row, copy_row);
+        stage(row, lane % 8, prefix_row, body_row);
+        if (job.rate_words > 9) stage(row, lane % 8 + 8, prefix_row, body_row);
       }
-      stage(lane, job.rate_words - 1, prefix, body, copy);
+      stage(lane, job.rate_words - 1, prefix, body);
     }
+  };
+  // Each lane copies what it has fetched itself. Only keygen's H(ek) has a copy, and no prefix.
+  const auto copy_out = [&](u32 block) {
+    const u32 first = block * job.rate_words;
+#pragma unroll 4
+    for (u32 row = lane / 8; row < 32; row += 4) {
+      uint2* copy_to = shuffle_pointer(copy, row) + first;
+      const uint2* from = tile + row * sponge_pitch;
+#pragma unroll
+      for (u32 column = lane % 8; column < 16; column += 8) {
+        if (first + column < total) copy_to[column] = from[column];
+      }
+    }
+    if (first + 16 < total) copy[first + 16] = tile[lane * sponge_pitch + 16];
+  };
+
+  KeccakState state = zero_state();
+  fetch(0);
+#pragma unroll 1
+  for (u32 block = 0; block < blocks; ++block) {
+    wait_for_copies();
+    if (copy != nullptr) copy_out(block);
     __syncwarp();
     // The words above a rate of 9 are never staged: they stay as they are.
 #pragma unroll
@@ -107,6 +135,14 @@ __global__ void __launch_bounds__(policy::sponge.threads, policy::resident_block
         state.lo[i] ^= value.x;
         state.hi[i] ^= value.y;
       }
+    }
+    __syncwarp();
+    if (block + 1 < blocks) {
+      fetch(block + 1);
+    } else {
+      const u32 last_bit = 0x80000000;
+      state.hi[8] ^= job.rate_words > 9 ? 0 : last_bit;
+      state.hi[16] ^= job.rate_words > 9 ? last_bit : 0;
     }
     KeccakF1600(state);
   }

@@ -4,8 +4,10 @@
 // rho 48 SHF, chi 50 LOP3, iota 2: 4320 a permutation. Four rounds a loop iteration keep the code (12 kB) inside the
 // instruction cache, which 24 (69 kB) leave.
 //
-// LOP3 and SHF share a pipe, the multiplier has one of its own. A rotation can be done there: two products of 64 bits and
-// two sums. policy::rotations_in_multiplier says which rotations go that way.
+// LOP3 and SHF share a pipe that this keeps full. A rotation can also be done in the multiplier: two products of 64
+// bits and two sums. That does not pay on a Hopper: IMAD.WIDE and IMAD.HI hold up the other pipe for as long as the SHF
+// that they replace (bench/results/README.md). Which rotations go that way is policy::rotations_in_multiplier;
+// pipes_bench asks a chip.
 #pragma once
 
 #include "kernels/policy.hpp"
@@ -28,8 +30,8 @@ WARPKEM_FN u32 lop3(u32 a, u32 b, u32 c) {
 WARPKEM_FN u32 xor3(u32 a, u32 b, u32 c) { return lop3<0x96>(a, b, c); }
 WARPKEM_FN u32 chi(u32 a, u32 b, u32 c) { return lop3<0xD2>(a, b, c); }  // a ^ (~b & c)
 
-// Factors that the compiler does not know, or it would turn the products back into shifts: 2^i, of which 2^0 makes a sum
-// a product too. Nothing writes to them.
+// Factors that the compiler does not know, or it would turn the products back into shifts: 2^i, of which 2^0 makes a
+// sum a product too. Nothing writes to them.
 static __constant__ PowersOfTwo powers_of_two = make_powers_of_two();
 
 WARPKEM_FN u64 multiply_wide(u32 a, u32 b) {

@@ -10,8 +10,11 @@ __global__ void __launch_bounds__(policy::arithmetic_threads)
     keygen_kernel(Rows A, Noise noise, Rows ek, Rows dk_pke, u32 items) {
   __shared__ ArithmeticShared shared;
   const HalfwarpItem item = halfwarp_item(shared, items);
-  kpke::KeyGen<P>(A[item.index], noise.eta1 + u64{item.index} * (2 * P::k * 64 * P::eta1), ek[item.index],
-                  dk_pke.data != nullptr ? dk_pke[item.index] : nullptr, item.store, item.exchange);
+  const u8* const eta1 = noise.eta1 + u64{item.index} * (2 * P::k * 64 * P::eta1);
+  prefetch_record(A[item.index], 512 * P::k * P::k);
+  prefetch_record(eta1, 2 * P::k * 64 * P::eta1);
+  kpke::KeyGen<P>(A[item.index], eta1, ek[item.index], dk_pke.data != nullptr ? dk_pke[item.index] : nullptr,
+                  item.store, item.exchange);
   wipe(item);
 }
 

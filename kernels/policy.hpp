@@ -77,8 +77,8 @@ constexpr bool holds_warps_everywhere(const Block& block, int warps) noexcept {
   });
 }
 
-// The rotations of a Keccak round that are done in the multiplier: bit x + 5y of rho is lane (x, y)'s, bit x of theta that
-// of column x's parity.
+// The rotations of a Keccak round that are done in the multiplier: bit x + 5y of rho is lane (x, y)'s, bit x of theta
+// that of column x's parity. None: on an H200 five cost 2 % of a permutation, ten 2.5 %, all 18 %.
 struct Rotations {
   std::uint32_t rho, theta;
 };
