@@ -324,9 +324,10 @@ def long_fuzz(run):
 
 @stage(only_all=True)
 def long_tests(run):
-    """What takes minutes: ten million items through the tool, ten million requests and a soak through the scheduler."""
+    """What takes minutes: ten million items through tool and scheduler, a soak, every allocation failing in turn."""
     if run.build("dev", "-DWARPKEM_CUDA=OFF"):
-        run.ctest(BUILD / "dev", "--tests-regex", "^(tool|serve_bench|scheduler_model_test)$",
+        run.ctest(BUILD / "dev", "--tests-regex",
+                  "^(tool|serve_bench|scheduler_model_test|out_of_memory_test|scheduler_memory_test)$",
                   env={"WARPKEM_LONG_TESTS": "1", "WARPKEM_MODEL_ROUNDS": "1500"})
 
 
