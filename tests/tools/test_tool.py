@@ -103,9 +103,11 @@ class RoundTrip(ToolTest):
 
     def test_nothing_in_nothing_out(self):
         self.keygen(0)
-        self.encaps()
-        self.decaps()
-        self.tool("check", "--param", P, "--ek", "ek")
+        self.encaps(rc=1)  # more likely a mistake than meant
+        self.assertNothingWritten(["dk", "ek"])
+        self.encaps("--allow-empty")
+        self.decaps("--allow-empty")
+        self.tool("check", "--param", P, "--ek", "ek", "--allow-empty")
         self.assertEqual([len(self.read(f)) for f in ("ek", "dk", "c", "K", "K2")], [0] * 5)
 
     def test_fresh_randomness_differs(self):

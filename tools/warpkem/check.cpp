@@ -1,4 +1,4 @@
-// warpkem check: the checks of FIPS 203, Sections 7.2 (ek) and 7.3 (dk), alone.
+// warpkem check: the checks of FIPS 203, Sections 7.2 (ek) and 7.3 (dk), alone, and whether ek and dk belong together.
 #include "tools/warpkem/job.hpp"
 
 namespace warpkem::tool {
@@ -7,13 +7,30 @@ namespace {
 struct CheckOptions {
   JobOptions job;
   std::string ek, dk;
+  std::uint32_t dk_format = WARPKEM_DK_EXPANDED;
 };
 
 int check_keys(const CheckOptions& options) {
-  const bool is_ek = !options.ek.empty();
-  Job job("check", is_ek ? WARPKEM_OP_CHECK_EK : WARPKEM_OP_CHECK_DK, options.job);
-  job.keys = is_ek ? InputColumn{&job.files.input("--ek", options.ek, job.size(WARPKEM_SIZE_EK)), &warpkem_batch::ek}
-                   : InputColumn{&job.files.input("--dk", options.dk, job.size(WARPKEM_SIZE_DK)), &warpkem_batch::dk};
+  const bool has_ek = !options.ek.empty(), has_dk = !options.dk.empty();
+  Job job("check", has_ek ? WARPKEM_OP_CHECK_EK : WARPKEM_OP_CHECK_DK, options.job);
+  job.dk_format = options.dk_format;
+  job.together = has_dk && (has_ek || options.dk_format == WARPKEM_DK_SEED);
+  // Of two files that are wrong both are named.
+  std::string wrong;
+  const auto open = [&](const char* argument, const std::string& path, const Content& content) -> Input* {
+    try {
+      return &job.files.input(argument, path, content);
+    } catch (const Error& error) {
+      wrong += (wrong.empty() ? "" : "; ") + std::string(error.what());
+      return nullptr;
+    }
+  };
+  if (has_ek) job.keys = {open("--ek", options.ek, job.records_of(RecordKind::ek)), &warpkem_batch::ek};
+  if (has_dk) {
+    const InputColumn dk{open("--dk", options.dk, job.dk_records()), &warpkem_batch::dk};
+    has_ek ? job.items.push_back(dk) : static_cast<void>(job.keys = dk);
+  }
+  if (!wrong.empty()) throw Error(wrong);
   return job.run();
 }
 
@@ -21,12 +38,17 @@ int check_keys(const CheckOptions& options) {
 
 void add_check(Program& program) {
   const auto options = std::make_shared<CheckOptions>();
-  Arguments arguments = program.add("check", "Check keys as FIPS 203, Sections 7.2 and 7.3, say",
-                                    [options] { return check_keys(*options); });
+  Arguments arguments =
+      program.add("check", "Check keys as FIPS 203, Sections 7.2 and 7.3, say, and whether ek and dk belong together",
+                  [options] { return check_keys(*options); });
   add_job_options(arguments, options->job);
+  add_force(arguments, options->job);
   arguments.file("--ek", options->ek, "Encapsulation keys: every coefficient is below q");
-  arguments.file("--dk", options->dk, "Expanded decapsulation keys: the hash of ek is right");
-  arguments.exactly_one({"--ek", "--dk"});
+  arguments.file("--dk", options->dk,
+                 "Decapsulation keys: the hash of ek in an expanded one is right; a seed is always good. With --ek: "
+                 "each dk belongs to the ek of the same number, else status 4");
+  arguments.dk_format(options->dk_format);
+  arguments.at_least_one({"--ek", "--dk"});
 }
 
 }  // namespace warpkem::tool

@@ -15,10 +15,9 @@ int decaps(const DecapsOptions& options) {
   Job job("decaps", WARPKEM_OP_DECAPS, options.job);
   job.dk_format = options.dk_format;
   job.key_reuse = options.key_reuse;
-  const std::uint32_t dk_size = options.dk_format == WARPKEM_DK_SEED ? WARPKEM_SIZE_DK_SEED : WARPKEM_SIZE_DK;
-  job.keys = {&job.files.input("--dk", options.dk, job.size(dk_size)), &warpkem_batch::dk};
+  job.keys = {&job.files.input("--dk", options.dk, job.dk_records()), &warpkem_batch::dk};
   job.items.push_back(
-      {&job.files.input("--ciphertext", options.ciphertext, job.size(WARPKEM_SIZE_C)), &warpkem_batch::c});
+      {&job.files.input("--ciphertext", options.ciphertext, job.records_of(RecordKind::c)), &warpkem_batch::c});
   job.add_output("--shared-secret", options.shared_secret, Secrecy::secret, WARPKEM_SIZE_K, &warpkem_batch::K_out);
   return job.run();
 }
@@ -29,6 +28,7 @@ void add_decaps(Program& program) {
   const auto options = std::make_shared<DecapsOptions>();
   Arguments arguments = program.add("decaps", "Decapsulate each ciphertext", [options] { return decaps(*options); });
   add_job_options(arguments, options->job);
+  add_force(arguments, options->job);
   arguments.file("--dk", options->dk, "Decapsulation keys", Need::required);
   arguments.file("--ciphertext", options->ciphertext, "Ciphertexts c", Need::required);
   arguments.file("--shared-secret", options->shared_secret, "Out: shared secrets K, 32 bytes each", Need::required);

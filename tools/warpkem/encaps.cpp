@@ -13,10 +13,10 @@ struct EncapsOptions {
 int encaps(const EncapsOptions& options) {
   Job job("encaps", WARPKEM_OP_ENCAPS, options.job);
   job.key_reuse = options.key_reuse;
-  job.keys = {&job.files.input("--ek", options.ek, job.size(WARPKEM_SIZE_EK)), &warpkem_batch::ek};
+  job.keys = {&job.files.input("--ek", options.ek, job.records_of(RecordKind::ek)), &warpkem_batch::ek};
   if (!options.m.empty()) {
     job.flags = WARPKEM_DERAND;
-    job.items.push_back({&job.files.input("--m", options.m, job.size(WARPKEM_SIZE_M)), &warpkem_batch::m});
+    job.items.push_back({&job.files.input("--m", options.m, job.records_of(RecordKind::m)), &warpkem_batch::m});
   }
   job.add_output("--shared-secret", options.shared_secret, Secrecy::secret, WARPKEM_SIZE_K, &warpkem_batch::K_out);
   job.add_output("--ciphertext", options.ciphertext, Secrecy::open, WARPKEM_SIZE_C, &warpkem_batch::c_out);
@@ -30,6 +30,7 @@ void add_encaps(Program& program) {
   Arguments arguments =
       program.add("encaps", "Encapsulate a fresh shared secret to each key", [options] { return encaps(*options); });
   add_job_options(arguments, options->job);
+  add_force(arguments, options->job);
   arguments.file("--ek", options->ek, "Encapsulation keys", Need::required);
   arguments.file("--ciphertext", options->ciphertext, "Out: ciphertexts c", Need::required);
   arguments.file("--shared-secret", options->shared_secret, "Out: shared secrets K, 32 bytes each", Need::required);

@@ -165,8 +165,8 @@ FileDescriptor::~FileDescriptor() {
 
 // ---- input ----
 
-Input::Input(std::string argument, std::string path, std::size_t record_bytes)
-    : label_(argument + " " + path), record_bytes_(record_bytes) {
+Input::Input(std::string argument, std::string path, const Content& content, const Lenience& lenience)
+    : label_(argument + " " + path), content_(content), lenience_(lenience), record_bytes_(content.record_bytes()) {
   if (path.empty()) throw Error(argument + ": the name of a file is empty");
   const int inherited = path == "-" ? STDIN_FILENO : resolve(label_, path).inherited;
   is_stdin_ = inherited == STDIN_FILENO;
@@ -183,13 +183,34 @@ Input::Input(std::string argument, std::string path, std::size_t record_bytes)
   start_ = position > 0 ? static_cast<std::uint64_t>(position) : 0;
   const auto size = static_cast<std::uint64_t>(info.st_size);
   const std::uint64_t bytes = size > start_ ? size - start_ : 0;
-  if (bytes % record_bytes_ != 0) refuse_partial(bytes / record_bytes_, bytes % record_bytes_);
+  const Buffer beginning(static_cast<std::size_t>(std::min<std::uint64_t>(bytes, sample_bytes)));
+  const ssize_t got = pread(fd_.get(), beginning.data(), beginning.size(), static_cast<off_t>(start_));
+  if (got < 0) fail(label_, "read");
+  look({beginning.data(), static_cast<std::size_t>(got), bytes});
   records_ = bytes / record_bytes_;
 }
 
-void Input::refuse_partial(std::uint64_t record, std::uint64_t left) const {
-  throw Error(fmt::format("{}: truncated or oversized: {} bytes at byte offset {}, where a record has {} bytes", label_,
-                          left, offset(record), record_bytes_));
+void Input::refuse_partial(std::uint64_t record, std::uint64_t left, const Sample& sample) const {
+  const std::string likely = likely_other(sample, content_);
+  throw Error(fmt::format("{}: truncated or oversized: {} bytes at byte offset {}, where a record has {} bytes{}{}",
+                          label_, left, offset(record), record_bytes_, likely.empty() ? "" : "; ", likely));
+}
+
+void Input::look(const Sample& sample) {
+  looked_ = true;
+  if (sample.total == 0) {
+    if (lenience_.empty_inputs) return;
+    throw Error(
+        fmt::format("{}: is empty: 0 bytes at byte offset {}, where a record has {} bytes; --allow-empty takes "
+                    "an input without records",
+                    label_, start_, record_bytes_));
+  }
+  if (sample.total && *sample.total % record_bytes_ != 0)
+    refuse_partial(*sample.total / record_bytes_, *sample.total % record_bytes_, sample);
+  if (lenience_.any_content) return;
+  if (const std::string other = proven_other(sample, content_); !other.empty()) {
+    throw Error(fmt::format("{}: is {}, where {} is wanted; --force takes it as such", label_, other, content_.name()));
+  }
 }
 
 std::size_t Input::read(std::uint8_t* out, std::size_t count) {
@@ -206,8 +227,14 @@ std::size_t Input::read(std::uint8_t* out, std::size_t count) {
       fail(label_, "read");
     }
   }
+  if (!looked_ && wanted > 0) {
+    look({out, std::min(have, sample_bytes), have < wanted ? std::optional<std::uint64_t>(have) : std::nullopt});
+  }
   const std::size_t records = have / record_bytes_;
-  if (have % record_bytes_ != 0) refuse_partial(records_read_ + records, have % record_bytes_);
+  if (have % record_bytes_ != 0) {
+    const std::uint64_t record = records_read_ + records, left = have % record_bytes_;
+    refuse_partial(record, left, {nullptr, 0, record * record_bytes_ + left});
+  }
   records_read_ += records;
   return records;
 }
@@ -300,8 +327,8 @@ void Output::rename() {
 
 // ---- the files of a job ----
 
-Input& Files::input(std::string argument, const std::string& path, std::size_t record_bytes) {
-  inputs_.push_back(std::make_unique<Input>(std::move(argument), path, record_bytes));
+Input& Files::input(std::string argument, const std::string& path, const Content& content) {
+  inputs_.push_back(std::make_unique<Input>(std::move(argument), path, content, lenience_));
   return *inputs_.back();
 }
 
@@ -341,7 +368,12 @@ void Files::open() {
       refuse(output.label_, stdout_taken_by_, "both write to standard output; choose another file for one");
     }
   }
-  for (const auto& output : outputs_) output->open();
+  for (const auto& output : outputs_) {
+    output->open();
+    if (output->in_place_ && !lenience_.any_content && isatty(output->fd_.get()) == 1)
+      throw Error(fmt::format("{}: is a terminal, and records are binary; accepted: a file, a pipe, or --force",
+                              output->label_));
+  }
 }
 
 void Files::commit() {

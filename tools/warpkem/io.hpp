@@ -14,6 +14,8 @@
 #include <utility>
 #include <vector>
 
+#include "tools/warpkem/kinds.hpp"
+
 namespace warpkem::tool {
 
 // What ends the program with status 1: a wrong argument, or input or output that does not work.
@@ -61,12 +63,19 @@ struct FileId {
   bool operator==(const FileId&) const = default;
 };
 
+// What is no mistake of whoever gave the files.
+struct Lenience {
+  bool empty_inputs = false;
+  bool any_content = false;  // inputs that look like something else, outputs to a terminal
+};
+
 // A file of records of one size, read from front to back.
 class Input {
  public:
   // `argument` ("--ek") and `path` are what messages call it. "-" is standard input. A regular file whose length is not
-  // a whole number of records is refused here, before anything is written.
-  Input(std::string argument, std::string path, std::size_t record_bytes);
+  // a whole number of records, or that is empty or shows to be something else, is refused here, before anything is
+  // written; what is no regular file, when it is first read.
+  Input(std::string argument, std::string path, const Content& content, const Lenience& lenience);
 
   // Reads up to `count` records; fewer only at the end of the file.
   std::size_t read(std::uint8_t* out, std::size_t count);
@@ -82,10 +91,15 @@ class Input {
 
  private:
   friend class Files;
-  [[noreturn]] void refuse_partial(std::uint64_t record, std::uint64_t left) const;
+  [[noreturn]] void refuse_partial(std::uint64_t record, std::uint64_t left, const Sample& sample) const;
+  // Refuses what the beginning shows to be wrong. Once.
+  void look(const Sample& sample);
 
   std::string label_;
+  Content content_;
+  Lenience lenience_;
   std::size_t record_bytes_;
+  bool looked_ = false;
   FileDescriptor fd_;
   bool is_stdin_ = false;
   std::optional<FileId> id_;  // of a regular file
@@ -126,10 +140,11 @@ class Output {
 // All files of one job, and the rules between them.
 class Files {
  public:
-  Input& input(std::string argument, const std::string& path, std::size_t record_bytes);
+  Input& input(std::string argument, const std::string& path, const Content& content);
   // Outputs are written and appear in the order in which they are added: secrets first.
   Output& output(std::string argument, const std::string& path, Secrecy secrecy);
 
+  void allow(const Lenience& lenience) { lenience_ = lenience; }
   // Standard output will carry something else.
   void reserve_stdout(std::string argument) { stdout_taken_by_ = std::move(argument); }
 
@@ -139,6 +154,7 @@ class Files {
   void commit();
 
  private:
+  Lenience lenience_;
   std::vector<std::unique_ptr<Input>> inputs_;
   std::vector<std::unique_ptr<Output>> outputs_;
   std::string stdout_taken_by_;

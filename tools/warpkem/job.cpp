@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <optional>
@@ -19,6 +20,9 @@ constexpr std::size_t listed_failures = 10;
 struct Failure {
   std::uint64_t item;
   std::uint8_t status;
+  bool pair;  // both keys are good, but not of one pair
+
+  std::string reason() const { return pair ? "dk does not belong to ek" : meaning_of(status); }
 };
 
 struct KeysRelease {
@@ -47,7 +51,7 @@ class Runner {
 
   void run(Output* status_file, Progress& progress) {
     while (next_batch()) {
-      compute();
+      job_.together ? check_together() : compute();
       for (std::size_t i = 0; i < job_.outputs.size(); ++i) {
         job_.outputs[i].file->write(output_records_[i].data(), batch_count_ * job_.outputs[i].record_bytes);
       }
@@ -125,13 +129,77 @@ class Runner {
     batch.failed = &failed;
     batch.items_by_backend = by_backend.data();
     check(warpkem_run(engine_.get(), &batch));
+    account(failed, by_backend, {});
+  }
 
+  // `pairs`: of each item, whether its keys are good but not of one pair.
+  void account(std::size_t failed, const std::array<std::uint64_t, WARPKEM_MAX_BACKENDS>& by_backend,
+               const std::vector<bool>& pairs) {
     std::transform(by_backend.begin(), by_backend.end(), items_by_backend_.begin(), items_by_backend_.begin(),
                    std::plus<>());
     failed_ += failed;
     for (std::size_t i = 0; i < batch_count_ && failed > 0 && failures_.size() < listed_failures; ++i) {
-      if (statuses_.data()[i] != WARPKEM_OK) failures_.push_back({done_ + i, statuses_.data()[i]});
+      if (statuses_.data()[i] != WARPKEM_OK)
+        failures_.push_back({done_ + i, statuses_.data()[i], i < pairs.size() && pairs[i]});
     }
+  }
+
+  // The checks of one operation. Returns how many items failed.
+  std::size_t check_alone(std::uint32_t operation, warpkem_source warpkem_batch::*array, const Buffer& records,
+                          std::uint8_t* statuses, std::uint64_t* by_backend) {
+    warpkem_batch batch{};
+    batch.struct_size = sizeof batch;
+    batch.operation = operation;
+    batch.algorithm = job_.options.param;
+    batch.count = batch_count_;
+    batch.*array = {records.data(), records.size(), 0, nullptr};
+    std::size_t failed = 0;
+    batch.statuses = statuses;
+    batch.failed = &failed;
+    batch.items_by_backend = by_backend;
+    check(warpkem_run(engine_.get(), &batch));
+    return failed;
+  }
+
+  // Checks each ek and each expanded dk as if alone, and whether the ek that is in dk, or that comes of the seed, is
+  // ek. Without ek: whether each seed makes a key pair.
+  void check_together() {
+    const bool with_ek = !job_.items.empty();
+    const std::size_t ek_bytes = job_.size(WARPKEM_SIZE_EK), dk_bytes = job_.size(WARPKEM_SIZE_DK);
+    const Buffer& dks = with_ek ? item_records_[0] : key_records_;
+    std::array<std::uint64_t, WARPKEM_MAX_BACKENDS> by_backend{};
+    const bool seeds = job_.dk_format == WARPKEM_DK_SEED;
+    const std::size_t seed_bytes = job_.size(WARPKEM_SIZE_SEED);
+    const Buffer dk_statuses(batch_count_), made_ek(seeds ? batch_count_ * ek_bytes : 0),
+        made_dk(seeds ? batch_count_ * seed_bytes : 0);
+    const std::uint8_t* ek_of_dk = dks.data() + (ek_bytes - 32);
+    std::size_t stride = dk_bytes;
+    if (seeds) {
+      check(warpkem_keygen_derand(engine_.get(), job_.options.param, WARPKEM_DK_SEED, batch_count_,
+                                  {dks.data(), batch_count_ * seed_bytes, 0}, {made_ek.data(), made_ek.size(), 0},
+                                  {made_dk.data(), made_dk.size(), 0}, dk_statuses.data(), nullptr));
+      ek_of_dk = made_ek.data();
+      stride = ek_bytes;
+    } else {
+      check_alone(WARPKEM_OP_CHECK_DK, &warpkem_batch::dk, dks, dk_statuses.data(), by_backend.data());
+    }
+    std::fill_n(statuses_.data(), batch_count_, std::uint8_t{WARPKEM_OK});
+    by_backend = {};
+    if (with_ek)
+      check_alone(WARPKEM_OP_CHECK_EK, &warpkem_batch::ek, key_records_, statuses_.data(), by_backend.data());
+    std::size_t failed = 0;
+    std::vector<bool> pairs(batch_count_);
+    for (std::size_t i = 0; i < batch_count_; ++i) {
+      std::uint8_t& status = statuses_.data()[i];
+      if (status == WARPKEM_OK) status = dk_statuses.data()[i];
+      if (status == WARPKEM_OK && with_ek &&
+          std::memcmp(key_records_.data() + i * ek_bytes, ek_of_dk + i * stride, ek_bytes) != 0) {
+        status = WARPKEM_INVALID_DK;
+        pairs[i] = true;
+      }
+      if (status != WARPKEM_OK) ++failed;
+    }
+    account(failed, by_backend, pairs);
   }
 
   // Expanding a key costs less than the second use of it would.
@@ -194,8 +262,11 @@ void print_summary(const Job& job, const Runner& runner, double seconds) {
     if (runner.items_by_backend()[i] > 0) by_backend[backends[i].name] = runner.items_by_backend()[i];
   }
   nlohmann::ordered_json failures = nlohmann::ordered_json::array();
-  for (const auto& [item, status] : runner.failures()) {
-    failures.push_back({{"item", item}, {"status", status}, {"name", warpkem_status_name(status)}});
+  for (const Failure& failure : runner.failures()) {
+    nlohmann::ordered_json one = {
+        {"item", failure.item}, {"status", failure.status}, {"name", warpkem_status_name(failure.status)}};
+    if (failure.pair) one["reason"] = failure.reason();
+    failures.push_back(std::move(one));
   }
   const nlohmann::ordered_json summary = {
       {"operation", job.name},
@@ -219,6 +290,7 @@ void add_job_options(Arguments& arguments, JobOptions& options) {
   arguments.number("--batch", options.batch, 1, std::size_t{1} << 24, "Items per call and in memory (default 8192)");
   arguments.file("--status", options.status, "Out: one byte per item, 0 or the number of its status, see below");
   arguments.flag("--json", options.json, "Print a summary on standard output as JSON");
+  arguments.flag("--allow-empty", options.allow_empty, "An input without records is no mistake");
   std::vector<std::pair<std::string, std::string>> rows;
   for (const warpkem_status status :
        {WARPKEM_OK, WARPKEM_INVALID_EK, WARPKEM_INVALID_DK, WARPKEM_RNG_FAILED, WARPKEM_BACKEND_FAILED}) {
@@ -230,6 +302,11 @@ void add_job_options(Arguments& arguments, JobOptions& options) {
   arguments.note("Statuses of items, in --status and where items failed ('warpkem info' lists all):", rows);
 }
 
+void add_force(Arguments& arguments, JobOptions& options) {
+  arguments.flag("--force", options.force,
+                 "Take inputs that look like something else, and write records to a terminal");
+}
+
 void add_key_reuse(Arguments& arguments, std::uint64_t& key_reuse) {
   arguments.number("--key-reuse", key_reuse, 1, std::uint64_t{1} << 40,
                    "Each key serves N consecutive items (default 1)");
@@ -237,6 +314,7 @@ void add_key_reuse(Arguments& arguments, std::uint64_t& key_reuse) {
 
 Job::Job(std::string job_name, std::uint32_t job_operation, const JobOptions& job_options)
     : name(std::move(job_name)), options(job_options), operation(job_operation) {
+  files.allow({.empty_inputs = options.allow_empty, .any_content = options.force});
   if (options.json) files.reserve_stdout("--json");
 }
 
@@ -261,9 +339,9 @@ int Job::run() {
   const double seconds = progress.seconds();
   progress.finish(runner.done());
 
-  for (const auto& [item, status] : runner.failures()) {
-    fmt::print(stderr, "warpkem: item {}: {} ({}): {}\n", item, warpkem_status_name(status), status,
-               meaning_of(status));
+  for (const Failure& failure : runner.failures()) {
+    fmt::print(stderr, "warpkem: item {}: {} ({}): {}\n", failure.item, warpkem_status_name(failure.status),
+               failure.status, failure.reason());
   }
   if (runner.failed() > 0) {
     fmt::print(stderr, "warpkem: {} of {} items failed\n", runner.failed(), runner.done());

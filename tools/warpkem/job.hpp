@@ -21,8 +21,11 @@ struct JobOptions {
   std::size_t batch = 8192;
   std::string status;
   bool json = false;
+  bool force = false;
+  bool allow_empty = false;
 };
 void add_job_options(Arguments& arguments, JobOptions& options);
+void add_force(Arguments& arguments, JobOptions& options);
 void add_key_reuse(Arguments& arguments, std::uint64_t& key_reuse);
 
 // Which member of the batch gets the records of a file.
@@ -40,6 +43,8 @@ struct Job {
   Job(std::string name, std::uint32_t operation, const JobOptions& options);
 
   std::size_t size(std::uint32_t what) const { return warpkem_size(options.param, what); }
+  Content records_of(RecordKind kind) const { return {kind, options.param}; }
+  Content dk_records() const { return records_of(dk_format == WARPKEM_DK_SEED ? RecordKind::seed : RecordKind::dk); }
   Output& add_output(const std::string& argument, const std::string& path, Secrecy secrecy, std::uint32_t what,
                      warpkem_target warpkem_batch::*array);
 
@@ -52,7 +57,8 @@ struct Job {
   std::uint32_t operation;
   std::uint32_t dk_format = WARPKEM_DK_EXPANDED;
   std::uint32_t flags = 0;
-  InputColumn keys;  // of this file each record serves `key_reuse` items; without it there are `count` items
+  bool together = false;  // of check: seeds, or an ek with its dk
+  InputColumn keys;       // of this file each record serves `key_reuse` items; without it there are `count` items
   std::uint64_t key_reuse = 1;
   std::uint64_t count = 0;
   std::vector<InputColumn> items;  // one record per item

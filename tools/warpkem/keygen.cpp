@@ -17,7 +17,7 @@ int keygen(const KeygenOptions& options) {
   job.count = options.count;
   if (!options.seeds.empty()) {
     job.flags = WARPKEM_DERAND;
-    job.keys = {&job.files.input("--seeds", options.seeds, job.size(WARPKEM_SIZE_SEED)), &warpkem_batch::seeds};
+    job.keys = {&job.files.input("--seeds", options.seeds, job.records_of(RecordKind::seed)), &warpkem_batch::seeds};
   }
   job.add_output("--dk", options.dk, Secrecy::secret, WARPKEM_SIZE_DK, &warpkem_batch::dk_out);
   job.add_output("--ek", options.ek, Secrecy::open, WARPKEM_SIZE_EK, &warpkem_batch::ek_out);
@@ -30,6 +30,7 @@ void add_keygen(Program& program) {
   const auto options = std::make_shared<KeygenOptions>();
   Arguments arguments = program.add("keygen", "Generate key pairs", [options] { return keygen(*options); });
   add_job_options(arguments, options->job);
+  add_force(arguments, options->job);
   arguments.number("--count", options->count, 0, std::uint64_t{1} << 48, "So many fresh key pairs");
   arguments.file("--seeds", options->seeds, "One key pair for each seed d || z, 64 bytes");
   arguments.exactly_one({"--count", "--seeds"});

@@ -1,0 +1,42 @@
+// What a file of records holds, told from its length and its beginning: records of one kind look like nothing in
+// particular, but some other things show what they are.
+#pragma once
+
+#include <warpkem/warpkem.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace warpkem::tool {
+
+enum class RecordKind { ek, dk, seed, c, K, m };  // dk: expanded; seed: d || z, also where it serves as dk
+
+struct Content {
+  RecordKind kind;
+  warpkem_algorithm algorithm;
+
+  std::size_t record_bytes() const;
+  // "expanded dk of ML-KEM-768"; what has the same form in all sets is called without one.
+  std::string name() const;
+  bool operator==(const Content&) const = default;
+};
+
+// The beginning of an input, and its length where that is known.
+struct Sample {
+  const std::uint8_t* data;
+  std::size_t bytes;
+  std::optional<std::uint64_t> total;
+};
+// So much of an input is looked at.
+inline constexpr std::size_t sample_bytes = 8192;
+
+// What it is if not what is wanted, and how that shows; "" unless that is beyond doubt. Of a secret, time and memory
+// accesses tell no more than the answer does.
+std::string proven_other(const Sample& sample, const Content& wanted);
+
+// What an input whose length is wrong for `wanted` may be: what is proven, else what the length fits. "" or a sentence.
+std::string likely_other(const Sample& sample, const Content& wanted);
+
+}  // namespace warpkem::tool
