@@ -200,7 +200,7 @@ TEST_P(OutOfMemory, LosesNothing) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Everywhere, OutOfMemory,
-                         testing::Combine(testing::ValuesIn(scenarios), testing::Values(false), testing::Bool(),
+                         testing::Combine(testing::ValuesIn(scenarios), testing::Bool(), testing::Bool(),
                                           testing::Bool()),
                          OutOfMemory::name);
 
