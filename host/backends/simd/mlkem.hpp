@@ -541,7 +541,9 @@ class Group {
       asm("" : "+r"(mask));                      // the compiler shall not see that it has two values only
       const Vector K_prime = load(item.seeds), K_bar = load(item.K_bar);
       const Vector chosen = _mm256_set1_epi64x(static_cast<long long>(mask));
-      store(batch_.K_out[first_ + index(l)], _mm256_blendv_epi8(K_prime, K_bar, chosen));
+      // No blend: for AVX-512 gcc makes it one whose mask, a secret, decides what is read of K_bar in memory.
+      const Vector difference_of_keys = _mm256_xor_si256(K_prime, K_bar);
+      store(batch_.K_out[first_ + index(l)], _mm256_xor_si256(K_prime, _mm256_and_si256(difference_of_keys, chosen)));
       finish(l, status[l]);
     }
   }
