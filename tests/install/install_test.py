@@ -16,7 +16,7 @@ SOURCE, WORK = (pathlib.Path(path).resolve() for path in sys.argv[1:3])
 CONSUMER = SOURCE / "tests" / "install" / "consumer"
 JOBS = str(len(os.sched_getaffinity(0)))
 KINDS = {"shared": "ON", "static": "OFF"}
-COMPILERS = [pair for pair in (("cc", "c++"), ("clang-14", "clang++-14")) if shutil.which(pair[1])]
+COMPILERS = [pair for pair in (("cc", "c++"), ("clang", "clang++"), ("clang-14", "clang++-14")) if shutil.which(pair[1])][:2]
 
 
 def run(*words, cwd=None, env=None):
@@ -46,13 +46,15 @@ class Installed(unittest.TestCase):
             run("cmake", "--build", WORK / kind, "--parallel", JOBS)
             run("cmake", "--install", WORK / kind)
 
-    def consume(self, name, *options, languages="C;CXX"):
+    def consume(self, name, *options, languages="C;CXX", again=False):
         folder = WORK / name
-        shutil.rmtree(folder, ignore_errors=True)
+        if not again:
+            shutil.rmtree(folder, ignore_errors=True)
         run("cmake", "-S", CONSUMER, "-B", folder, f"-DCONSUMER_LANGUAGES={languages}", *options)
         run("cmake", "--build", folder, "--parallel", JOBS)
         report = run("ctest", "--test-dir", folder, "--output-on-failure")
         self.assertIn(f"out of {1 + languages.count(';')}", report)
+        return folder
 
     def test_find_package(self):
         for kind in KINDS:
@@ -64,6 +66,95 @@ class Installed(unittest.TestCase):
             with self.subTest(kind=kind):
                 self.consume(f"find-package-c-{kind}", "-DWITH=find_package", f"-DCMAKE_PREFIX_PATH={prefix(kind)}",
                              languages="C")
+
+    def is_shared(self, program):
+        """Whether a program takes libwarpkem as a shared library."""
+        return "libwarpkem.so" in run("readelf", "-d", program)
+
+    def test_both_kinds_live_in_one_prefix(self):
+        prefixes = {}
+        for order in (("shared", "static"), ("static", "shared")):
+            both = prefixes[order] = WORK / f"prefix-{'-'.join(order)}"
+            shutil.rmtree(both, ignore_errors=True)
+            for kind in order:
+                run("cmake", "--install", WORK / kind, "--prefix", both)
+        both = prefixes["shared", "static"]
+        run("diff", "-r", both, prefixes["static", "shared"])
+        for options, shared in (((), True), (("-DBUILD_SHARED_LIBS=ON",), True), (("-DBUILD_SHARED_LIBS=OFF",), False),
+                                (("-DCONSUMER_COMPONENTS=COMPONENTS;static",), False),
+                                (("-DCONSUMER_COMPONENTS=COMPONENTS;shared", "-DBUILD_SHARED_LIBS=OFF"), True)):
+            with self.subTest(options=options):
+                folder = self.consume("find-package-both", "-DWITH=find_package", f"-DCMAKE_PREFIX_PATH={both}", *options,
+                                      languages="C")
+                self.assertEqual(self.is_shared(folder / "consumer_c"), shared)
+        env = {"PKG_CONFIG_PATH": str(next(both.rglob("warpkem.pc")).parent)}
+        for package, shared in (("warpkem", True), ("warpkem-static", False)):
+            with self.subTest(package=package):
+                flags = run("pkg-config", "--cflags", "--libs", package, env=env).split()
+                program = WORK / f"pkg-config-both-{package}.out"
+                run("cc", "-std=c99", CONSUMER / "consumer.c", "-o", program, *flags)
+                self.assertEqual(self.is_shared(program), shared)
+
+    def test_a_kind_that_is_not_installed_is_not_found(self):
+        for kind, other in (("shared", "static"), ("static", "shared")):
+            folder = WORK / f"no-{other}"
+            shutil.rmtree(folder, ignore_errors=True)
+            with self.assertRaisesRegex(AssertionError, rf"The {other} library of warpkem\s+is\s+not\s+installed"):
+                run("cmake", "-S", CONSUMER, "-B", folder, "-DCONSUMER_LANGUAGES=C", "-DWITH=find_package",
+                    f"-DCMAKE_PREFIX_PATH={prefix(kind)}", f"-DCONSUMER_COMPONENTS=COMPONENTS;{other}")
+            # Without a component, what there is.
+            self.consume(f"only-{kind}", "-DWITH=find_package", f"-DCMAKE_PREFIX_PATH={prefix(kind)}",
+                         f"-DBUILD_SHARED_LIBS={KINDS[other]}", languages="C")
+
+    def test_an_installed_prefix_may_be_given_late_and_moved(self):
+        for kind in KINDS:
+            late, moved = WORK / f"late-{kind}", WORK / f"moved-{kind}"
+            for folder in late, moved:
+                shutil.rmtree(folder, ignore_errors=True)
+            run("cmake", "--install", WORK / kind, "--prefix", late)
+            for path in (path for path in late.rglob("*") if path.suffix in (".pc", ".cmake")):
+                for folder in prefix(kind), late:
+                    self.assertNotIn(str(folder), path.read_text(), path)
+            late.rename(moved)
+            pc = next(moved.rglob("warpkem.pc")).parent
+            env = {"PKG_CONFIG_PATH": str(pc), "LD_LIBRARY_PATH": str(pc.parent)}
+            program = WORK / f"moved-{kind}.out"
+            run("cc", "-std=c99", CONSUMER / "consumer.c", "-o", program,
+                *run("pkg-config", "--cflags", "--libs", "warpkem", env=env).split())
+            self.assertEqual(self.is_shared(program), kind == "shared")
+            run(program, env=env)
+            self.consume(f"find-package-moved-{kind}", "-DWITH=find_package", f"-DCMAKE_PREFIX_PATH={moved}", languages="C")
+
+    def test_soname_and_package_version_agree(self):
+        """Whoever may run with a library may also ask for its package: both go by the major version."""
+        major, minor = re.findall(r"WARPKEM_VERSION_(?:MAJOR|MINOR) (\d+)", (SOURCE / "include/warpkem/version.h").read_text())
+        text = run("readelf", "-d", libraries("shared") / "libwarpkem.so")
+        self.assertIn(f"Library soname: [libwarpkem.so.{major}]", text)
+        script = WORK / "version.cmake"
+        for asked, fits in ((f"{major}.0", True), (f"{major}.{minor}", True), (f"{major}.{int(minor) + 1}", False),
+                            (f"{int(major) + 1}.0", False)):
+            script.write_text(f"set(PACKAGE_FIND_VERSION {asked})\nset(PACKAGE_FIND_VERSION_MAJOR {asked.split('.')[0]})\n"
+                              f"set(PACKAGE_FIND_VERSION_COUNT 2)\nset(CMAKE_SIZEOF_VOID_P 8)\n"
+                              f"include({next(prefix('shared').rglob('warpkem-config-version.cmake'))})\n"
+                              f"message(\"fits: ${{PACKAGE_VERSION_COMPATIBLE}}\")\n")
+            self.assertIn(f"fits: {str(fits).upper()}", run("cmake", "-P", script), asked)
+
+    def configure(self, name, *options):
+        """Configures the project itself anew, without the CUDA backend; the folder, and what CMake said."""
+        folder = WORK / name
+        shutil.rmtree(folder, ignore_errors=True)
+        return folder, run("cmake", "-S", SOURCE, "-B", folder, "-DWARPKEM_CUDA=OFF", *options)
+
+    def test_a_unity_build_is_left_to_others(self):
+        folder, _ = self.configure("unity", "-DCMAKE_UNITY_BUILD=ON", "-DWARPKEM_TESTS=ON")
+        self.assertEqual([str(path) for path in folder.rglob("unity_*")], [])
+
+    def test_the_tool_is_left_out_where_a_library_is_missing(self):
+        folder, text = self.configure("no-tool", "-DCMAKE_DISABLE_FIND_PACKAGE_fmt=ON")
+        self.assertRegex(text, "Command-line tool: no, there is no .*fmt")
+        self.assertNotIn("warpkem_tool", run("cmake", "--build", folder, "--target", "help"))
+        with self.assertRaisesRegex(AssertionError, r"fmt[^;]*not found;\s+WARPKEM_TOOLS=OFF"):
+            self.configure("no-tool", "-DCMAKE_DISABLE_FIND_PACKAGE_fmt=ON", "-DWARPKEM_TOOLS=ON")
 
     def test_find_package_checks_the_version(self):
         folder = WORK / "wrong-version"
@@ -86,7 +177,30 @@ class Installed(unittest.TestCase):
                     run(program, env={"LD_LIBRARY_PATH": str(libraries(kind))})
 
     def test_add_subdirectory(self):
-        self.consume("add-subdirectory", "-DWITH=add_subdirectory", f"-DWARPKEM_SOURCE_DIR={SOURCE}", "-DWARPKEM_CUDA=OFF")
+        """One folder, configured in turn as each of them, for the library's objects are the same."""
+        part = [f"-DWARPKEM_SOURCE_DIR={SOURCE}", "-DWARPKEM_CUDA=OFF"]
+        folder = self.consume("part", "-DWITH=add_subdirectory", *part)
+        with self.subTest("a project of C alone"):
+            self.consume("part", "-DWITH=add_subdirectory", *part, languages="C", again=True)
+            self.assertFalse(self.is_shared(folder / "consumer_c"))
+        for shared in "OFF", "ON":
+            with self.subTest("an installed project", shared=shared):
+                self.consume("part", "-DWITH=FetchContent", *part, f"-DBUILD_SHARED_LIBS={shared}", languages="C", again=True)
+                installed = WORK / "part-installed"
+                shutil.rmtree(installed, ignore_errors=True)
+                run("cmake", "--install", folder, "--prefix", installed)
+                self.assertTrue(list(installed.rglob("warpkem-config.cmake")))
+                moved = WORK / "part-moved"
+                shutil.rmtree(moved, ignore_errors=True)
+                installed.rename(moved)
+                program = moved / "bin" / "consumer_c"
+                self.assertEqual(self.is_shared(program), shared == "ON")
+                run(program)
+        with self.subTest("without install rules"):
+            self.consume("part", "-DWITH=FetchContent", *part, "-DWARPKEM_INSTALL=OFF", languages="C", again=True)
+            shutil.rmtree(moved, ignore_errors=True)
+            run("cmake", "--install", folder, "--prefix", moved)
+            self.assertEqual([path.name for path in moved.rglob("*") if path.is_file()], ["consumer_c"])
 
     def test_exported_symbols_are_those_of_the_list(self):
         library = libraries("shared") / "libwarpkem.so"
