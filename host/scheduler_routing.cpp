@@ -160,11 +160,11 @@ bool Scheduler::is_cut(const Bucket& bucket, std::uint64_t now) const noexcept {
 Scheduler::Portion Scheduler::portion(const Lane& lane, const Engine::Slot& slot, const Bucket& bucket,
                                       std::uint64_t now) const noexcept {
   const Cost c = cost(slot, bucket);
-  const std::size_t full = full_batch(lane, c, slot);
+  const auto full = static_cast<std::size_t>(full_batch(lane, c, slot));
   std::size_t most = full;
   // A short queue is shared out, so that the cores finish together.
   if (lane.on_cpu && cpu_lanes_ > 1) {
-    const auto share = static_cast<std::size_t>((bucket.items + cpu_lanes_ - 1) / cpu_lanes_);
+    const std::size_t share = (bucket.items + cpu_lanes_ - 1) / cpu_lanes_;
     most = std::min(most, std::max(share, std::min(cpu_lanes_ / lanes_per_item_of_floor, share_floor)));
   }
   if (is_cut(bucket, now)) {
