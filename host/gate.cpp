@@ -4,13 +4,15 @@
 
 #include <algorithm>
 
+#include "host/thread_local.hpp"
+
 namespace warpkem::host {
 
 namespace {
 
 // Passes of this thread, of whatever gate: a thread that forks, or ends the process, while it is inside itself (from a
 // signal handler, say) must not wait for itself.
-thread_local unsigned own_passes = 0;
+WARPKEM_THREAD_LOCAL unsigned own_passes = 0;
 
 constexpr long pause_ns = 50'000;
 constexpr time_t patience_s = 10;

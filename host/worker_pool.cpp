@@ -9,6 +9,7 @@
 #include <exception>
 #include <utility>
 
+#include "host/signals.hpp"
 #include "host/thread_local.hpp"
 
 namespace warpkem::host {
@@ -19,9 +20,8 @@ namespace {
 class SignalsBlocked {
  public:
   SignalsBlocked() noexcept {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
+    const sigset_t left = signals_left_to_the_program();
+    pthread_sigmask(SIG_SETMASK, &left, &before_);
   }
   ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
   SignalsBlocked(const SignalsBlocked&) = delete;

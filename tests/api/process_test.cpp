@@ -129,6 +129,48 @@ TEST(Threads, LeaveTheSignalsToTheProgram) {
   warpkem_engine_free(engine);
 }
 
+// The engine's threads of each kind: helpers of synchronous calls, lanes, the one that keeps time.
+TEST(Threads, DoNotBlockTheSignalsOfTheirOwnFaults) {
+  warpkem_engine* engine = make(2);
+  Calls calls;
+  EXPECT_EQ(calls.keygen(engine), WARPKEM_OK);
+  warpkem_queue* queue = nullptr;
+  ASSERT_EQ(warpkem_queue_new(engine, &queue), WARPKEM_OK);
+  warpkem_batch batch{};
+  batch.struct_size = sizeof batch;
+  batch.operation = WARPKEM_OP_CHECK_EK;
+  batch.algorithm = set;
+  batch.count = many;
+  batch.ek = {calls.ek.data(), calls.ek.size(), 0, nullptr};
+  warpkem_submit_options options{};
+  options.struct_size = sizeof options;
+  options.queue = queue;
+  ASSERT_EQ(warpkem_submit(engine, &batch, 1, &options, nullptr, nullptr), WARPKEM_OK);
+  warpkem_completion completion;
+  std::size_t count = 0;
+  ASSERT_EQ(warpkem_queue_wait(queue, &completion, 1, WARPKEM_FOREVER, &count), WARPKEM_OK);
+  std::size_t threads = 0;
+  DIR* folder = opendir("/proc/self/task");
+  while (const dirent* entry = readdir(folder)) {
+    if (entry->d_name[0] == '.' || std::stoi(entry->d_name) == getpid()) continue;
+    std::ifstream status("/proc/self/task/" + std::string(entry->d_name) + "/status");
+    for (std::string line; std::getline(status, line);) {
+      if (line.rfind("SigBlk:", 0) != 0) continue;
+      const auto blocked = std::stoull(line.substr(7), nullptr, 16);
+      const auto blocks = [&](int signal) { return (blocked >> (signal - 1) & 1) != 0; };
+      threads += blocks(SIGINT);
+      for (const int own : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT}) {
+        // Threads of a sanitizer block less.
+        EXPECT_FALSE(blocks(SIGINT) && blocks(own)) << own;
+      }
+    }
+  }
+  closedir(folder);
+  EXPECT_GE(threads, 3u);
+  EXPECT_EQ(warpkem_queue_free(queue), WARPKEM_OK);
+  warpkem_engine_free(engine);
+}
+
 // Runs `body` in a child, which must end by itself within a minute; its exit status.
 int in_child(const std::function<int()>& body) {
   const pid_t child = fork();
@@ -139,6 +181,42 @@ int in_child(const std::function<int()>& body) {
   int status = 0;
   waitpid(child, &status, 0);
   return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+}
+
+// What a callback on an engine's thread does wrong is handled by the program.
+TEST(Threads, FaultsInCallbacksReachTheProgramsHandlers) {
+  for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT}) {
+    EXPECT_EQ(in_child([fault] {
+                static int raised;
+                raised = fault;
+                struct sigaction action {};
+                action.sa_handler = [](int signal) { _exit(signal == raised ? 77 : 78); };
+                sigaction(fault, &action, nullptr);
+                warpkem_engine* engine = make(2);
+                static Calls calls;
+                warpkem_batch batch{};
+                batch.struct_size = sizeof batch;
+                batch.operation = WARPKEM_OP_CHECK_EK;
+                batch.algorithm = set;
+                batch.count = many;
+                batch.ek = {calls.ek.data(), calls.ek.size(), 0, nullptr};
+                warpkem_submit_options options{};
+                options.struct_size = sizeof options;
+                options.callback = [](void*, const warpkem_completion*) {
+                  if (raised == SIGSEGV) {
+                    *reinterpret_cast<volatile int*>(std::uintptr_t{16}) = 1;  // nothing is there
+                  } else {
+                    raise(raised);
+                  }
+                  _exit(79);
+                };
+                if (warpkem_submit(engine, &batch, 1, &options, nullptr, nullptr) != WARPKEM_OK) return 1;
+                for (;;) pause();
+                return 2;
+              }),
+              77)
+        << fault;
+  }
 }
 
 // What the child of an engine's process must find; the number of the first thing that is wrong, 0 if all is right.
@@ -246,6 +324,44 @@ TEST(Fork, NothingHangsWhileTheParentsThreadsAreBusy) {
   }
   stop = true;
   for (std::thread& thread : busy) thread.join();
+}
+
+TEST(Fork, AChildMakesAnEngineWhileThreadsOfTheParentMakeTheirs) {
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "a sanitizer's own locks may be held by another thread at the fork, and stay so in the child";
+#endif
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> makers;
+  for (int t = 0; t < 4; ++t) {
+    makers.emplace_back([&] {
+      Calls calls;
+      while (!stop) {
+        warpkem_engine* engine = make(0);
+        EXPECT_EQ(calls.keygen(engine, 1), WARPKEM_OK);
+        EXPECT_NE(std::string(warpkem_cpu_features()) + "x", "");
+        warpkem_engine_free(engine);
+      }
+    });
+  }
+  const char* const long_tests = getenv("WARPKEM_LONG_TESTS");
+  const int rounds = long_tests != nullptr && std::string(long_tests) == "1" ? 3000 : 300;
+  for (int round = 0; round < rounds; ++round) {
+    ASSERT_EQ(in_child([] {
+                Calls calls;
+                warpkem_engine* engine = nullptr;
+                warpkem_options options = WARPKEM_OPTIONS_DEFAULT;
+                options.threads = 1;
+                if (warpkem_engine_new(&options, &engine) != WARPKEM_OK) return 1;
+                if (calls.keygen(engine, 2) != WARPKEM_OK || calls.encaps(engine, 2) != WARPKEM_OK) return 2;
+                if (warpkem_cpu_features() == nullptr) return 3;
+                warpkem_engine_free(engine);
+                return 0;
+              }),
+              0)
+        << "round " << round;
+  }
+  stop = true;
+  for (std::thread& thread : makers) thread.join();
 }
 
 TEST(Fork, ParentAndChildDrawDifferentRandomness) {

@@ -107,6 +107,7 @@ void CudaBackend::synchronize(void* stream) {
 namespace cuda_module {
 
 std::unique_ptr<Backend> make_backend(const cuda::Options& options, bool verify, std::string& why_not) {
+  const host::Gate::Pass pass(cuda::gate);
   const cuda::Module* const module = cuda::load_module(why_not);
   if (module == nullptr) return nullptr;
   cuda::Pool* pool = nullptr;

@@ -14,13 +14,18 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <utility>
 
 namespace warpkem::cuda {
 
+constinit host::Gate gate;
+
 namespace {
 
 std::atomic<const Module*> loaded{nullptr};
+
+const int not_guarded = host::guard_at_fork<gate>();
 
 std::string real_path(const std::string& path) {
   const std::unique_ptr<char, decltype(&free)> resolved(realpath(path.c_str(), nullptr), &free);
@@ -112,7 +117,9 @@ const Module* open_module(const std::string& path, std::string& why_not) {
 const Module* loaded_module() noexcept { return loaded.load(std::memory_order_acquire); }
 
 const Module* load_module(std::string& why_not) {
-  static std::mutex& mutex = *new std::mutex;
+  const host::Gate::Pass pass(gate);
+  if (not_guarded != 0) throw std::bad_alloc();
+  static constinit std::mutex mutex;  // held inside the gate only: no fork leaves it locked
   const std::scoped_lock lock(mutex);
   if (const Module* const module = loaded_module()) return module;
   for (const std::string& candidate : module_paths()) {

@@ -6,8 +6,12 @@
 #include <vector>
 
 #include "host/backends/cuda/interface.hpp"
+#include "host/gate.hpp"
 
 namespace warpkem::cuda {
+
+// Around the loading and starting of CUDA.
+extern host::Gate gate;
 
 // The module, opened at the first call that succeeds and never closed: CUDA cannot be unloaded. Null, and why, if it
 // cannot be had.

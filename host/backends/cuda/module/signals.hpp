@@ -5,15 +5,15 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include "host/signals.hpp"
+
 namespace warpkem::cuda {
 
 class SignalsBlocked {
  public:
   SignalsBlocked() noexcept {
-    sigset_t most;
-    sigfillset(&most);
-    for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS}) sigdelset(&most, fault);
-    pthread_sigmask(SIG_SETMASK, &most, &before_);
+    const sigset_t left = host::signals_left_to_the_program();
+    pthread_sigmask(SIG_SETMASK, &left, &before_);
   }
   SignalsBlocked(const SignalsBlocked&) = delete;
   SignalsBlocked& operator=(const SignalsBlocked&) = delete;
