@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/random.h>
 
 #include <algorithm>
 #include <chrono>
@@ -36,7 +37,8 @@ Scheduler::Scheduler(Engine& engine, const SchedulerOptions& options)
       link_(std::make_shared<SchedulerLink>(this)),
       costs_(Engine::max_backends) {
   store_->admission.limit(options.most_items, options.most_bytes);
-  engine_.random().fill(reinterpret_cast<std::uint8_t*>(&dice_), sizeof dice_);
+  // Not from the caller's function: it may fail, or call the engine, which is locked now.
+  if (getrandom(&dice_, sizeof dice_, GRND_NONBLOCK) != sizeof dice_) dice_ = clock_.now_ns();
   dice_ |= 1;
   std::vector<Engine::Slot*> on_cpu;
   for (Engine::Slot* slot : engine_.order()) {
