@@ -245,24 +245,39 @@ Batch checked_batch(const Engine& engine, const warpkem_batch& arguments, Operat
   return batch;
 }
 
-void copy_struct(void* known, std::size_t known_bytes, const void* given, const char* name) {
-  std::size_t given_bytes;
-  memcpy(&given_bytes, given, sizeof given_bytes);
+void check_struct_size(std::size_t given_bytes, const KnownStruct& known, const char* name) {
+  constexpr std::size_t most = 4096;
+  if (given_bytes == known.bytes) return;
   if (given_bytes < sizeof given_bytes) {
     refuse(std::string(name) + ".struct_size of " + std::to_string(given_bytes) + " is too small");
   }
-  // No version's struct ends in the middle of a pointer, and none is longer than a page: such a size is no size at all.
-  constexpr std::size_t most = 4096;
-  if ((given_bytes < known_bytes && given_bytes % alignof(void*) != 0) || given_bytes > most) {
+  const bool ends_inside = given_bytes < known.bytes && std::ranges::find(known.ends, given_bytes) == known.ends.end();
+  if (ends_inside || given_bytes % known.alignment != 0 || given_bytes > most) {
     refuse(std::string(name) + ".struct_size of " + std::to_string(given_bytes) + " is no version's");
   }
+}
+
+void copy_struct(void* to, const void* given, const KnownStruct& known, const char* name) {
+  std::size_t given_bytes;
+  memcpy(&given_bytes, given, sizeof given_bytes);
+  check_struct_size(given_bytes, known, name);
   const auto* const bytes = static_cast<const std::uint8_t*>(given);
-  for (std::size_t i = known_bytes; i < given_bytes; ++i) {
+  for (std::size_t i = known.bytes; i < given_bytes; ++i) {
     if (bytes[i] != 0) {
       refuse(std::string(name) + ": byte " + std::to_string(i) + " is set, which this version does not know");
     }
   }
-  memcpy(known, given, std::min(known_bytes, given_bytes));
+  memcpy(to, given, std::min(known.bytes, given_bytes));
+}
+
+void clear_out_struct(void* given, const KnownStruct& known, const char* name) {
+  std::size_t given_bytes;
+  memcpy(&given_bytes, given, sizeof given_bytes);
+  if (given_bytes < known.bytes) {
+    refuse(std::string(name) + ".struct_size of " + std::to_string(given_bytes) + " is too small");
+  }
+  check_struct_size(given_bytes, known, name);
+  memset(static_cast<std::uint8_t*>(given) + sizeof given_bytes, 0, given_bytes - sizeof given_bytes);
 }
 
 }  // namespace warpkem::host

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 
+#include "host/api/struct_versions.hpp"
 #include "host/batch.hpp"
 #include "warpkem/warpkem.h"
 
@@ -18,8 +20,34 @@ enum class Memory { host, device };
 Batch checked_batch(const Engine& engine, const warpkem_batch& arguments, Operation operation,
                     Memory memory = Memory::host);
 
-// Copies a caller's struct that begins with struct_size over `known`, which holds the defaults: a shorter one leaves
-// the rest as it is, a longer one must hold zeros there. Throws Error.
-void copy_struct(void* known, std::size_t known_bytes, const void* given, const char* name);
+// What is known of a struct of the ABI that begins with struct_size.
+struct KnownStruct {
+  std::size_t bytes, alignment;
+  std::span<const std::size_t> ends;  // of its members
+};
+template <class Struct>
+inline constexpr KnownStruct known_struct{sizeof(Struct), alignof(Struct), member_ends<Struct>};
+// Of these a longer one may have any length, as it always could.
+template <>
+inline constexpr KnownStruct known_struct<warpkem_options>{sizeof(warpkem_options), 1, member_ends<warpkem_options>};
+
+// Refuses a size that no version has: less than the known one and not the end of a member, or unaligned, or longer than
+// any. Throws Error, like all here.
+void check_struct_size(std::size_t given_bytes, const KnownStruct& known, const char* name);
+
+// Copies a caller's struct over `to`, which holds the defaults: a shorter one leaves the rest as it is, a longer one
+// must hold zeros there.
+void copy_struct(void* to, const void* given, const KnownStruct& known, const char* name);
+template <class Struct>
+void copy_struct(Struct& to, const Struct* given, const char* name) {
+  copy_struct(&to, given, known_struct<Struct>, name);
+}
+
+// Prepares a struct that the library fills: it is not shorter than the known one, and what follows the size is zeroed.
+void clear_out_struct(void* given, const KnownStruct& known, const char* name);
+template <class Struct>
+void clear_out_struct(Struct* given, const char* name) {
+  clear_out_struct(given, known_struct<Struct>, name);
+}
 
 }  // namespace warpkem::host

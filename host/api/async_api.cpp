@@ -94,7 +94,7 @@ void fill(Request& r, const warpkem_batch& batch, const Submission& s) {
 // rest.
 [[gnu::noinline]] void fill_from_other_version(Request& r, const warpkem_batch& given, const Submission& s) {
   warpkem_batch batch{};
-  copy_struct(&batch, sizeof batch, &given, "batch");
+  copy_struct(batch, &given, "batch");
   fill(r, batch, s);
 }
 
@@ -201,7 +201,7 @@ warpkem_status submit(warpkem_engine* handle, const warpkem_batch* batches, std:
   Engine& engine = warpkem::host::usable(handle);
   if (given == nullptr) throw Error(Status::invalid_argument, "options is NULL");
   warpkem_submit_options options{};
-  copy_struct(&options, sizeof options, given, "options");
+  copy_struct(options, given, "options");
   if ((options.queue != nullptr) == (options.callback != nullptr)) {
     throw Error(Status::invalid_argument, "options: either a queue or a callback");
   }
@@ -209,8 +209,11 @@ warpkem_status submit(warpkem_engine* handle, const warpkem_batch* batches, std:
     throw Error(Status::invalid_argument,
                 "options.request_class " + std::to_string(options.request_class) + " is unknown");
   }
-  if ((options.flags & ~WARPKEM_WILL_WAIT) != 0 || options.reserved != 0) {
+  if ((options.flags & ~WARPKEM_WILL_WAIT) != 0) {
     throw Error(Status::invalid_argument, "options.flags: unknown bits in " + std::to_string(options.flags));
+  }
+  if (options.reserved != 0) {
+    throw Error(Status::invalid_argument, "options.reserved is " + std::to_string(options.reserved) + ", not 0");
   }
   if (options.flags != 0 && options.queue == nullptr) {
     throw Error(Status::invalid_argument, "WARPKEM_WILL_WAIT is for queues");
@@ -221,7 +224,12 @@ warpkem_status submit(warpkem_engine* handle, const warpkem_batch* batches, std:
   }
   if (num_batches == 0) return WARPKEM_OK;
   if (batches == nullptr) throw Error(Status::invalid_argument, "batches is NULL");
+  if (reinterpret_cast<std::uintptr_t>(batches) % alignof(warpkem_batch) != 0) {
+    throw Error(Status::invalid_argument, "batches is not aligned for its members");
+  }
+  // Also the distance to the next, which must be aligned like the first.
   const std::size_t distance = batches->struct_size;
+  check_struct_size(distance, known_struct<warpkem_batch>, "batches[0]");
   const Submission s{engine, scheduler, options, options.queue != nullptr ? &options.queue->queue : nullptr,
                      scheduler.now_ns()};
   // By portions: requests are taken from the pool only for descriptors that are looked at next.
@@ -296,9 +304,11 @@ SchedulerOptions parse(const warpkem_scheduler_options& given) {
   if (given.max_delay_us != 0) parsed.max_delay_ns = given.max_delay_us * std::uint64_t{1000};
   if (given.bulk_cut_us != 0) parsed.bulk_cut_ns = given.bulk_cut_us * std::uint64_t{1000};
   parsed.batch_items = given.batch_items;
-  if (!(given.device_sentinel <= 1) || !(given.cpu_sentinel <= 1)) {
-    throw Error(Status::invalid_argument, "options: a sentinel's fraction is at most 1");
-  }
+  const auto check_fraction = [](double fraction, const char* name) {
+    if (!(fraction <= 1)) throw Error(Status::invalid_argument, std::string(name) + ": a fraction is at most 1");
+  };
+  check_fraction(given.device_sentinel, "options.device_sentinel");
+  check_fraction(given.cpu_sentinel, "options.cpu_sentinel");
   if (given.device_sentinel != 0) parsed.device_sentinel = std::max(0.0, given.device_sentinel);
   parsed.cpu_sentinel = std::max(0.0, given.cpu_sentinel);
   parsed.log = given.log;
@@ -315,7 +325,7 @@ warpkem_status warpkem_configure(warpkem_engine* engine, const warpkem_scheduler
     Engine& e = usable(engine);
     if (given == nullptr) throw Error(Status::invalid_argument, "options is NULL");
     warpkem_scheduler_options options{};
-    copy_struct(&options, sizeof options, given, "options");
+    copy_struct(options, given, "options");
     e.configure(parse(options));
     return WARPKEM_OK;
   });
@@ -424,13 +434,7 @@ warpkem_status warpkem_metrics(warpkem_engine* engine, warpkem_counters* counter
   return guarded([&] {
     Engine& e = usable(engine);
     if (counters != nullptr) {
-      if (counters->struct_size < sizeof(warpkem_counters)) {
-        throw Error(Status::invalid_argument,
-                    "counters.struct_size of " + std::to_string(counters->struct_size) + " is too small");
-      }
-      const std::size_t struct_size = counters->struct_size;
-      *counters = {};
-      counters->struct_size = struct_size;
+      clear_out_struct(counters, "counters");
       read_counters(e, *counters);
     }
     if (histograms == nullptr && count == nullptr) return WARPKEM_OK;

@@ -118,7 +118,7 @@ warpkem_batch describe_prepared(uint32_t operation, warpkem_keys* keys, const ui
 warpkem_batch known_batch(const warpkem_batch* given) {
   if (given == nullptr) throw Error(Status::invalid_argument, "batch is NULL");
   warpkem_batch batch{};
-  copy_struct(&batch, sizeof batch, given, "batch");
+  copy_struct(batch, given, "batch");
   if (batch.operation < WARPKEM_OP_KEYGEN || batch.operation > WARPKEM_OP_CHECK_DK) {
     throw Error(Status::unsupported, "operation " + std::to_string(batch.operation) + " is unknown");
   }
@@ -180,7 +180,7 @@ bool cuda_graphs() {
 
 EngineOptions parse_options(const warpkem_options* given) {
   warpkem_options options = WARPKEM_OPTIONS_DEFAULT;
-  if (given != nullptr && given->struct_size != 0) copy_struct(&options, sizeof options, given, "options");
+  if (given != nullptr && given->struct_size != 0) copy_struct(options, given, "options");
   if ((options.flags & ~(WARPKEM_NO_FAIL_OVER | WARPKEM_PIN_THREADS)) != 0) {
     throw Error(Status::invalid_argument, "options.flags: unknown bits in " + std::to_string(options.flags));
   }
@@ -210,6 +210,30 @@ EngineOptions parse_options(const warpkem_options* given) {
   }
   return parsed;
 }
+
+// Made when the library is loaded: a static variable of a function has a lock, which a fork could leave locked.
+const std::array<char, 128> cpu_features = [] {
+  std::array<char, 128> text{};
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  std::size_t length = 0;
+  const auto add = [&](int has, const char* name) {
+    if (has == 0) return;
+    if (length != 0) text[length++] = ' ';
+    for (; *name != '\0'; ++name) text[length++] = *name;
+  };
+  add(__builtin_cpu_supports("sse4.1"), "sse4.1");
+  add(__builtin_cpu_supports("avx2"), "avx2");
+  add(__builtin_cpu_supports("bmi2"), "bmi2");
+  add(__builtin_cpu_supports("avx512f"), "avx512f");
+  add(__builtin_cpu_supports("avx512bw"), "avx512bw");
+  add(__builtin_cpu_supports("avx512dq"), "avx512dq");
+  add(__builtin_cpu_supports("avx512vl"), "avx512vl");
+  add(__builtin_cpu_supports("avx512vbmi"), "avx512vbmi");
+  add(__builtin_cpu_supports("avx512vbmi2"), "avx512vbmi2");
+#endif
+  return text;
+}();
 
 }  // namespace
 
@@ -440,13 +464,10 @@ warpkem_status warpkem_engine_backend(warpkem_engine* engine, size_t index, warp
   return guarded([&] {
     Engine& e = usable(engine);
     if (info == nullptr) throw Error(Status::invalid_argument, "info is NULL");
-    if (info->struct_size < sizeof(warpkem_backend_info)) {
-      throw Error(Status::invalid_argument,
-                  "info.struct_size of " + std::to_string(info->struct_size) + " is too small");
-    }
     if (index >= e.slots().size()) {
       throw Error(Status::invalid_argument, "index: there are " + std::to_string(e.slots().size()) + " backends");
     }
+    clear_out_struct(info, "info");
     const Engine::Slot& slot = e.slots()[index];
     info->name = slot.entry->name;
     info->detail = slot.detail.c_str();
@@ -528,29 +549,6 @@ const char* warpkem_last_error(void) { return warpkem::host::last_error(); }
 
 const char* warpkem_version(void) { return WARPKEM_VERSION_STRING; }
 
-const char* warpkem_cpu_features(void) {
-  static const std::array<char, 128> features = [] {
-    std::array<char, 128> text{};
-#if defined(__x86_64__)
-    std::size_t length = 0;
-    const auto add = [&](int has, const char* name) {
-      if (has == 0) return;
-      if (length != 0) text[length++] = ' ';
-      for (; *name != '\0'; ++name) text[length++] = *name;
-    };
-    add(__builtin_cpu_supports("sse4.1"), "sse4.1");
-    add(__builtin_cpu_supports("avx2"), "avx2");
-    add(__builtin_cpu_supports("bmi2"), "bmi2");
-    add(__builtin_cpu_supports("avx512f"), "avx512f");
-    add(__builtin_cpu_supports("avx512bw"), "avx512bw");
-    add(__builtin_cpu_supports("avx512dq"), "avx512dq");
-    add(__builtin_cpu_supports("avx512vl"), "avx512vl");
-    add(__builtin_cpu_supports("avx512vbmi"), "avx512vbmi");
-    add(__builtin_cpu_supports("avx512vbmi2"), "avx512vbmi2");
-#endif
-    return text;
-  }();
-  return features.data();
-}
+const char* warpkem_cpu_features(void) { return cpu_features.data(); }
 
 }  // extern "C"
