@@ -9,6 +9,7 @@
 #include <mutex>
 #include <new>
 
+#include "host/cpu_quota.hpp"
 #include "host/key_set.hpp"
 #include "host/outputs.hpp"
 #include "host/scheduler.hpp"
@@ -138,6 +139,11 @@ Range next_pending(const Batch& batch, std::size_t from) noexcept {
 }
 
 }  // namespace
+
+unsigned default_threads() {
+  const unsigned cores = Cores().count(), quota = cores_by_quota();
+  return quota != 0 ? std::min(cores, quota) : cores;
+}
 
 Engine::Engine(const EngineOptions& options, std::span<const BackendEntry> table)
     : options_(options),

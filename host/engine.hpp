@@ -28,9 +28,12 @@ class KeySet;
 class Scheduler;
 struct SchedulerOptions;
 
+// The cores that the process may use: of its affinity, and of its CPU quota if that is for fewer.
+unsigned default_threads();
+
 struct EngineOptions {
   std::string backend;  // empty: automatic
-  unsigned threads = Cores().count();
+  unsigned threads = default_threads();
   bool pin_threads = false;
   bool fail_over = true;
   RandomFunction random = nullptr;

@@ -90,10 +90,13 @@ typedef struct warpkem_keys warpkem_keys;
 
 /* ---- engine ------------------------------------------------------------------------------------------------------- */
 
-/* Fills `out` with `bytes` random bytes, 0 for success; called from any thread, possibly from several at once. */
+/* Fills `out` with `bytes` random bytes, 0 for success; called from any thread, possibly from several at once, never with
+ * a lock of the engine held. It may use this and other engines, but for what would ask it for randomness without end, and
+ * for waiting for what was submitted to this one: that may wait for the thread that it is on. */
 typedef int (*warpkem_random_fn)(void *context, uint8_t *out, size_t bytes);
 
-#define WARPKEM_THREADS_AUTO 0xffffffffu /* as many as the process may use cores */
+#define WARPKEM_THREADS_AUTO 0xffffffffu /* as many as the process may use cores: by its affinity or, where that is fewer,
+                                            by the CPU quota of its control groups, rounded up */
 
 #define WARPKEM_NO_FAIL_OVER 1u /* options.flags: work that a backend loses is answered BACKEND_FAILED, not redone */
 #define WARPKEM_PIN_THREADS 2u  /* options.flags: each of the engine's threads that compute stays on one core, from the first
