@@ -2,6 +2,10 @@
 // warpkem.hpp.
 #pragma once
 
+#if !defined(__cplusplus) || __cplusplus < 201709L  // gcc 10 says that of its C++20
+#error "warpkem/async.hpp needs C++20, as with -std=c++20; for C and older C++ there is async.h"
+#else
+
 #include <algorithm>
 #include <chrono>
 #include <coroutine>
@@ -66,22 +70,23 @@ class Queue {
 
   /// Fetches what is there, up to completions.size(), and says how many.
   std::size_t poll(std::span<warpkem_completion> completions) const {
-    std::size_t n = 0;
-    detail::check(warpkem_queue_poll(queue_, completions.data(), completions.size(), &n));
-    return n;
+    std::size_t count = 0;
+    detail::check(warpkem_queue_poll(queue_, completions.data(), completions.size(), &count));
+    return count;
   }
   /// Waits for the first one, or for `least`, or all that are under way.
   std::size_t wait(std::span<warpkem_completion> completions, std::size_t least = 1) const {
-    std::size_t n = 0;
-    detail::check(warpkem_queue_wait_many(queue_, completions.data(), completions.size(), least, WARPKEM_FOREVER, &n));
-    return n;
+    std::size_t count = 0;
+    detail::check(
+        warpkem_queue_wait_many(queue_, completions.data(), completions.size(), least, WARPKEM_FOREVER, &count));
+    return count;
   }
   /// Waits at most so long, below 0 not at all; 0: the time is over.
   std::size_t wait_for(std::span<warpkem_completion> completions, std::chrono::microseconds timeout) const {
-    std::size_t n = 0;
+    std::size_t count = 0;
     detail::check(
-        warpkem_queue_wait(queue_, completions.data(), completions.size(), detail::not_below_zero(timeout), &n));
-    return n;
+        warpkem_queue_wait(queue_, completions.data(), completions.size(), detail::not_below_zero(timeout), &count));
+    return count;
   }
   /// An eventfd that is readable while the queue is not empty; the queue's own.
   int fd() const {
@@ -165,7 +170,7 @@ class [[nodiscard]] Awaitable {
 
  private:
   warpkem_engine* engine_;
-  const warpkem_batch& batch_;
+  warpkem_batch batch_;  // a copy: the descriptor may be a temporary
   warpkem_submit_options options_;
   warpkem_request* request_;
   std::coroutine_handle<> caller_;
@@ -179,3 +184,5 @@ inline Awaitable async(const Engine& engine, const warpkem_batch& batch, const S
 }
 
 }  // namespace warpkem
+
+#endif

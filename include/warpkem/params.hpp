@@ -1,6 +1,10 @@
 // The parameter sets of ML-KEM as types: FIPS 203, Tables 2 and 3. Every layer may include this.
 #pragma once
 
+#if !defined(__cplusplus) || __cplusplus < 201709L  // gcc 10 says that of its C++20
+#error "warpkem/params.hpp needs C++20, as with -std=c++20"
+#else
+
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -51,3 +55,5 @@ concept ParameterSet = requires {
 };
 
 }  // namespace warpkem
+
+#endif

@@ -2,8 +2,13 @@
 // (blocking, thread-safety, checks, zeroed outputs) holds here.
 //
 // A call answers with a Result, whose data can only be reached through its status: value() throws warpkem::Error unless
-// every item is good, values() yields each item as an expected of its own.
+// every item is good, values() yields each item as an expected of its own. What is asked of a Result that is about to
+// go comes by value, so that `const auto& keys = engine.keygen<P>(n).value();` keeps it.
 #pragma once
+
+#if !defined(__cplusplus) || __cplusplus < 201709L  // gcc 10 says that of its C++20
+#error "warpkem.hpp needs C++20, as with -std=c++20; for C and older C++ there is warpkem.h"
+#else
 
 #include <array>
 #include <cstddef>
@@ -18,6 +23,12 @@
 
 #include "warpkem/params.hpp"
 #include "warpkem/warpkem.h"
+
+#if defined(__clang__)
+#define WARPKEM_BORROWS [[clang::lifetimebound]]
+#else
+#define WARPKEM_BORROWS
+#endif
 
 namespace warpkem {
 
@@ -45,16 +56,23 @@ class [[nodiscard]] Result {
   /// Throws the Error if there is no value.
   T& value() & { return checked(), std::get<0>(state_); }
   const T& value() const& { return checked(), std::get<0>(state_); }
-  T&& value() && { return checked(), std::move(std::get<0>(state_)); }
+  T value() && { return checked(), std::move(std::get<0>(state_)); }
+  T value() const&& { return checked(), std::get<0>(state_); }
   T& operator*() & { return value(); }
   const T& operator*() const& { return value(); }
-  T* operator->() { return &value(); }
-  const T* operator->() const { return &value(); }
-  const Error& error() const { return std::get<1>(state_); }
+  T operator*() && { return std::move(*this).value(); }
+  T operator*() const&& { return std::move(*this).value(); }
+  T* operator->() & { return &value(); }
+  const T* operator->() const& { return &value(); }
+  T* operator->() && = delete;  // it would point into what is about to go
+  const T* operator->() const&& = delete;
+  const Error& error() const& { return std::get<1>(state_); }
+  Error error() && { return std::move(std::get<1>(state_)); }
+  Error error() const&& { return std::get<1>(state_); }
 
  private:
   void checked() const {
-    if (!has_value()) throw error();
+    if (!has_value()) throw std::get<1>(state_);
   }
   std::variant<T, Error> state_;
 };
@@ -81,11 +99,12 @@ class Records {
   }
 
   std::size_t size() const noexcept { return bytes_.size() / Bytes; }
-  std::span<const std::uint8_t, Bytes> operator[](std::size_t i) const noexcept {
+  // Spans of its own memory: not for longer than the records live.
+  std::span<const std::uint8_t, Bytes> operator[](std::size_t i) const noexcept WARPKEM_BORROWS {
     return std::span<const std::uint8_t, Bytes>(bytes_.data() + i * Bytes, Bytes);
   }
-  std::span<const std::uint8_t> bytes() const noexcept { return bytes_; }
-  std::span<std::uint8_t> bytes() noexcept { return bytes_; }
+  std::span<const std::uint8_t> bytes() const noexcept WARPKEM_BORROWS { return bytes_; }
+  std::span<std::uint8_t> bytes() noexcept WARPKEM_BORROWS { return bytes_; }
 
  private:
   std::vector<std::uint8_t> bytes_;
@@ -102,13 +121,18 @@ class [[nodiscard]] BatchResult {
   std::size_t failed() const noexcept { return failed_; }
   bool all_ok() const noexcept { return failed_ == 0; }
   warpkem_status status(std::size_t i) const { return statuses_.at(i); }
-  std::span<const std::uint8_t> statuses() const noexcept { return statuses_; }
+  std::span<const std::uint8_t> statuses() const& noexcept { return statuses_; }
+  std::vector<std::uint8_t> statuses() && noexcept { return std::move(statuses_); }
+  std::vector<std::uint8_t> statuses() const&& { return statuses_; }
 
   /// Everything, if every item is good; else throws an Error that names the first bad item.
   const T& value() const& { return checked(), data_; }
-  T&& value() && { return checked(), std::move(data_); }
+  T value() && { return checked(), std::move(data_); }
+  T value() const&& { return checked(), data_; }
   /// Everything, zeros in place of failed items: for callers that look at statuses() themselves.
-  const T& value_with_statuses() const noexcept { return data_; }
+  const T& value_with_statuses() const& noexcept { return data_; }
+  T value_with_statuses() && { return std::move(data_); }
+  T value_with_statuses() const&& { return data_; }
 
  private:
   void checked() const {
@@ -373,4 +397,8 @@ class Engine {
 
 }  // namespace warpkem
 
+#undef WARPKEM_BORROWS
+
 #include "warpkem/async.hpp"
+
+#endif

@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <cstring>
 #include <numeric>
+#include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 #include <warpkem/warpkem.hpp>
 
@@ -55,6 +57,55 @@ TYPED_TEST(CppApi, SecretsAgreeOnAllPaths) {
   const Bytes m(7 * 32, 9);
   const auto first = engine.template encaps_derand<P>(pairs.ek.bytes(), m).value();
   EXPECT_EQ(copy(first.c), copy(engine.template encaps_derand<P>(pairs.ek.bytes(), m).value().c));
+}
+
+TYPED_TEST(CppApi, WhatIsTakenFromAResultThatGoesStays) {
+  using P = TypeParam;
+  const Engine& engine = this->engine;
+  const auto& pairs = engine.template keygen<P>(5).value();
+  const auto& ek = engine.template keygen<P>(5).value().ek;
+  const auto& with_statuses = engine.template encaps<P>(pairs.ek).value_with_statuses();
+  const auto& kept = std::as_const(this->engine).template encaps<P>(ek).value();
+  std::size_t seen = 0;
+  for (const std::uint8_t status : engine.template encaps<P>(pairs.ek).statuses()) seen += status == WARPKEM_OK;
+  EXPECT_EQ(seen, 5u);
+  // Memory that went would be used again here.
+  const auto others = engine.template keygen<P>(50).value();
+  EXPECT_EQ(copy(engine.template decaps<P>(pairs.dk, with_statuses.c).value()), copy(with_statuses.K));
+  EXPECT_EQ(kept.K.size(), ek.size());
+  EXPECT_NE(copy(others.ek), copy(ek));
+}
+
+template <class T>
+constexpr bool has_arrow = requires {
+  std::declval<T>().operator->();
+};
+
+TEST(Results, GiveValuesWhereTheyGo) {
+  using R = Result<std::string>;
+  using B = BatchResult<std::string>;
+  static_assert(std::is_same_v<decltype(std::declval<R&>().value()), std::string&>);
+  static_assert(std::is_same_v<decltype(std::declval<const R&>().value()), const std::string&>);
+  static_assert(std::is_same_v<decltype(std::declval<R>().value()), std::string>);
+  static_assert(std::is_same_v<decltype(std::declval<const R>().value()), std::string>);
+  static_assert(std::is_same_v<decltype(*std::declval<R>()), std::string>);
+  static_assert(std::is_same_v<decltype(*std::declval<const R>()), std::string>);
+  static_assert(std::is_same_v<decltype(std::declval<R>().error()), Error>);
+  static_assert(std::is_same_v<decltype(std::declval<const R>().error()), Error>);
+  static_assert(std::is_same_v<decltype(std::declval<const R&>().error()), const Error&>);
+  static_assert(has_arrow<R&> && has_arrow<const R&> && !has_arrow<R> && !has_arrow<const R>);
+  static_assert(std::is_same_v<decltype(std::declval<const B&>().value()), const std::string&>);
+  static_assert(std::is_same_v<decltype(std::declval<B>().value()), std::string>);
+  static_assert(std::is_same_v<decltype(std::declval<const B>().value()), std::string>);
+  static_assert(std::is_same_v<decltype(std::declval<B>().value_with_statuses()), std::string>);
+  static_assert(std::is_same_v<decltype(std::declval<const B>().value_with_statuses()), std::string>);
+  static_assert(std::is_same_v<decltype(std::declval<B>().statuses()), std::vector<std::uint8_t>>);
+  const std::string& value = R(std::string("a value that lies on the heap, for it is long")).value();
+  EXPECT_EQ(value, "a value that lies on the heap, for it is long");
+  const Error& error = R(Error(WARPKEM_RNG_FAILED, "why")).error();
+  EXPECT_EQ(error.status(), WARPKEM_RNG_FAILED);
+  const auto& engine = Engine::make().value();  // not copyable
+  EXPECT_NE(engine.get(), nullptr);
 }
 
 TYPED_TEST(CppApi, ABadItemKeepsTheOthersAndBarsTheWayToTheData) {

@@ -232,7 +232,7 @@ class Installed(unittest.TestCase):
     def test_headers_compile_alone(self):
         folder = WORK / "headers"
         folder.mkdir(exist_ok=True)
-        strict = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror", "-fsyntax-only", f"-I{prefix('shared')}/include"]
+        strict = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror", "-fsyntax-only", f"-I{prefix('shared')}/include"]
         headers = sorted((prefix("shared") / "include/warpkem").iterdir())
         self.assertIn("warpkem.h", [header.name for header in headers])
         for header in headers:
@@ -244,6 +244,29 @@ class Installed(unittest.TestCase):
                         source = folder / f"alone.{suffix}"
                         source.write_text(f"#include <warpkem/{header.name}>\n#include <warpkem/{header.name}>\nint x;\n")
                         run(compiler, f"-std={standard}", *strict, source)
+
+    def test_older_cpp_is_told_so_once(self):
+        folder = WORK / "headers"
+        folder.mkdir(exist_ok=True)
+        for header in ("warpkem.hpp", "async.hpp", "params.hpp"):
+            for _, compiler in COMPILERS:
+                for standard in ("c++98", "c++11", "c++14", "c++17"):
+                    with self.subTest(header=header, compiler=compiler, standard=standard):
+                        source = folder / "older.cpp"
+                        source.write_text(f"#include <warpkem/{header}>\n#include <warpkem/{header}>\nint x;\n")
+                        with self.assertRaises(AssertionError) as refused:
+                            run(compiler, f"-std={standard}", "-fsyntax-only", f"-I{prefix('shared')}/include", source)
+                        errors = re.findall(r"error: .*", str(refused.exception))
+                        self.assertEqual(len(errors), 1, errors)
+                        self.assertIn("C++20", errors[0])
+
+    def test_the_c_headers_serve_older_cpp(self):
+        folder = WORK / "headers"
+        folder.mkdir(exist_ok=True)
+        for _, compiler in COMPILERS:
+            source = folder / "c_in_cpp.cpp"
+            source.write_text("#include <warpkem/warpkem.h>\n#include <warpkem/cuda.h>\nint x;\n")
+            run(compiler, "-std=c++11", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", f"-I{prefix('shared')}/include", source)
 
     def test_failed_items_cannot_be_overlooked(self):
         source = WORK / "headers" / "ignored.c"
