@@ -438,8 +438,7 @@ int Program::run(int argc, char** argv) {
     take_values(*command);
     return command->run();
   } catch (const WrongUsage& error) {
-    std::fputs(fmt::format("{0}: {1}\nSee '{0} --help' for what is accepted.\n", error.who(), error.what()).c_str(),
-               stderr);
+    write_stderr({error.who(), ": ", error.what(), "\nSee '", error.who(), " --help' for what is accepted.\n"});
     return exit_error;
   }
 }

@@ -389,7 +389,9 @@ void prepare_process() {
   // wrong way round.
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     if (fcntl(fd, F_GETFD) >= 0) continue;
-    if (::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd) std::_Exit(1);
+    // The lowest free number is this one, for those below it are taken by now.
+    if (::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) == fd) continue;
+    if (::open("/", O_PATH) != fd) std::_Exit(1);  // where there is no /dev
   }
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);
@@ -408,6 +410,38 @@ void prepare_process() {
 
 void write_stdout(const std::string& text) {
   write_all("standard output", STDOUT_FILENO, reinterpret_cast<const std::uint8_t*>(text.data()), text.size());
+}
+
+void write_stderr(std::initializer_list<std::string_view> parts) noexcept {
+  // Collected without memory of the heap, which may be what has run out.
+  std::array<char, 1024> collected;
+  std::size_t used = 0;
+  bool heard = true;
+  const auto flush = [&] {
+    const char* data = collected.data();
+    while (heard && used > 0) {
+      const ssize_t written = ::write(STDERR_FILENO, data, used);
+      if (written >= 0) {
+        data += written;
+        used -= static_cast<std::size_t>(written);
+      } else if (errno == EAGAIN) {
+        pollfd entry{STDERR_FILENO, POLLOUT, 0};
+        heard = poll(&entry, 1, 1000) > 0;  // who made it non-blocking does not want to be waited for
+      } else {
+        heard = errno == EINTR;
+      }
+    }
+    used = 0;
+  };
+  for (std::string_view part : parts) {
+    while (!part.empty()) {
+      if (used == collected.size()) flush();
+      const std::size_t taken = part.copy(collected.data() + used, collected.size() - used);
+      used += taken;
+      part.remove_prefix(taken);
+    }
+  }
+  flush();
 }
 
 }  // namespace warpkem::tool

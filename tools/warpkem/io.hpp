@@ -7,10 +7,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -166,5 +168,10 @@ void prepare_process();
 
 // Writes to standard output, or throws.
 void write_stdout(const std::string& text);
+
+// Writes to standard error, the parts as one text. Nobody may listen there: it may be closed, full or a broken pipe.
+// That changes nothing else, the exit status least of all.
+void write_stderr(std::initializer_list<std::string_view> parts) noexcept;
+inline void write_stderr(std::string_view text) noexcept { write_stderr({text}); }
 
 }  // namespace warpkem::tool

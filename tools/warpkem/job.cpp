@@ -340,11 +340,11 @@ int Job::run() {
   progress.finish(runner.done());
 
   for (const Failure& failure : runner.failures()) {
-    fmt::print(stderr, "warpkem: item {}: {} ({}): {}\n", failure.item, warpkem_status_name(failure.status),
-               failure.status, failure.reason());
+    write_stderr(fmt::format("warpkem: item {}: {} ({}): {}\n", failure.item, warpkem_status_name(failure.status),
+                             failure.status, failure.reason()));
   }
   if (runner.failed() > 0) {
-    fmt::print(stderr, "warpkem: {} of {} items failed\n", runner.failed(), runner.done());
+    write_stderr(fmt::format("warpkem: {} of {} items failed\n", runner.failed(), runner.done()));
   }
   if (options.json) print_summary(*this, runner, seconds);
   return runner.failed() > 0 ? exit_items_failed : exit_ok;

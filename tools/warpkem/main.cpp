@@ -1,5 +1,4 @@
 // warpkem: ML-KEM for files of raw records, by the thousand. Exit status: 0; 1 wrong usage or I/O; 2 some items failed.
-#include <cstdio>
 #include <exception>
 #include <new>
 #include <system_error>
@@ -17,13 +16,13 @@ int main(int argc, char** argv) {
       add(program);
     return program.run(argc, argv);
   } catch (const std::bad_alloc&) {
-    std::fputs("warpkem: out of memory\n", stderr);
+    write_stderr("warpkem: out of memory\n");
     return exit_error;
   } catch (const std::system_error& error) {
-    std::fputs(fmt::format("warpkem: a call of the system failed: {}\n", error.what()).c_str(), stderr);
+    write_stderr({"warpkem: a call of the system failed: ", error.what(), "\n"});
     return exit_error;
   } catch (const std::exception& error) {
-    fmt::print(stderr, "warpkem: {}\n", error.what());
+    write_stderr({"warpkem: ", error.what(), "\n"});
     return exit_error;
   }
 }

@@ -5,9 +5,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <cstdlib>
 #include <string_view>
+
+#include "tools/warpkem/io.hpp"
 
 namespace warpkem::tool {
 namespace {
@@ -18,7 +19,7 @@ std::string minutes(double seconds) {
                       : fmt::format("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60);
 }
 
-void draw(const std::string& text) { fmt::print(stderr, "\r{}\x1b[K", text), std::fflush(stderr); }
+void draw(std::string_view text) { write_stderr({"\r", text, "\x1b[K"}); }
 
 }  // namespace
 
@@ -38,7 +39,7 @@ Progress::Progress(std::string title, std::optional<std::uint64_t> total) : titl
 }
 
 Progress::~Progress() {
-  if (drawn_) fmt::print(stderr, "\n");
+  if (drawn_) write_stderr("\n");
 }
 
 double Progress::seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }

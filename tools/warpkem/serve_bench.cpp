@@ -135,7 +135,7 @@ int serve_bench(const ServeBenchOptions& given) {
     report = serve_virtually(load);
   } else if (given.metrics_port >= 0) {
     MetricsServer metrics(given.metrics_port);
-    fmt::print(stderr, "metrics: http://127.0.0.1:{}/metrics\n", metrics.port());
+    write_stderr(fmt::format("metrics: http://127.0.0.1:{}/metrics\n", metrics.port()));
     report = serve(load, [&](warpkem_engine* engine) { metrics.show(engine); });
   } else {
     report = serve(load, {});

@@ -799,7 +799,7 @@ ServeReport serve(const ServeOptions& options, const std::function<void(warpkem_
         try {
           p.run();
         } catch (const std::exception& error) {
-          std::fputs(fmt::format("warpkem: a producer: {}\n", error.what()).c_str(), stderr);
+          write_stderr({"warpkem: a producer: ", error.what(), "\n"});
           ++p.report.failed;
         }
       };
