@@ -34,7 +34,9 @@ class ToolTest(unittest.TestCase):
 
     def start(self, *args, **options):
         options.setdefault("cwd", self.dir)
-        return subprocess.Popen([TOOL, *map(str, args)], **options)
+        process = subprocess.Popen([TOOL, *map(str, args)], **options)
+        self.addCleanup(lambda: process.poll() is None and (process.kill(), process.wait()))  # a failed test leaves none
+        return process
 
     def tool(self, *args, rc=0, stdin=b"", **options):
         options.setdefault("cwd", self.dir)
@@ -80,7 +82,7 @@ class RoundTrip(ToolTest):
             for form, dk_bytes in ("expanded", dk), ("seed", 64):
                 for batch in 1, 7, 23, 8192:
                     with self.subTest(param=param, form=form, batch=batch):
-                        more = ["--batch", batch]
+                        more = ["--batch", batch, "--force"]
                         self.keygen(23, "ek", "dk", param, "--dk-format", form, *more)
                         self.encaps(*more, param=param)
                         self.decaps("--dk-format", form, *more, param=param)
@@ -94,9 +96,9 @@ class RoundTrip(ToolTest):
         self.write("m", os.urandom(32 * 41))
         results = set()
         for more in ["--batch", 1], ["--batch", 40], ["--threads", 1], ["--threads", 3, "--batch", 16], ["--backend", "portable"]:
-            self.tool("keygen", "--param", P, "--seeds", "seeds", "--ek", "ek", "--dk", "dk", *more)
-            self.encaps("--m", "m", *more)
-            self.decaps(*more)
+            self.tool("keygen", "--param", P, "--seeds", "seeds", "--ek", "ek", "--dk", "dk", "--force", *more)
+            self.encaps("--m", "m", "--force", *more)
+            self.decaps("--force", *more)
             self.assertEqual(self.read("K"), self.read("K2"))
             results.add(tuple(self.read(f) for f in ("ek", "dk", "c", "K")))
         self.assertEqual(len(results), 1)
@@ -122,7 +124,7 @@ class RoundTrip(ToolTest):
         self.write("seeds", os.urandom(64))
         results = set()
         for name in P, "ml-kem-768", "MLKEM768", "2.16.840.1.101.3.4.4.2":
-            self.tool("keygen", "--param", name, "--seeds", "seeds", "--ek", "ek", "--dk", "dk")
+            self.tool("keygen", "--param", name, "--seeds", "seeds", "--ek", "ek", "--dk", "dk", "--force")
             results.add(self.read("dk"))
         self.assertEqual(len(results), 1)
 
@@ -172,7 +174,8 @@ class KnownAnswers(ToolTest):
     def test_keygen(self):
         for param, cases in self.each("keygen"):
             self.put("seeds", cases, "d", "z")
-            self.tool("keygen", "--param", param, "--seeds", "seeds", "--ek", "ek", "--dk", "dk", "--batch", 8)
+            self.tool("keygen", "--param", param, "--seeds", "seeds", "--ek", "ek", "--dk", "dk", "--batch", 8,
+                      "--force")
             self.expect("ek", cases, "ek")
             self.expect("dk", cases, "dk")
 
@@ -180,7 +183,7 @@ class KnownAnswers(ToolTest):
         for param, cases in self.each("encaps"):
             self.put("ek", cases, "ek")
             self.put("m", cases, "m")
-            self.encaps("--m", "m", param=param)
+            self.encaps("--m", "m", "--force", param=param)
             self.expect("c", cases, "c")
             self.expect("K", cases, "K")
 
@@ -188,14 +191,14 @@ class KnownAnswers(ToolTest):
         for param, cases in self.each("decaps"):
             self.put("dk", cases, "dk")
             self.put("c", cases, "c")
-            self.decaps(param=param)
+            self.decaps("--force", param=param)
             self.expect("K2", cases, "K")
 
     def test_decaps_seed(self):
         for param, cases in self.each("decaps", "seed"):
             self.put("dk", cases, "d", "z")
             self.put("c", cases, "c")
-            self.decaps("--dk-format", "seed", param=param)
+            self.decaps("--dk-format", "seed", "--force", param=param)
             self.expect("K2", cases, "K")
 
     def check(self, op, key, invalid):
@@ -223,12 +226,12 @@ class KeyReuse(ToolTest):
                     continue
                 with self.subTest(reuse=reuse, batch=batch):
                     self.write("m", os.urandom(32 * 3 * reuse))
-                    self.encaps("--m", "m", "--key-reuse", reuse, "--batch", batch)
+                    self.encaps("--m", "m", "--key-reuse", reuse, "--batch", batch, "--force")
                     self.write("ek-all", b"".join(ek[i * EK:(i + 1) * EK] * reuse for i in range(3)))
-                    self.encaps("--m", "m", ek="ek-all", c="c-all", K="K-all")
+                    self.encaps("--m", "m", "--force", ek="ek-all", c="c-all", K="K-all")
                     self.assertEqual(self.read("c"), self.read("c-all"))
                     self.assertEqual(self.read("K"), self.read("K-all"))
-                    self.decaps("--key-reuse", reuse, "--batch", batch)
+                    self.decaps("--key-reuse", reuse, "--batch", batch, "--force")
                     self.assertEqual(self.read("K2"), self.read("K"))
 
     def test_seed_keys_and_pipes(self):
@@ -264,11 +267,12 @@ class Pipes(ToolTest):
         self.write("seeds", os.urandom(64 * 50))
         self.tool("keygen", "--param", P, "--seeds", "seeds", "--ek", "ek", "--dk", "dk")
         for name in "-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1":
-            done = self.tool("keygen", "--param", P, "--seeds", "-", "--ek", name, "--dk", "dk2", "--batch", 8, stdin=self.read("seeds"))
+            done = self.tool("keygen", "--param", P, "--seeds", "-", "--ek", name, "--dk", "dk2", "--batch", 8,
+                             "--force", stdin=self.read("seeds"))
             self.assertEqual(done.stdout, self.read("ek"))
             self.assertEqual(self.read("dk2"), self.read("dk"))
         for name in "-", "/dev/stdin", "/dev/fd/0":
-            self.encaps(ek=name, c="c1", stdin=self.read("ek"))
+            self.encaps("--force", ek=name, c="c1", stdin=self.read("ek"))
             self.assertEqual(len(self.read("c1")), 50 * C)
 
     def test_dribbling_input(self):
@@ -406,7 +410,7 @@ class BadItems(ToolTest):
         bad = list(range(3, 60, 2))
         self.spoil(60, bad)
         for batch in 1, 16, 8192:
-            done = self.encaps("--batch", batch, rc=2)
+            done = self.encaps("--batch", batch, "--force", rc=2)
             self.assertEqual([int(i) for i in re.findall(r"item (\d+):", done.stderr)], bad[:10])
             self.assertIn(f"{len(bad)} of 60", done.stderr)
 
@@ -488,9 +492,9 @@ class WholeOrNothing(ToolTest):
         for name in "dk", "K", "K2":
             self.write(name, b"before")
             os.chmod(self.dir / name, 0o666)
-        self.keygen(2)
-        self.encaps("--status", "status")
-        self.decaps()
+        self.keygen(2, "ek", "dk", P, "--force")
+        self.encaps("--status", "status", "--force")
+        self.decaps("--force")
         self.assertEqual([self.mode(f) for f in ("dk", "K", "K2")], [0o600] * 3)
         self.assertEqual([self.mode(f) for f in ("ek", "c", "status")], [0o644] * 3)
         os.umask(0o077)
@@ -507,8 +511,22 @@ class WholeOrNothing(ToolTest):
         self.addCleanup(process.stdin.close)
         process.stdin.write(bytes(64))
         process.stdin.flush()
-        self.wait_for(lambda: len(self.files()) == 2)
-        self.assertEqual([self.mode(f) for f in self.files()], [0o600] * 2)
+        self.wait_for(lambda: len(self.being_written(process)) == 2)
+        self.assertEqual([stat.S_IMODE(os.stat(f).st_mode) for f in self.being_written(process)], [0o600] * 2)
+        self.assertEqual([self.mode(f) for f in self.files()], [0o600] * len(self.files()))
+
+    def being_written(self, process):
+        """The files in the folder that the process writes, with or without a name: as /proc shows them."""
+        found = []
+        for name in os.listdir(f"/proc/{process.pid}/fd"):
+            path = pathlib.Path(f"/proc/{process.pid}/fd/{name}")
+            try:
+                target, status = os.readlink(path), os.stat(path)
+            except FileNotFoundError:
+                continue
+            if stat.S_ISREG(status.st_mode) and os.path.dirname(target) == os.path.realpath(self.dir):
+                found.append(path)
+        return found
 
     def wait_for(self, condition):
         end = time.monotonic() + 60
@@ -522,11 +540,11 @@ class WholeOrNothing(ToolTest):
                 self.write("dk", b"precious")
                 before = self.names()
                 process = self.start("keygen", "--param", P, "--seeds", "-", "--ek", "ek", "--dk", "dk", "--batch", 1,
-                                     stdin=subprocess.PIPE,
+                                     "--force", stdin=subprocess.PIPE,
                                      preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)))
                 process.stdin.write(os.urandom(640))
                 process.stdin.flush()
-                self.wait_for(lambda: len(self.files()) == 3)
+                self.wait_for(lambda: len(self.being_written(process)) == 2)
                 process.send_signal(number)
                 self.assertEqual(process.wait(60), -number)
                 process.stdin.close()
@@ -540,7 +558,7 @@ class WholeOrNothing(ToolTest):
 
     def test_busy_job_is_interrupted(self):
         process = self.start("keygen", "--param", P, "--count", 10**9, "--ek", "ek", "--dk", "dk")
-        self.wait_for(lambda: len(self.files()) == 2)
+        self.wait_for(lambda: len(self.being_written(process)) == 2)
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)
         self.assertEqual(process.wait(60), -signal.SIGINT)
@@ -549,7 +567,7 @@ class WholeOrNothing(ToolTest):
     def test_ignored_signals_stay_ignored(self):
         process = self.start("keygen", "--param", P, "--seeds", "-", "--ek", "ek", "--dk", "dk", stdin=subprocess.PIPE,
                              preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
-        self.wait_for(lambda: len(self.files()) == 2)
+        self.wait_for(lambda: len(self.being_written(process)) == 2)
         process.send_signal(signal.SIGHUP)
         process.communicate(bytes(64), timeout=60)
         self.assertEqual(process.returncode, 0)
@@ -582,11 +600,11 @@ class WholeOrNothing(ToolTest):
         self.keygen(2, "link2", "dk")
         self.assertTrue(os.path.islink(self.dir / "link") and os.path.islink(self.dir / "link2"))
         self.assertEqual(len(self.read("real/target")), 2 * EK)
-        self.keygen(3, "link", "dk")
+        self.keygen(3, "link", "dk", P, "--force")
         self.assertEqual(len(self.read("real/target")), 3 * EK)
         self.assertEqual(os.listdir(self.dir / "real"), ["target"])
         os.symlink("loop", self.dir / "loop")
-        self.tool("keygen", "--param", P, "--count", 1, "--ek", "loop", "--dk", "dk", rc=1)
+        self.tool("keygen", "--param", P, "--count", 1, "--ek", "loop", "--dk", "dk", "--force", rc=1)
 
     def test_link_to_a_device_is_kept(self):
         os.symlink("/dev/null", self.dir / "null")
@@ -726,7 +744,7 @@ class Arguments(ToolTest):
         done = self.tool("keygen", "--param", P, "--count", 1, "--ek", "a", "--dk", "b", env=environment, rc=1)
         self.assertIn("abacus", done.stderr)
         self.tool("keygen", "--param", P, "--count", 1, "--ek", "a", "--dk", "b", "--backend", "portable", env=environment)
-        done = self.tool("keygen", "--param", P, "--count", 1, "--ek", "a", "--dk", "b", "--json",
+        done = self.tool("keygen", "--param", P, "--count", 1, "--ek", "a", "--dk", "b", "--json", "--force",
                          env=dict(os.environ, WARPKEM_BACKEND="portable"))
         self.assertEqual(json.loads(done.stdout)["items_by_backend"], {"portable": 1})
 
@@ -751,7 +769,7 @@ class Reports(ToolTest):
         (preferred,) = [b["name"] for b in backends if b["preferred"]]
         self.assertEqual(preferred, os.environ.get("WARPKEM_BACKEND", preferred))
         for count in 1, 30:
-            done = self.keygen(count, "ek", "dk", P, "--json", "--backend", preferred)
+            done = self.keygen(count, "ek", "dk", P, "--json", "--backend", preferred, "--force")
             self.assertEqual(json.loads(done.stdout)["items_by_backend"], {preferred: count})
 
     def test_json_and_data_do_not_mix(self):
@@ -837,7 +855,7 @@ class Reports(ToolTest):
                                 "--batch", 100)
         self.assertRegex(seen, rf"\[[#.]+\] +\d+ %  \d+/{count}  [\d.]+ ?[kM]?/s  ETA \d+:\d\d")
         self.assertRegex(seen, rf"{count} items in [\d.]+ s")
-        self.assertNotIn("\x1b", self.encaps().stderr)
+        self.assertNotIn("\x1b", self.encaps("--force").stderr)
 
 
 class Memory(ToolTest):
@@ -856,8 +874,8 @@ class Memory(ToolTest):
             peak = self.peak("keygen", "--param", param, "--count", count, "--ek", "/dev/null", "--dk", "/dev/null")
             self.assertLess(peak, 200 * 1024)
             self.write("seeds", bytes(64 * 1000))
-            self.tool("keygen", "--param", param, "--seeds", "seeds", "--ek", "ek", "--dk", "dk")
-            self.encaps(param=param)
+            self.tool("keygen", "--param", param, "--seeds", "seeds", "--ek", "ek", "--dk", "dk", "--force")
+            self.encaps("--force", param=param)
             reuse = count // 1000
             self.assertLess(self.peak("encaps", "--param", param, "--ek", "ek", "--ciphertext", "/dev/null",
                                       "--shared-secret", "/dev/null", "--key-reuse", reuse), 200 * 1024)

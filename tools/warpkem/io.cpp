@@ -2,11 +2,12 @@
 
 #include <fcntl.h>
 #include <fmt/core.h>
+#include <linux/fs.h>
 #include <poll.h>
-#include <pthread.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,51 +18,14 @@
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
-#include <thread>
 
-#include "tools/warpkem/threads.hpp"
+#include "tools/warpkem/temporaries.hpp"
 
 namespace warpkem::tool {
 namespace {
 
 [[noreturn]] void fail(const std::string& label, const std::string& what) {
   throw Error(fmt::format("{}: {}: {}", label, what, std::strerror(errno)));
-}
-
-// Temporaries that exist now. A thread that waits for signals removes them; whoever makes, renames or removes one holds
-// the lock, so that a signal finds either the temporary or the finished file.
-struct Temporaries {
-  std::mutex lock;
-  std::vector<std::pair<int, std::string>> files;  // folder, name
-
-  void remove_all() noexcept {
-    for (const auto& [folder, name] : files) unlinkat(folder, name.c_str(), 0);
-    files.clear();
-  }
-  void forget(int folder, const std::string& name) noexcept {
-    std::erase_if(files, [&](const auto& file) { return file.first == folder && file.second == name; });
-  }
-};
-
-// Never destroyed: the thread of signals may use it until the very end.
-Temporaries& temporaries() {
-  static auto* const all = new Temporaries;
-  return *all;
-}
-
-[[noreturn]] void signal_loop(sigset_t signals) {
-  int number = 0;
-  while (sigwait(&signals, &number) != 0) {
-  }
-  const std::scoped_lock hold(temporaries().lock);
-  temporaries().remove_all();
-  std::signal(number, SIG_DFL);
-  sigset_t one;
-  sigemptyset(&one);
-  sigaddset(&one, number);
-  pthread_sigmask(SIG_UNBLOCK, &one, nullptr);
-  std::raise(number);
-  std::_Exit(128 + number);
 }
 
 std::string folder_of(const std::string& path) {
@@ -114,10 +78,59 @@ FileDescriptor duplicate(const std::string& label, int fd) {
   return copy;
 }
 
-std::optional<FileId> regular_id(int fd) {
+// What two paths must not have in common if both are written, or both read from where the other one stopped. Nothing:
+// /dev/null, /dev/full and their like keep nothing that could be mixed.
+std::optional<FileId> identity(const struct stat& info) {
+  const mode_t kind = info.st_mode & S_IFMT;
+  constexpr unsigned memory_devices = 1;
+  if (kind == S_IFCHR && major(info.st_rdev) == memory_devices) return std::nullopt;
+  if (kind == S_IFCHR || kind == S_IFBLK) return FileId{kind, info.st_rdev, 0, {}};
+  return FileId{kind, info.st_dev, info.st_ino, {}};
+}
+
+std::optional<FileId> identity(int fd) {
   struct stat info {};
-  if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) return std::nullopt;
-  return FileId{info.st_dev, info.st_ino, {}};
+  return fstat(fd, &info) == 0 ? identity(info) : std::nullopt;
+}
+
+// What is written can be read back: not so of a terminal or a socket, where each way is one of its own.
+bool leads_back(const FileId& id) { return id.kind == S_IFREG || id.kind == S_IFIFO; }
+
+std::string own_descriptor(int fd) { return fmt::format("/proc/self/fd/{}", fd); }
+
+// An exclusive lock of an open file, until it is closed. Not all file systems have such locks; where there are none,
+// the rules of Files::commit() hold for jobs that do not end in the same moment.
+void lock_whole(int fd, int command) {
+  struct flock whole {};
+  whole.l_type = F_WRLCK;
+  whole.l_whence = SEEK_SET;
+  while (fcntl(fd, command, &whole) != 0 && errno == EINTR) {
+  }
+}
+
+// Not in all C libraries.
+int rename_with(int folder, const std::string& from, const std::string& to, unsigned flags) noexcept {
+  return static_cast<int>(syscall(SYS_renameat2, folder, from.c_str(), folder, to.c_str(), flags));
+}
+
+// The kernel or the file system does not know the flags.
+bool no_such_rename(int error) { return error == EINVAL || error == ENOSYS || error == EOPNOTSUPP; }
+
+// Fails with EEXIST where there is something, if need be by way of a second name.
+int rename_to_nothing(int folder, const std::string& from, const std::string& to) noexcept {
+  if (rename_with(folder, from, to, RENAME_NOREPLACE) == 0) return 0;
+  if (!no_such_rename(errno)) return -1;
+  if (linkat(folder, from.c_str(), folder, to.c_str(), 0) == 0) {
+    unlinkat(folder, from.c_str(), 0);
+    return 0;
+  }
+  if (errno != EPERM && !no_such_rename(errno)) return -1;
+  struct stat info {};  // there are no second names either: two jobs that end in the same moment may collide
+  if (fstatat(folder, to.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0) {
+    errno = EEXIST;
+    return -1;
+  }
+  return renameat(folder, from.c_str(), folder, to.c_str());
 }
 
 // Waits until a descriptor that somebody made non-blocking is ready.
@@ -144,13 +157,17 @@ void write_all(const std::string& label, int fd, const std::uint8_t* data, std::
 
 // ---- memory ----
 
-Buffer::Buffer(std::size_t bytes) : bytes_(bytes) {
-  if (bytes == 0) return;
-  void* const memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+void Buffer::grow(std::size_t bytes) {
+  if (bytes <= bytes_) return;
+  // Pages are moved, not copied. What is wiped at the end are these bytes alone, and each of them was asked for.
+  void* const memory = data_ == nullptr
+                           ? mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+                           : mremap(data_, bytes_, bytes, MREMAP_MAYMOVE);
   if (memory == MAP_FAILED)
     throw Error(fmt::format("out of memory: {} bytes for a batch; choose a smaller --batch", bytes));
   madvise(memory, bytes, MADV_DONTDUMP);
   data_ = static_cast<std::uint8_t*>(memory);
+  bytes_ = bytes;
 }
 
 Buffer::~Buffer() {
@@ -168,17 +185,16 @@ FileDescriptor::~FileDescriptor() {
 Input::Input(std::string argument, std::string path, const Content& content, const Lenience& lenience)
     : label_(argument + " " + path), content_(content), lenience_(lenience), record_bytes_(content.record_bytes()) {
   if (path.empty()) throw Error(argument + ": the name of a file is empty");
-  const int inherited = path == "-" ? STDIN_FILENO : resolve(label_, path).inherited;
-  is_stdin_ = inherited == STDIN_FILENO;
-  fd_ = inherited >= 0 ? duplicate(label_, inherited)
-                       : FileDescriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
+  inherited_ = path == "-" ? STDIN_FILENO : resolve(label_, path).inherited;
+  fd_ = inherited_ >= 0 ? duplicate(label_, inherited_)
+                        : FileDescriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
   if (fd_.get() < 0) fail(label_, "open");
   struct stat info {};
   if (fstat(fd_.get(), &info) != 0) fail(label_, "stat");
   if (S_ISDIR(info.st_mode))
     throw Error(fmt::format("{}: is a folder; accepted: a file, a pipe, - for standard input", label_));
+  id_ = identity(info);
   if (!S_ISREG(info.st_mode)) return;
-  id_ = FileId{info.st_dev, info.st_ino, {}};
   const off_t position = lseek(fd_.get(), 0, SEEK_CUR);
   start_ = position > 0 ? static_cast<std::uint64_t>(position) : 0;
   const auto size = static_cast<std::uint64_t>(info.st_size);
@@ -213,11 +229,15 @@ void Input::look(const Sample& sample) {
   }
 }
 
-std::size_t Input::read(std::uint8_t* out, std::size_t count) {
+std::size_t Input::read(Buffer& out, std::size_t count) {
+  constexpr std::size_t first_step = std::size_t{1} << 20, longest_read = std::size_t{1} << 30;
   const std::size_t wanted = count * record_bytes_;
   std::size_t have = 0;
   while (have < wanted) {
-    const ssize_t got = ::read(fd_.get(), out + have, std::min<std::size_t>(wanted - have, std::size_t{1} << 30));
+    // To twice of what has come, so that the bytes that nobody filled are at most as many as those that somebody did.
+    if (have == out.size()) out.grow(std::min(wanted, std::max(first_step, 2 * have)));
+    const std::size_t room = std::min(wanted, out.size()) - have;
+    const ssize_t got = ::read(fd_.get(), out.data() + have, std::min(room, longest_read));
     if (got == 0) break;
     if (got > 0) {
       have += static_cast<std::size_t>(got);
@@ -228,7 +248,7 @@ std::size_t Input::read(std::uint8_t* out, std::size_t count) {
     }
   }
   if (!looked_ && wanted > 0) {
-    look({out, std::min(have, sample_bytes), have < wanted ? std::optional<std::uint64_t>(have) : std::nullopt});
+    look({out.data(), std::min(have, sample_bytes), have < wanted ? std::optional<std::uint64_t>(have) : std::nullopt});
   }
   const std::size_t records = have / record_bytes_;
   if (have % record_bytes_ != 0) {
@@ -241,8 +261,8 @@ std::size_t Input::read(std::uint8_t* out, std::size_t count) {
 
 // ---- output ----
 
-Output::Output(std::string argument, const std::string& path, Secrecy secrecy)
-    : label_(argument + " " + path), secrecy_(secrecy) {
+Output::Output(std::string argument, const std::string& path, Secrecy secrecy, Replace replace)
+    : label_(argument + " " + path), secrecy_(secrecy), replace_(replace) {
   if (path.empty()) throw Error(argument + ": the name of a file is empty");
   const Target target = path == "-" ? Target{path, STDOUT_FILENO} : resolve(label_, path);
   target_ = target.path;
@@ -250,7 +270,7 @@ Output::Output(std::string argument, const std::string& path, Secrecy secrecy)
     in_place_ = true;
     is_stdout_ = target.inherited == STDOUT_FILENO;
     fd_ = duplicate(label_, target.inherited);
-    id_ = regular_id(fd_.get());
+    id_ = identity(fd_.get());
     return;
   }
   struct stat info {};
@@ -258,50 +278,55 @@ Output::Output(std::string argument, const std::string& path, Secrecy secrecy)
     if (S_ISDIR(info.st_mode))
       throw Error(fmt::format("{}: is a folder; accepted: a file, a pipe, - for standard output", label_));
     in_place_ = !S_ISREG(info.st_mode);
+    id_ = identity(info);
     if (in_place_) return;
     if (access(target_.c_str(), W_OK) != 0) fail(label_, "write");
-    id_ = FileId{info.st_dev, info.st_ino, {}};
     mode_ = info.st_mode & 0777;
   } else if (errno != ENOENT) {
     fail(label_, "stat");
   }
+  name_ = name_of(target_);
   folder_ = FileDescriptor(::open(folder_of(target_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (folder_.get() < 0) fail(label_, "folder " + folder_of(target_));
   if (!id_) {
     if (fstat(folder_.get(), &info) != 0) fail(label_, "stat");
-    id_ = FileId{info.st_dev, info.st_ino, name_of(target_)};
+    id_ = FileId{S_IFREG, info.st_dev, info.st_ino, name_};
   }
 }
 
 Output::~Output() {
   if (temporary_.empty()) return;
-  const std::scoped_lock hold(temporaries().lock);
-  unlinkat(folder_.get(), temporary_.c_str(), 0);
-  temporaries().forget(folder_.get(), temporary_);
+  const std::scoped_lock hold(names_lock());
+  remove_temporary();
 }
 
 void Output::open() {
   if (in_place_) {
     if (fd_.get() < 0) fd_ = FileDescriptor(::open(target_.c_str(), O_WRONLY | O_CLOEXEC | O_NOCTTY));
     if (fd_.get() < 0) fail(label_, "open");
+    refuse_loss(fd_.get());
     return;
   }
-  for (int tries = 0; tries < 100; ++tries) {
-    std::uint64_t random = 0;
-    if (getrandom(&random, sizeof random, 0) != sizeof random) fail(label_, "getrandom");
-    const std::string name = fmt::format(".warpkem-{:016x}", random);
-    const std::scoped_lock hold(temporaries().lock);
-    temporaries().files.reserve(temporaries().files.size() + 1);
+  refuse_loss();
+  // A file without a name goes with the process, whatever ends it. It gets its name through /proc.
+  fd_ = FileDescriptor(openat(folder_.get(), ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600));
+  if (fd_.get() >= 0 && access(own_descriptor(fd_.get()).c_str(), F_OK) != 0) fd_ = FileDescriptor();
+  for (int tries = 0; fd_.get() < 0; ++tries) {  // not all file systems have such files
+    const std::string name = new_temporary_name();
+    const std::scoped_lock hold(names_lock());
+    remember_temporary(folder_.get(), name);
     fd_ =
         FileDescriptor(openat(folder_.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (fd_.get() >= 0) {
       temporary_ = name;
-      temporaries().files.emplace_back(folder_.get(), name);
-      return;
+    } else {
+      const int error = errno;
+      forget_temporary(folder_.get(), name);
+      errno = error;
+      if (errno != EEXIST || tries == 100) fail(label_, "temporary file in " + folder_of(target_));
     }
-    if (errno != EEXIST) break;
   }
-  fail(label_, "temporary file in " + folder_of(target_));
+  lock_whole(fd_.get(), F_OFD_SETLK);  // before anybody else can see it, see claim()
 }
 
 void Output::write(const std::uint8_t* data, std::size_t bytes) { write_all(label_, fd_.get(), data, bytes); }
@@ -316,13 +341,110 @@ void Output::sync() {
   if (fsync(fd_.get()) != 0) fail(label_, "fsync");
 }
 
-void Output::rename() {
-  if (in_place_) return;
-  if (renameat(folder_.get(), temporary_.c_str(), folder_.get(), name_of(target_).c_str()) != 0) fail(label_, "rename");
-  temporaries().forget(folder_.get(), temporary_);
+// Secrets that are overwritten are lost. An empty file, as mktemp makes it, holds none.
+void Output::refuse_loss(int in_place) const {
+  struct stat info {};
+  if (in_place >= 0) {
+    if (fstat(in_place, &info) != 0 || !S_ISREG(info.st_mode)) return;
+    if ((fcntl(in_place, F_GETFL) & O_APPEND) != 0 || lseek(in_place, 0, SEEK_CUR) >= info.st_size) return;
+  } else {
+    if (fstatat(folder_.get(), name_.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return;
+    if (!S_ISREG(info.st_mode)) throw Error(fmt::format("{}: is no longer a regular file", label_));
+  }
+  if (secrecy_ == Secrecy::secret && replace_ == Replace::what_is_public && info.st_size > 0) {
+    throw Error(fmt::format(
+        "{}: is there already, and secrets that are replaced are lost; accepted: another name, or --force", label_));
+  }
+}
+
+Output::Claim Output::claim() const {
+  for (;;) {
+    FileDescriptor fd(openat(folder_.get(), name_.c_str(), O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+    if (fd.get() < 0) return {errno != ENOENT, FileDescriptor()};
+    lock_whole(fd.get(), F_OFD_SETLKW);
+    struct stat locked {
+    }, there{};
+    if (fstat(fd.get(), &locked) == 0 && fstatat(folder_.get(), name_.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+        locked.st_dev == there.st_dev && locked.st_ino == there.st_ino) {
+      return {true, std::move(fd)};
+    }
+  }
+}
+
+void Output::set_aside() {
+  const std::string name = new_temporary_name();
+  if (renameat(folder_.get(), name_.c_str(), folder_.get(), name.c_str()) == 0) {
+    aside_ = name;
+  } else if (errno != ENOENT) {
+    fail(label_, "rename of what is there");
+  }
+}
+
+bool Output::place(bool there) {
+  if (!there) {
+    const int result = temporary_.empty() ? link_nameless(name_) : rename_to_nothing(folder_.get(), temporary_, name_);
+    if (result == 0) {
+      placed_ = Placed::where_nothing_was;
+      forget_temporary(folder_.get(), temporary_);
+      temporary_.clear();
+      return true;
+    }
+    if (errno != EEXIST) fail(label_, "link");
+    return false;
+  }
+  if (temporary_.empty()) {
+    const std::string name = new_temporary_name();
+    remember_temporary(folder_.get(), name);
+    temporary_ = name;
+    if (link_nameless(name) != 0) fail(label_, "link");
+  }
+  if (rename_with(folder_.get(), temporary_, name_, RENAME_EXCHANGE) == 0) {
+    placed_ = Placed::by_exchange;
+    return true;
+  }
+  if (errno == ENOENT) return false;
+  if (!no_such_rename(errno) || renameat(folder_.get(), temporary_.c_str(), folder_.get(), name_.c_str()) != 0) {
+    fail(label_, "rename");
+  }
+  placed_ = Placed::for_good;
+  forget_temporary(folder_.get(), temporary_);
   temporary_.clear();
+  return true;
+}
+
+void Output::take_back(bool restore) noexcept {
+  if (placed_ == Placed::by_exchange) {
+    rename_with(folder_.get(), temporary_, name_, RENAME_EXCHANGE);
+  } else if (placed_ == Placed::where_nothing_was) {
+    unlinkat(folder_.get(), name_.c_str(), 0);
+  }
+  placed_ = Placed::no;
+  if (aside_.empty()) return;
+  // Who has the name by now, if anybody, has newer content.
+  if (!restore || rename_to_nothing(folder_.get(), aside_, name_) != 0) unlinkat(folder_.get(), aside_.c_str(), 0);
+  aside_.clear();
+}
+
+void Output::settle() noexcept {
+  if (!temporary_.empty()) remove_temporary();
+  if (!aside_.empty()) unlinkat(folder_.get(), aside_.c_str(), 0);
+  aside_.clear();
+  fd_ = FileDescriptor();  // and with it the lock
+}
+
+void Output::sync_folder() const {
   // A folder that cannot be synced (some network file systems) does not make the file less whole.
   if (fsync(folder_.get()) != 0 && errno != EINVAL && errno != EROFS) fail(label_, "fsync of its folder");
+}
+
+void Output::remove_temporary() noexcept {
+  unlinkat(folder_.get(), temporary_.c_str(), 0);
+  forget_temporary(folder_.get(), temporary_);
+  temporary_.clear();
+}
+
+int Output::link_nameless(const std::string& name) const {
+  return linkat(AT_FDCWD, own_descriptor(fd_.get()).c_str(), folder_.get(), name.c_str(), AT_SYMLINK_FOLLOW);
 }
 
 // ---- the files of a job ----
@@ -333,7 +455,7 @@ Input& Files::input(std::string argument, const std::string& path, const Content
 }
 
 Output& Files::output(std::string argument, const std::string& path, Secrecy secrecy) {
-  outputs_.push_back(std::make_unique<Output>(std::move(argument), path, secrecy));
+  outputs_.push_back(std::make_unique<Output>(std::move(argument), path, secrecy, replace_));
   return *outputs_.back();
 }
 
@@ -341,11 +463,18 @@ void Files::open() {
   const auto refuse = [](const std::string& a, const std::string& b, const char* why) {
     throw Error(fmt::format("{} and {}: {}", a, b, why));
   };
-  const std::optional<FileId> stdout_id = stdout_taken_by_.empty() ? std::nullopt : regular_id(STDOUT_FILENO);
+  const std::optional<FileId> stdout_id = stdout_taken_by_.empty() ? std::nullopt : identity(STDOUT_FILENO);
   for (std::size_t i = 0; i < inputs_.size(); ++i) {
+    const Input& input = *inputs_[i];
     for (std::size_t j = 0; j < i; ++j) {
-      if (inputs_[i]->is_stdin_ && inputs_[j]->is_stdin_) {
-        refuse(inputs_[j]->label_, inputs_[i]->label_, "standard input can be read only once");
+      const Input& other = *inputs_[j];
+      if (input.inherited_ >= 0 && input.inherited_ == other.inherited_) {
+        refuse(other.label_, input.label_,
+               input.inherited_ == STDIN_FILENO ? "standard input can be read only once"
+                                                : "one descriptor can be read only once");
+      }
+      if (input.id_ && input.id_ == other.id_ && input.id_->kind != S_IFREG) {
+        refuse(other.label_, input.label_, "two inputs from one pipe or device; each needs its own");
       }
     }
   }
@@ -356,11 +485,13 @@ void Files::open() {
         refuse(outputs_[j]->label_, output.label_, "standard output can be written only once");
       }
       if (output.id_ && output.id_ == outputs_[j]->id_) {
-        refuse(outputs_[j]->label_, output.label_, "two outputs to one file; each needs its own");
+        refuse(outputs_[j]->label_, output.label_,
+               output.id_->kind == S_IFREG ? "two outputs to one file; each needs its own"
+                                           : "two outputs to one pipe or device; each needs its own");
       }
     }
     for (const auto& input : inputs_) {
-      if (output.id_ && output.id_ == input->id_) {
+      if (output.id_ && output.id_ == input->id_ && leads_back(*output.id_)) {
         refuse(output.label_, input->label_, "the output is the input; it needs a file of its own");
       }
     }
@@ -376,10 +507,57 @@ void Files::open() {
   }
 }
 
+// The regular outputs of a job belong together: ek and dk, K and c. Somebody else may be about to replace the same
+// files, and the process may be killed between any two steps. Whatever happens, no file of this job stands beside one
+// of another job, or beside an older one.
+// - Among jobs with the same first output the name of that output decides. Who finds it free takes it, which the kernel
+//   lets one of them do. Who finds it taken, and may replace it, claims it first: it locks the file that bears the
+//   name. A new file is locked from before it gets the name until its companions have theirs, so a claim waits for
+//   them. The locks are gone when a process is: nothing is left that could be stale. They are not those of flock(),
+//   which shell scripts hold around whole commands.
+// - What the companions replace is set aside before the first output gets its name. A single output replaces its
+//   predecessor in one step, so that there always is one.
+// - If a step fails, those before it are undone.
 void Files::commit() {
-  for (const auto& output : outputs_) output->sync();
-  const std::scoped_lock hold(temporaries().lock);
-  for (const auto& output : outputs_) output->rename();
+  std::vector<Output*> regular;
+  for (const auto& output : outputs_) {
+    output->sync();
+    if (!output->in_place_) regular.push_back(output.get());
+  }
+  if (regular.empty()) return;
+  while (!place(regular)) {
+  }
+  for (const Output* output : regular) output->sync_folder();
+}
+
+bool Files::place(const std::vector<Output*>& outputs) {
+  Output& first = *outputs.front();
+  const Output::Claim claim = first.claim();  // signals still end the process while it waits
+  const std::scoped_lock hold(names_lock());
+  try {
+    for (const Output* output : outputs) output->refuse_loss();
+    for (Output* output : outputs) {
+      if (output != &first) output->set_aside();
+    }
+    bool placed = first.place(claim.there);
+    for (Output* output : outputs) {
+      if (!placed) break;
+      if (output == &first) continue;
+      while (!output->place(false) && !output->place(true)) {
+      }
+    }
+    if (!placed) {
+      for (Output* output : outputs) output->take_back(true);
+      return false;
+    }
+  } catch (...) {
+    // Where nothing can be exchanged, what the first one replaced is gone, and its companions are of no use.
+    const bool restore = first.placed_ != Output::Placed::for_good;
+    for (auto output = outputs.rbegin(); output != outputs.rend(); ++output) (*output)->take_back(restore);
+    throw;
+  }
+  for (Output* output : outputs) output->settle();
+  return true;
 }
 
 // ---- the process ----
@@ -395,17 +573,7 @@ void prepare_process() {
   }
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);
-
-  sigset_t signals;
-  sigemptyset(&signals);
-  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) {
-    struct sigaction action {};
-    sigaction(number, nullptr, &action);
-    if (action.sa_handler != SIG_IGN) sigaddset(&signals, number);  // nohup and the like keep their meaning
-  }
-  temporaries();
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);  // for all threads to come
-  with_thread("signals", [&] { return std::thread(signal_loop, signals); }).detach();
+  remove_temporaries_on_signals();
 }
 
 void write_stdout(const std::string& text) {

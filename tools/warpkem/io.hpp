@@ -1,6 +1,6 @@
 // The files of a job: raw records in, raw records out. Regular output files appear whole or not at all: they are
-// written to a temporary beside them, synced and renamed by commit(). Everything else (pipes, devices, what is
-// inherited as /dev/stdout or /dev/fd/N) is written in place and never replaced.
+// written without a name, or to a temporary beside them, and synced; commit() lets them appear together. Everything
+// else (pipes, devices, what is inherited as /dev/stdout or /dev/fd/N) is written in place and never replaced.
 #pragma once
 
 #include <sys/types.h>
@@ -25,14 +25,18 @@ class Error : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// Memory for records: wiped before it is freed, and kept out of core dumps.
+// Memory for records: wiped before it is freed, and kept out of core dumps. It grows with what is put
+// into it, so that a large batch of which little comes costs little.
 class Buffer {
  public:
-  explicit Buffer(std::size_t bytes);
+  explicit Buffer(std::size_t bytes = 0) { grow(bytes); }
   Buffer(Buffer&& other) noexcept
       : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
   Buffer& operator=(Buffer&&) = delete;
   ~Buffer();
+
+  // Has at least `bytes` bytes from now on. Keeps the content; may move it, without a copy left behind.
+  void grow(std::size_t bytes);
 
   std::uint8_t* data() const noexcept { return data_; }
   std::size_t size() const noexcept { return bytes_; }
@@ -59,6 +63,7 @@ class FileDescriptor {
 
 // Which file a path leads to: an existing one by its number, one yet to be made by its folder and name.
 struct FileId {
+  mode_t kind;  // S_IFREG, S_IFIFO and so on
   dev_t device;
   ino_t number;
   std::string name;
@@ -79,8 +84,8 @@ class Input {
   // written; what is no regular file, when it is first read.
   Input(std::string argument, std::string path, const Content& content, const Lenience& lenience);
 
-  // Reads up to `count` records; fewer only at the end of the file.
-  std::size_t read(std::uint8_t* out, std::size_t count);
+  // Reads up to `count` records; fewer only at the end of the file. The buffer grows with what is there.
+  std::size_t read(Buffer& out, std::size_t count);
 
   std::size_t record_bytes() const noexcept { return record_bytes_; }
   // How many records the file has in all; known of regular files only.
@@ -103,18 +108,20 @@ class Input {
   std::size_t record_bytes_;
   bool looked_ = false;
   FileDescriptor fd_;
-  bool is_stdin_ = false;
-  std::optional<FileId> id_;  // of a regular file
-  std::uint64_t start_ = 0;   // offset of the first record
+  int inherited_ = -1;  // the descriptor that the path names
+  std::optional<FileId> id_;
+  std::uint64_t start_ = 0;  // offset of the first record
   std::optional<std::uint64_t> records_;
   std::uint64_t records_read_ = 0;
 };
 
 enum class Secrecy { open, secret };  // a secret file has mode 0600
+// What may stand where an output is to appear. Without `everything`, a file of secrets must not, unless it is empty.
+enum class Replace { what_is_public, everything };
 
 class Output {
  public:
-  Output(std::string argument, const std::string& path, Secrecy secrecy);
+  Output(std::string argument, const std::string& path, Secrecy secrecy, Replace replace);
   ~Output();
   Output(const Output&) = delete;
   Output& operator=(const Output&) = delete;
@@ -123,25 +130,49 @@ class Output {
 
  private:
   friend class Files;
-  void open();    // makes the temporary, or opens what is written in place
-  void sync();    // everything is on the disk
-  void rename();  // the temporary takes its place; signals must be held
+  enum class Placed { no, where_nothing_was, by_exchange, for_good };
+  struct Claim {
+    bool there;  // something bears the name
+    FileDescriptor lock;
+  };
+
+  void open();  // makes the file that will appear, or opens what is written in place
+  void sync();  // everything is on the disk
+  // Throws if what is there must not be replaced: at the target, or behind a descriptor at its position.
+  void refuse_loss(int in_place = -1) const;
+
+  // The steps of Files::commit(); from set_aside() on, signals must be held.
+  Claim claim() const;                    // waits until nobody else is replacing what bears the name
+  void set_aside();                       // what bears the name gets another one
+  bool place(bool there);                 // gives the file its name; false if the name is taken (there: free)
+  void take_back(bool restore) noexcept;  // undoes place() and, to restore what was there, set_aside()
+  void settle() noexcept;                 // nothing will be undone: what was replaced goes
+  void sync_folder() const;
+
+  void remove_temporary() noexcept;
+  int link_nameless(const std::string& name) const;
 
   std::string label_;
   Secrecy secrecy_;
+  Replace replace_;
   FileDescriptor fd_;
   bool is_stdout_ = false;
   bool in_place_ = false;
-  std::string target_;          // resolved path
-  std::optional<FileId> id_;    // of a regular file
+  std::string target_;  // resolved path
+  std::optional<FileId> id_;
   FileDescriptor folder_;       // where the target lies
-  std::string temporary_;       // its name there; empty: there is none
+  std::string name_;            // its name there
+  std::string temporary_;       // that of the file until then, and of what it was exchanged for; empty: it has none
+  std::string aside_;           // that of what was set aside; empty: nothing was
   std::optional<mode_t> mode_;  // of the file that is replaced
+  Placed placed_ = Placed::no;
 };
 
 // All files of one job, and the rules between them.
 class Files {
  public:
+  explicit Files(Replace replace) : replace_(replace) {}
+
   Input& input(std::string argument, const std::string& path, const Content& content);
   // Outputs are written and appear in the order in which they are added: secrets first.
   Output& output(std::string argument, const std::string& path, Secrecy secrecy);
@@ -152,10 +183,13 @@ class Files {
 
   // Refuses files that stand in each other's way, then opens the outputs.
   void open();
-  // Makes the regular outputs appear, each whole, in order.
+  // Makes the regular outputs appear, each whole, and all or none.
   void commit();
 
  private:
+  bool place(const std::vector<Output*>& outputs);
+
+  Replace replace_;
   Lenience lenience_;
   std::vector<std::unique_ptr<Input>> inputs_;
   std::vector<std::unique_ptr<Output>> outputs_;
@@ -163,7 +197,7 @@ class Files {
 };
 
 // Before anything else of the process: standard descriptors exist, broken pipes and size limits are errors of write(),
-// and SIGINT, SIGTERM, SIGHUP and SIGQUIT end the process as ever, but not before temporaries are gone.
+// and signals end the process as ever, but not before temporaries are gone.
 void prepare_process();
 
 // Writes to standard output, or throws.

@@ -36,12 +36,8 @@ class Runner {
       : job_(job),
         engine_(job.options.backend, job.options.threads),
         keys_per_batch_(std::max<std::uint64_t>(1, job.options.batch / job.key_reuse)),
-        key_records_(job.keys.file != nullptr ? keys_per_batch_ * job.keys.file->record_bytes() : 0),
-        statuses_(job.options.batch) {
-    for (const auto& column : job.items) item_records_.emplace_back(job.options.batch * column.file->record_bytes());
-    for (const auto& column : job.outputs) output_records_.emplace_back(job.options.batch * column.record_bytes);
-    if (job.key_reuse > 1) index_.resize(job.options.batch);
-  }
+        item_records_(job.items.size()),
+        output_records_(job.outputs.size()) {}
 
   const Engine& engine() const { return engine_; }
   std::uint64_t done() const { return done_; }
@@ -72,7 +68,7 @@ class Runner {
       return batch_count_ > 0;
     }
     if (first_of_key_ == served_by_keys_) {
-      new_keys_ = job_.keys.file->read(key_records_.data(), keys_per_batch_);
+      new_keys_ = job_.keys.file->read(key_records_, keys_per_batch_);
       if (new_keys_ == 0) return false;
       served_by_keys_ = new_keys_ * job_.key_reuse;
       first_of_key_ = 0;
@@ -81,7 +77,7 @@ class Runner {
         static_cast<std::size_t>(std::min<std::uint64_t>(job_.options.batch, served_by_keys_ - first_of_key_));
     for (std::size_t i = 0; i < job_.items.size(); ++i) {
       Input& file = *job_.items[i].file;
-      if (file.read(item_records_[i].data(), batch_count_) != batch_count_) {
+      if (file.read(item_records_[i], batch_count_) != batch_count_) {
         throw Error(fmt::format("{}: ends at byte offset {}, after {} records of {} bytes; {} needs {} for each record",
                                 file.label(), file.offset(file.records_read()), file.records_read(),
                                 file.record_bytes(), job_.keys.file->label(), job_.key_reuse));
@@ -92,8 +88,8 @@ class Runner {
 
   void expect_end(Input& file) const {
     const std::uint64_t records = file.records_read();
-    Buffer one(file.record_bytes());
-    if (file.read(one.data(), 1) == 0) return;
+    Buffer one;
+    if (file.read(one, 1) == 0) return;
     throw Error(fmt::format("{}: goes on at byte offset {}, after the {} records of {} bytes that {} needs",
                             file.label(), file.offset(records), records, file.record_bytes(), job_.keys.file->label()));
   }
@@ -108,6 +104,7 @@ class Runner {
     batch.count = batch_count_;
     if (job_.key_reuse > 1) {
       if (new_keys_ > 0) prepare();
+      if (index_.size() < batch_count_) index_.resize(batch_count_);
       for (std::size_t i = 0; i < batch_count_; ++i) {
         index_[i] = static_cast<std::uint32_t>((first_of_key_ + i) / job_.key_reuse);
       }
@@ -121,10 +118,12 @@ class Runner {
       batch.*job_.items[i].array = {item_records_[i].data(), item_records_[i].size(), 0, nullptr};
     }
     for (std::size_t i = 0; i < job_.outputs.size(); ++i) {
+      output_records_[i].grow(batch_count_ * job_.outputs[i].record_bytes);
       batch.*job_.outputs[i].array = {output_records_[i].data(), output_records_[i].size(), 0, nullptr};
     }
     std::size_t failed = 0;
     std::array<std::uint64_t, WARPKEM_MAX_BACKENDS> by_backend{};
+    statuses_.grow(batch_count_);
     batch.statuses = statuses_.data();
     batch.failed = &failed;
     batch.items_by_backend = by_backend.data();
@@ -183,6 +182,7 @@ class Runner {
     } else {
       check_alone(WARPKEM_OP_CHECK_DK, &warpkem_batch::dk, dks, dk_statuses.data(), by_backend.data());
     }
+    statuses_.grow(batch_count_);
     std::fill_n(statuses_.data(), batch_count_, std::uint8_t{WARPKEM_OK});
     by_backend = {};
     if (with_ek)
@@ -303,8 +303,10 @@ void add_job_options(Arguments& arguments, JobOptions& options) {
 }
 
 void add_force(Arguments& arguments, JobOptions& options) {
-  arguments.flag("--force", options.force,
-                 "Take inputs that look like something else, and write records to a terminal");
+  arguments.flag(
+      "--force", options.force,
+      "Replace secrets that are there already, take inputs that look like something else, and write records to "
+      "a terminal");
 }
 
 void add_key_reuse(Arguments& arguments, std::uint64_t& key_reuse) {
@@ -313,7 +315,10 @@ void add_key_reuse(Arguments& arguments, std::uint64_t& key_reuse) {
 }
 
 Job::Job(std::string job_name, std::uint32_t job_operation, const JobOptions& job_options)
-    : name(std::move(job_name)), options(job_options), operation(job_operation) {
+    : name(std::move(job_name)),
+      options(job_options),
+      files(options.force ? Replace::everything : Replace::what_is_public),
+      operation(job_operation) {
   files.allow({.empty_inputs = options.allow_empty, .any_content = options.force});
   if (options.json) files.reserve_stdout("--json");
 }
