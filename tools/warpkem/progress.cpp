@@ -1,11 +1,14 @@
 #include "tools/warpkem/progress.hpp"
 
 #include <fmt/core.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <initializer_list>
+#include <iterator>
 #include <string_view>
 
 #include "tools/warpkem/io.hpp"
@@ -19,7 +22,21 @@ std::string minutes(double seconds) {
                       : fmt::format("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60);
 }
 
-void draw(std::string_view text) { write_stderr({"\r", text, "\x1b[K"}); }
+// One column less than the terminal has now: in the last one some terminals go on to the next line, and the line would
+// be out of reach.
+std::size_t room() {
+  winsize size{};
+  const bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+  return (known ? size.ws_col : 80u) - 1u;
+}
+
+// The first text that fits; if none does, the beginning of the last one.
+std::string fitting(std::initializer_list<std::string> texts, std::size_t width) {
+  for (const std::string& text : texts) {
+    if (text.size() <= width) return text;
+  }
+  return std::data(texts)[texts.size() - 1].substr(0, width);
+}
 
 }  // namespace
 
@@ -47,7 +64,7 @@ double Progress::seconds() const { return std::chrono::duration<double>(Clock::n
 void Progress::update(std::uint64_t done) {
   if (!visible_ || Clock::now() < next_) return;
   next_ = Clock::now() + std::chrono::milliseconds(100);
-  draw(line(title_, done, total_, seconds()));
+  write_stderr({"\r", line(title_, done, total_, seconds(), room()), "\x1b[K"});
   drawn_ = true;
 }
 
@@ -55,20 +72,31 @@ void Progress::finish(std::uint64_t done) {
   if (!visible_) return;
   const double elapsed = seconds();
   const double rate = elapsed > 0 ? static_cast<double>(done) / elapsed : 0;
-  draw(fmt::format("{}  {} items in {:.2f} s, {}/s\n", title_, done, elapsed, with_prefix(rate)));
+  const std::string count = fmt::format("{} items", done), time = fmt::format("{} in {:.2f} s", count, elapsed),
+                    all = fmt::format("{}, {}/s", time, with_prefix(rate));
+  write_stderr({"\r", fitting({title_ + "  " + all, all, time, count}, room()), "\x1b[K\n"});
   drawn_ = false;
 }
 
 std::string Progress::line(const std::string& title, std::uint64_t done, std::optional<std::uint64_t> total,
-                           double seconds) {
+                           double seconds, std::size_t width) {
   const double rate = seconds > 0 ? static_cast<double>(done) / seconds : 0;
-  if (!total) return fmt::format("{}  {}  {}/s", title, done, with_prefix(rate));
-  constexpr std::size_t width = 24;
+  const std::string speed = with_prefix(rate) + "/s";
+  if (!total) {
+    const std::string count = std::to_string(done), counts = count + "  " + speed;
+    return fitting({title + "  " + counts, counts, count}, width);
+  }
   const double share = *total > 0 ? std::min(1.0, static_cast<double>(done) / static_cast<double>(*total)) : 1.0;
-  const auto filled = static_cast<std::size_t>(share * width);
-  const std::string left = rate > 0 && done < *total ? minutes(static_cast<double>(*total - done) / rate) : minutes(0);
-  return fmt::format("{}  [{}{}] {:3.0f} %  {}/{}  {}/s  ETA {}", title, std::string(filled, '#'),
-                     std::string(width - filled, '.'), share * 100, done, *total, with_prefix(rate), left);
+  const double left = rate > 0 && done < *total ? static_cast<double>(*total - done) / rate : 0;
+  const std::string percent = fmt::format("{:3.0f} %", share * 100), end = "  ETA " + minutes(left);
+  const std::string counts = fmt::format("{}  {}/{}  {}{}", percent, done, *total, speed, end);
+
+  constexpr std::size_t longest_bar = 24, shortest_bar = 4;
+  const std::size_t others = title.size() + std::string_view("  [] ").size() + counts.size();
+  if (others + shortest_bar > width) return fitting({title + "  " + counts, counts, percent + end, percent}, width);
+  const std::size_t bar = std::min(longest_bar, width - others);
+  const auto filled = static_cast<std::size_t>(share * static_cast<double>(bar));
+  return fmt::format("{}  [{}{}] {}", title, std::string(filled, '#'), std::string(bar - filled, '.'), counts);
 }
 
 }  // namespace warpkem::tool

@@ -1,8 +1,9 @@
-// A line on the terminal that says how far a job is: bar, count, rate, time left. Nothing where standard error is not a
-// terminal.
+// A line on the terminal that says how far a job is: bar, count, rate, time left, or as much of it as the terminal has
+// columns for at that moment. Nothing where standard error is not a terminal.
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -24,9 +25,9 @@ class Progress {
 
   double seconds() const;
 
-  // The line for a state, without control characters.
+  // The line for a state, without control characters, of at most `width` characters.
   static std::string line(const std::string& title, std::uint64_t done, std::optional<std::uint64_t> total,
-                          double seconds);
+                          double seconds, std::size_t width);
 
  private:
   using Clock = std::chrono::steady_clock;
