@@ -204,7 +204,8 @@ TEST(Threads, FaultsInCallbacksReachTheProgramsHandlers) {
                 options.struct_size = sizeof options;
                 options.callback = [](void*, const warpkem_completion*) {
                   if (raised == SIGSEGV) {
-                    *reinterpret_cast<volatile int*>(std::uintptr_t{16}) = 1;  // nothing is there
+                    static volatile std::uintptr_t nowhere = 16;  // which the compiler does not know
+                    *reinterpret_cast<volatile int*>(nowhere) = 1;
                   } else {
                     raise(raised);
                   }
