@@ -9,7 +9,7 @@
 #include <mutex>
 #include <span>
 
-#include "host/request.hpp"
+#include "host/request_store.hpp"
 
 namespace warpkem::host {
 

@@ -1,6 +1,5 @@
 #include "host/request.hpp"
 
-#include <chrono>
 #include <utility>
 
 #include "host/thread_number.hpp"
@@ -80,70 +79,6 @@ Request* RequestPool::ask_cancel(std::uint64_t handle) noexcept {
   std::uint64_t expected = generation << 8 | Request::live;
   const bool marked = r->state.compare_exchange_strong(expected, expected | Request::cancel_asked);
   return marked || expected == (generation << 8 | Request::live | Request::cancel_asked) ? r : nullptr;
-}
-
-void Admission::limit(std::size_t items, std::size_t bytes) noexcept {
-  most_items_.store(items);
-  most_bytes_.store(bytes);
-}
-
-bool Admission::admit(std::size_t items, std::size_t bytes, std::size_t requests) noexcept {
-  const std::size_t items_before = items_.fetch_add(items);
-  const std::size_t bytes_before = bytes_.fetch_add(bytes);
-  const bool fits = items_before + items <= most_items_.load(std::memory_order_relaxed) &&
-                    bytes_before + bytes <= most_bytes_.load(std::memory_order_relaxed);
-  if (fits || (items_before == 0 && requests == 1)) return true;
-  release(items, bytes);
-  return false;
-}
-
-void Admission::release(std::size_t items, std::size_t bytes) noexcept {
-  bytes_.fetch_sub(bytes);
-  items_.fetch_sub(items);
-  if (waiters_.load() == 0) return;
-  const std::scoped_lock lock(mutex_);
-  room_.notify_all();
-}
-
-bool Admission::wait(std::size_t items, std::size_t bytes, std::uint64_t timeout_us) {
-  std::unique_lock lock(mutex_);
-  // Counted before it looks, so that a release after the look knows of it.
-  waiters_.fetch_add(1);
-  bool admitted = false;
-  // Not admit(): its way back takes the lock that is held here.
-  const auto try_now = [&] {
-    std::size_t before = items_.load();
-    for (;;) {
-      const bool fits = before + items <= most_items_.load(std::memory_order_relaxed) &&
-                        bytes_.load() + bytes <= most_bytes_.load(std::memory_order_relaxed);
-      if (!fits && before != 0) return stopped_;
-      if (items_.compare_exchange_weak(before, before + items)) break;
-    }
-    bytes_.fetch_add(bytes);
-    return admitted = true;
-  };
-  constexpr std::uint64_t forever_us = std::uint64_t{1} << 50;
-  if (timeout_us >= forever_us) {
-    room_.wait(lock, try_now);
-  } else {
-    room_.wait_for(lock, std::chrono::microseconds(timeout_us), try_now);
-  }
-  waiters_.fetch_sub(1);
-  return admitted;
-}
-
-void Admission::stop() noexcept {
-  const std::scoped_lock lock(mutex_);
-  stopped_ = true;
-  room_.notify_all();
-}
-
-void RequestStore::recycle(RequestChain chain) noexcept {
-  if (chain.empty()) return;
-  std::size_t items = 0, bytes = 0;
-  for (const Request* r = chain.first; r != nullptr; r = r->next) items += r->charge(), bytes += r->bytes;
-  pool.put(chain);
-  admission.release(items, bytes);
 }
 
 }  // namespace warpkem::host

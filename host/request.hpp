@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -14,7 +13,6 @@
 #include <vector>
 
 #include "host/clock.hpp"
-#include "host/fork_guard.hpp"
 #include "host/status.hpp"
 #include "host/work.hpp"
 #include "warpkem/async.h"
@@ -139,45 +137,6 @@ class RequestPool {
   Magazine* full_ = nullptr;
   Magazine* empty_ = nullptr;
   std::vector<std::unique_ptr<Slab>> slabs_;
-};
-
-// The bound on what is submitted and not yet handed back, in items and in bytes.
-class Admission {
- public:
-  void limit(std::size_t items, std::size_t bytes) noexcept;
-  // How many requests might be admitted now, at the most.
-  std::size_t room() const noexcept {
-    const std::size_t items = items_.load(std::memory_order_relaxed),
-                      most = most_items_.load(std::memory_order_relaxed);
-    return items == 0 ? std::max<std::size_t>(1, most) : items < most ? most - items : 0;
-  }
-  // One request that alone is larger than the bound is taken when there is nothing else.
-  bool admit(std::size_t items, std::size_t bytes, std::size_t requests = 1) noexcept;
-  void release(std::size_t items, std::size_t bytes) noexcept;
-  // As admit, after at most `timeout_us`; also false once stop() was called.
-  bool wait(std::size_t items, std::size_t bytes, std::uint64_t timeout_us);
-  void stop() noexcept;
-  std::size_t items() const noexcept { return items_.load(std::memory_order_relaxed); }
-  std::size_t bytes() const noexcept { return bytes_.load(std::memory_order_relaxed); }
-
- private:
-  alignas(64) std::atomic<std::size_t> items_{0};
-  std::atomic<std::size_t> bytes_{0};
-  std::atomic<unsigned> waiters_{0};
-  std::atomic<std::size_t> most_items_{65536}, most_bytes_{std::size_t{256} << 20};
-  std::mutex mutex_;
-  std::condition_variable room_;
-  bool stopped_ = false;
-};
-
-// What requests need even after their scheduler is gone, when their completions are still to be fetched.
-struct RequestStore {
-  RequestPool pool;
-  Admission admission;
-  ForkGuard fork_guard;
-
-  // Takes back requests whose completions were handed over.
-  void recycle(RequestChain chain) noexcept;
 };
 
 }  // namespace warpkem::host

@@ -26,6 +26,7 @@
 #include "host/engine.hpp"
 #include "host/metrics.hpp"
 #include "host/request.hpp"
+#include "host/request_store.hpp"
 
 namespace warpkem::host {
 

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "host/admission.hpp"
 #include "host/algorithms.hpp"
 #include "host/api/arguments.hpp"
 #include "host/api/seam.hpp"
@@ -125,44 +126,60 @@ void hand_in(const Submission& s, RequestChain admitted, warpkem_request*& handl
   if (submitted != nullptr) *submitted += n;
 }
 
-warpkem_status refuse(Scheduler& scheduler, std::size_t requests) {
+warpkem_status refuse(Scheduler& scheduler, std::size_t requests, const char* why = nullptr) {
   // Also while one waited for room: there will never be any.
   if (scheduler.closed()) return fail(Status::aborted, "the engine was shut down");
   scheduler.metrics().add(Counter::refused, requests);
-  return fail(Status::would_block, "the engine's queue is full");
+  if (why != nullptr) return fail(Status::would_block, why);
+  return fail(Status::would_block, scheduler.store()->admission.waiters() != 0
+                                       ? "others wait for room in the engine's queue"
+                                       : "the engine's queue is full");
+}
+
+warpkem_status refuse_too_large(Scheduler& scheduler, const Request& r, std::size_t requests) {
+  const Admission& admission = scheduler.store()->admission;
+  const std::string bound =
+      r.charge() > admission.most_items()
+          ? std::to_string(r.charge()) + " items, above max_items, " + std::to_string(admission.most_items())
+          : std::to_string(r.bytes) + " bytes of records, above max_bytes, " + std::to_string(admission.most_bytes());
+  const std::string why = "a request of " + bound + ", is taken only while nothing else is under way";
+  return refuse(scheduler, requests, why.c_str());
+}
+
+// The first requests of a chain, as one of its own.
+RequestChain pop_front(RequestChain& chain, std::size_t n) noexcept {
+  if (n == chain.size) return std::exchange(chain, {});
+  RequestChain first;
+  while (first.size != n) first.push_back(chain.pop_front());
+  return first;
 }
 
 warpkem_status admit_and_submit(const Submission& s, RequestChain filled, warpkem_request* handles,
                                 std::size_t* submitted) {
   Admission& admission = s.scheduler.store()->admission;
-  std::size_t items = 0, bytes = 0;
-  for (const Request* r = filled.first; r != nullptr; r = r->next) items += r->charge(), bytes += r->bytes;
-  if (admission.admit(items, bytes, filled.size)) {
-    hand_in(s, filled, handles, submitted);
-    return WARPKEM_OK;
-  }
-  // Not all at once: as many as there is room for, then by ones as room appears.
-  RequestChain admitted;
+  bool is_too_large = false;
   try {
-    while (!filled.empty()) {
-      const Request& r = *filled.first;
-      if (!admission.admit(r.charge(), r.bytes)) {
-        hand_in(s, std::exchange(admitted, {}), handles, submitted);
-        if (s.options.timeout_us != 0) refuse_in_callback("waiting for room");
-        const std::uint64_t waited_us = (s.scheduler.now_ns() - s.now_ns) / 1000;
-        if (s.options.timeout_us <= waited_us) break;
-        if (!admission.wait(r.charge(), r.bytes, s.options.timeout_us - waited_us)) break;
-      }
-      admitted.push_back(filled.pop_front());
+    // Not all at once, if there is no room for that: as many as fit, and then again, as room appears.
+    for (std::size_t admitted = admission.admit(filled);;) {
+      hand_in(s, pop_front(filled, admitted), handles, submitted);
+      if (filled.empty()) return WARPKEM_OK;
+      is_too_large = admission.exceeds_bound(*filled.first);
+      if (is_too_large || s.options.timeout_us == 0) break;
+      refuse_in_callback("waiting for room");
+      const std::uint64_t waited_us = (s.scheduler.now_ns() - s.now_ns) / 1000;
+      if (s.options.timeout_us <= waited_us) break;
+      admitted = admission.wait(filled, s.options.timeout_us - waited_us);
+      if (admitted == 0) break;
     }
-    hand_in(s, std::exchange(admitted, {}), handles, submitted);
+    const std::size_t refused = filled.size;
+    const warpkem_status status =
+        is_too_large ? refuse_too_large(s.scheduler, *filled.first, refused) : refuse(s.scheduler, refused);
+    take_apart(s.scheduler.store()->pool, filled);
+    return status;
   } catch (...) {
     take_apart(s.scheduler.store()->pool, filled);
     throw;
   }
-  if (filled.empty()) return WARPKEM_OK;
-  take_apart(s.scheduler.store()->pool, filled);
-  return refuse(s.scheduler, filled.size);
 }
 
 // Looks at `count` descriptors and submits them, or those before the first that is wrong. Throws std::bad_alloc, and

@@ -31,7 +31,8 @@ typedef void (*warpkem_log_fn)(void *context, uint32_t level, const char *text);
 /* Of an engine's scheduler. Every field 0 is its default. */
 typedef struct {
   size_t struct_size;   /* sizeof(warpkem_scheduler_options) */
-  size_t max_items;     /* submitted and not yet delivered, all requests together; 65536 */
+  size_t max_items;     /* submitted and not yet delivered, all requests together; 65536. A request that is larger by
+                           itself is taken only while there is nothing else. */
   size_t max_bytes;     /* of their records; 256 MiB */
   uint32_t max_delay_us; /* 50. A busy device gets its next batch so long before it is done, with what came until
                              then: below its capacity nobody waits for more than this and two batches (of each kind,
@@ -122,7 +123,9 @@ typedef struct {
                              every 200 us at the latest), with less in it, if the device can take a second one. */
   uint32_t reserved;      /* 0 */
   uint64_t deadline_us;   /* from now: expires if no backend has begun it by then; 0: none */
-  uint64_t timeout_us;    /* how long the call may wait for room if the engine's queue is full; 0: WOULD_BLOCK at once */
+  uint64_t timeout_us;    /* how long the call may wait for room if the engine's queue is full; 0: WOULD_BLOCK at once.
+                             Who waits is served in the order of coming: while somebody waits, nobody who comes later is
+                             taken, whether there is room or not. */
 } warpkem_submit_options;
 
 /// Submits `num_batches` requests, each described by one element of `batches`, whose distance is batches[0].struct_size.
@@ -131,8 +134,10 @@ typedef struct {
 ///
 /// @param requests  out: NULL, or a handle for each that was taken; written before any of them can complete
 /// @param submitted out: NULL, or how many were taken: always the first ones. The others were not looked at further.
-/// @return OK if all were taken. INVALID_ARGUMENT, UNSUPPORTED: batches[*submitted] is wrong; WOULD_BLOCK: no room for it;
-///         ABORTED: the engine was shut down; WOULD_DEADLOCK: a wait for room, in a callback; OUT_OF_MEMORY; FORKED
+/// @return OK if all were taken. INVALID_ARGUMENT, UNSUPPORTED: batches[*submitted] is wrong; WOULD_BLOCK: no room for it, or
+///         others wait for room; also, at once and whatever the timeout, if it is larger than max_items or max_bytes by
+///         itself and not alone (see warpkem_last_error()). A count is never raised for what is refused. Of several requests
+///         that wait, as many are taken as fit when their turn comes, and the others wait again, behind all others; ABORTED: the engine was shut down; WOULD_DEADLOCK: a wait for room, in a callback; OUT_OF_MEMORY; FORKED
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_submit(warpkem_engine *engine, const warpkem_batch *batches,
                                                              size_t num_batches, const warpkem_submit_options *options,
                                                              warpkem_request *requests, size_t *submitted);
