@@ -28,7 +28,21 @@ Bucket& BatchFormer::bucket_of(const Request& r) noexcept {
   return fixed_[(row * 2 + static_cast<std::size_t>(r.work.dk_format)) * 2 + of_class];
 }
 
-void BatchFormer::add(Request* r) noexcept {
+// In front of `behind`; null: at the end.
+void BatchFormer::link(Bucket& b, Request* r, Request* behind) noexcept {
+  r->next = behind;
+  r->previous = behind != nullptr ? behind->previous : b.last;
+  (r->previous != nullptr ? r->previous->next : b.first) = r;
+  (behind != nullptr ? behind->previous : b.last) = r;
+}
+
+void BatchFormer::unlink(Bucket& b, Request* r) noexcept {
+  if (b.large == r) b.large = r->next;
+  (r->previous != nullptr ? r->previous->next : b.first) = r->next;
+  (r->next != nullptr ? r->next->previous : b.last) = r->previous;
+}
+
+void BatchFormer::add(Request* r, bool is_large) noexcept {
   Bucket& b = bucket_of(*r);
   if (b.empty()) {
     b.operation = r->work.operation;
@@ -42,31 +56,41 @@ void BatchFormer::add(Request* r) noexcept {
     b.previous_active = last_active_;
     (last_active_ != nullptr ? last_active_->next_active : first_active_) = &b;
     last_active_ = &b;
-    b.in_order = true;
+    b.large_due = 0;
   }
   r->bucket = &b;
-  r->next = nullptr;
-  r->previous = b.last;
-  b.in_order = b.in_order && r->close_ns >= b.close_ns && (b.last == nullptr || r->close_ns >= b.last->close_ns);
-  (b.last != nullptr ? b.last->next : b.first) = r;
-  b.last = r;
+  r->is_large = is_large;
+  link(b, r, is_large ? nullptr : b.large);
+  const std::size_t items = r->count - r->taken;
+  if (is_large) {
+    b.large_close_ns = b.large != nullptr ? std::min(b.large_close_ns, r->close_ns) : r->close_ns;
+    if (b.large == nullptr) b.large = r;
+    b.large_items += items;
+    class_large_items_[static_cast<std::size_t>(b.request_class)] += items;
+  } else {
+    b.in_order = r->previous == nullptr || (b.in_order && r->close_ns >= r->previous->close_ns);
+  }
   b.close_ns = std::min(b.close_ns, r->close_ns);
   if (r->is_hasty) b.hasty_ns = std::min(b.hasty_ns, r->close_ns);
-  const std::size_t items = r->count - r->taken;
   b.items += items;
   items_ += items;
   class_items_[static_cast<std::size_t>(b.request_class)] += items;
 }
 
-void BatchFormer::remove(Request* r) noexcept {
-  Bucket& b = *r->bucket;
-  (r->previous != nullptr ? r->previous->next : b.first) = r->next;
-  (r->next != nullptr ? r->next->previous : b.last) = r->previous;
-  r->bucket = nullptr;
-  const std::size_t items = r->count - r->taken;
+void BatchFormer::subtract(Bucket& b, const Request& r, std::size_t items) noexcept {
   b.items -= items;
   items_ -= items;
   class_items_[static_cast<std::size_t>(b.request_class)] -= items;
+  if (!r.is_large) return;
+  b.large_items -= items;
+  class_large_items_[static_cast<std::size_t>(b.request_class)] -= items;
+}
+
+void BatchFormer::remove(Request* r) noexcept {
+  Bucket& b = *r->bucket;
+  unlink(b, r);
+  r->bucket = nullptr;
+  subtract(b, *r, r->count - r->taken);
   if (!b.empty()) return;
   (b.previous_active != nullptr ? b.previous_active->next_active : first_active_) = b.next_active;
   (b.next_active != nullptr ? b.next_active->previous_active : last_active_) = b.previous_active;
@@ -74,14 +98,15 @@ void BatchFormer::remove(Request* r) noexcept {
 
 void BatchFormer::take(Bucket& b, std::size_t most, std::size_t slack, std::uint64_t now_ns, std::vector<Piece>& pieces,
                        RequestChain& ended) noexcept {
-  const auto b_class = static_cast<std::size_t>(b.request_class);
   both_wait_ = class_items_[0] != 0 && class_items_[1] != 0;
-  while (!b.empty()) {
-    Request* const r = b.first;
+  bool is_gone = false;  // the last request had ended elsewhere, and the bucket's prepared set may have gone with it
+  // False: the batch is full, or the bucket empty.
+  const auto give = [&](Request* r) {
     if (r->next != nullptr) r->next->prefetch();
     if (most == 0) {
       const std::size_t rest = r->count - r->taken;
-      if (rest > slack || r->queue == nullptr || r->queue != pieces.back().request->queue) break;
+      const bool follows = !pieces.empty() && r->queue != nullptr && r->queue == pieces.back().request->queue;
+      if (rest > slack || !follows) return false;
       slack -= rest;
       most = rest;
     }
@@ -91,28 +116,51 @@ void BatchFormer::take(Bucket& b, std::size_t most, std::size_t slack, std::uint
                              ? static_cast<Status>(r->fatal.load(std::memory_order_relaxed))
                              : Status::ok;
     if (fatal != Status::ok) {
-      const bool was_last = b.first == b.last;
+      is_gone = b.first == b.last;
       remove(r);
       if (end(r, fatal)) ended.push_back(r);
-      if (was_last) return;
-      continue;
+      return !is_gone;
     }
     const auto count = static_cast<std::uint32_t>(std::min<std::size_t>(most, r->count - r->taken));
     pieces.push_back({r, r->taken, count});
     most -= count;
     if (r->taken + count == r->count) {
-      const bool was_last = b.first == b.last;
       remove(r);
-      r->taken += count;
-      if (was_last) return;
-      continue;
+    } else {
+      subtract(b, *r, count);
     }
     r->taken += count;
-    b.items -= count;
-    items_ -= count;
-    class_items_[b_class] -= count;
+    return true;
+  };
+
+  std::size_t for_large = 0;
+  if (b.large != nullptr && b.large != b.first) {
+    b.large_due += most;
+    for_large = std::min({b.large_due / large_share, b.large_items, most});
+    b.large_due -= for_large * large_share;
+    most -= for_large;
   }
-  if (!b.empty() && b.in_order) b.close_ns = b.first->close_ns;
+  while (b.first != b.large && give(b.first)) {
+  }
+  if (is_gone) return;
+  if (b.large != nullptr) {
+    most += for_large;
+    while (b.large != nullptr && give(b.large)) {
+    }
+    if (is_gone) return;
+    // Who has had a piece goes behind the others.
+    Request* const r = b.large;
+    if (r != nullptr && r != b.last && !pieces.empty() && pieces.back().request == r) {
+      unlink(b, r);
+      link(b, r, nullptr);
+    }
+  }
+  if (b.empty()) return;
+  if (b.first == b.large) {
+    b.close_ns = b.large_close_ns;
+  } else if (b.in_order) {
+    b.close_ns = b.large != nullptr ? std::min(b.first->close_ns, b.large_close_ns) : b.first->close_ns;
+  }
 }
 
 void BatchFormer::refuse(Bucket& b, std::size_t items, Status fatal, RequestChain& ended) noexcept {

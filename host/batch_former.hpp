@@ -14,13 +14,18 @@
 namespace warpkem::host {
 
 // Requests that may share a batch: one operation, parameter set, dk format, class, and prepared set if any.
+// Large ones stand behind the others and have their turns among themselves, a piece each.
 struct Bucket {
   Request* first = nullptr;
   Request* last = nullptr;
-  std::size_t items = 0;          // not yet given to a batch
-  std::uint64_t close_ns = 0;     // a batch of it closes then at the latest; may be early, never late
+  Request* large = nullptr;     // the first large one
+  std::size_t items = 0;        // not yet given to a batch
+  std::size_t large_items = 0;  // of those
+  std::size_t large_due = 0;    // what large ones have a right to while others wait too, in parts of an item
+  std::uint64_t close_ns = 0;   // a batch of it closes then at the latest; may be early, never late
+  std::uint64_t large_close_ns = 0;
   std::uint64_t hasty_ns = 0;     // as close_ns, of those who asked for less delay than the engine's
-  bool in_order = true;           // nobody asks for less delay than those before: the head closes first
+  bool in_order = true;           // of those that are not large nobody asks for less delay than those before
   std::uint64_t turn = 0;         // the number of its last one
   Bucket* next_active = nullptr;  // in the former's list of those that are not empty, oldest first
   Bucket* previous_active = nullptr;
@@ -44,11 +49,14 @@ class BatchFormer {
   BatchFormer(const BatchFormer&) = delete;
   BatchFormer& operator=(const BatchFormer&) = delete;
 
-  void add(Request* request) noexcept;     // with items, on no list
-  void remove(Request* request) noexcept;  // which is in a bucket
+  void add(Request* request, bool is_large) noexcept;  // with items, on no list
+  void remove(Request* request) noexcept;              // which is in a bucket
 
   std::size_t items() const noexcept { return items_; }
   std::size_t items(RequestClass c) const noexcept { return class_items_[static_cast<std::size_t>(c)]; }
+  bool has_small(RequestClass c) const noexcept {
+    return class_items_[static_cast<std::size_t>(c)] != class_large_items_[static_cast<std::size_t>(c)];
+  }
   // The first of the buckets that are not empty; null: all are.
   Bucket* first_active() const noexcept { return first_active_; }
 
@@ -69,7 +77,9 @@ class BatchFormer {
 
   // Takes up to `most` items from the bucket's head, and up to `slack` more if they follow for the same queue: who gets
   // completions in two parts is woken twice. Requests that were cancelled or have expired go to `ended` (with `fatal`
-  // set) instead. A request that is not taken whole stays at the head. `pieces` has room for one of every item.
+  // set) instead. A request that is not taken whole stays at the head. Of large requests one has its turn, with all
+  // that the others leave of the batch; in the long run they leave at least a quarter. `pieces` has room for one of
+  // every item.
   void take(Bucket& bucket, std::size_t most, std::size_t slack, std::uint64_t now_ns, std::vector<Piece>& pieces,
             RequestChain& ended) noexcept;
   // Ends the requests at the bucket's head that have its first `items`.
@@ -98,15 +108,19 @@ class BatchFormer {
 
  private:
   static constexpr std::uint64_t bulk_share = 8;
+  static constexpr std::size_t large_share = 4;
 
   Bucket& bucket_of(const Request& request) noexcept;
+  static void link(Bucket& bucket, Request* request, Request* behind) noexcept;
+  static void unlink(Bucket& bucket, Request* request) noexcept;
+  void subtract(Bucket& bucket, const Request& request, std::size_t items) noexcept;
 
   std::array<std::uint8_t, max_algorithms> rows_{};  // in fixed_, by algorithm
   std::vector<Bucket> fixed_;                        // by kind
   Bucket* first_active_ = nullptr;
   Bucket* last_active_ = nullptr;
   std::size_t items_ = 0;
-  std::array<std::size_t, 2> class_items_{};
+  std::array<std::size_t, 2> class_items_{}, class_large_items_{};
   std::array<std::uint64_t, 2> class_served_ns_{0, 1};  // while both wait
   bool both_wait_ = false;                              // when the last batch was taken
   std::uint64_t turns_ = 0;

@@ -45,6 +45,7 @@ struct alignas(64) Request {
 
   RequestClass request_class = RequestClass::interactive;
   bool is_hasty = false;  // wants less delay than the engine's
+  bool is_large = false;  // in its bucket: behind those that are not
   std::uint32_t slot_in_pool = 0;
   CompletionQueue* queue = nullptr;  // or
   warpkem_completion_fn callback = nullptr;

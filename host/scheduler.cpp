@@ -160,7 +160,9 @@ void Scheduler::drain_inboxes() noexcept {
       Request* const next = r->next;
       if (r->request_class == RequestClass::interactive) last_interactive_ns_ = r->submitted_ns;
       if (r->count != 0) {
-        former_.add(r);
+        const bool large = is_large(*r);
+        if (!large) last_small_ns_[static_cast<std::size_t>(r->request_class)] = r->submitted_ns;
+        former_.add(r, large);
       } else {
         ended_.push_back(r);
       }

@@ -137,7 +137,8 @@ class Scheduler {
   std::uint64_t opens_ns(const Lane& lane, const Engine::Slot& slot, std::uint64_t now) const noexcept;
   bool worth(Lane& lane, Engine::Slot& slot, const Bucket& bucket, std::uint64_t opens_ns, std::uint64_t now,
              std::uint64_t& next) noexcept;
-  bool is_cut(const Bucket& bucket, std::uint64_t now) const noexcept;
+  bool is_large(const Request& request) const noexcept;
+  bool is_cut(const Bucket& bucket, const Cost& cost, std::uint64_t now) const noexcept;
   struct Portion {
     std::size_t most, slack;  // as BatchFormer::take() wants them
   };
@@ -197,6 +198,7 @@ class Scheduler {
   std::uint64_t next_sweep_ns_ = 0;
   unsigned helpers_ = 0;  // waiting callers that run their own request
   std::uint64_t last_interactive_ns_ = 0;
+  std::array<std::uint64_t, 2> last_small_ns_{};  // of each class, when work came last that is not large
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::size_t cpu_lanes_ = 0;
   bool mixed_ = false;                // both CPU lanes and devices get fresh work

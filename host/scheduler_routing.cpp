@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <iterator>
 #include <utility>
@@ -151,10 +152,29 @@ std::uint64_t Scheduler::full_batch(const Lane& lane, const Cost& cost, const En
                     device_batch_most);
 }
 
-// Whether interactive work may come upon a batch of it.
-bool Scheduler::is_cut(const Bucket& bucket, std::uint64_t now) const noexcept {
-  return bucket.request_class == RequestClass::bulk &&
-         (former_.items(RequestClass::interactive) != 0 || now < last_interactive_ns_ + interactive_is_recent_ns);
+// More than a batch of it. Most requests are found to be small at the first look.
+bool Scheduler::is_large(const Request& r) const noexcept {
+  if (r.count <= (options_.batch_items != 0 ? options_.batch_items : cpu_batch_least)) return false;
+  if (options_.batch_items != 0) return true;
+  // Devices come first, cores last: whose batches are smaller, says it.
+  return std::ranges::any_of(std::array{lanes_.front().get(), lanes_.back().get()}, [&](const Lane* lane) {
+    const Engine::Slot& slot = *lane->slots.front();
+    const Cost c = costs_[slot.number]->cost(r.work.operation, r.work.algorithm, r.work.keys != nullptr);
+    return r.count > full_batch(*lane, c, slot);
+  });
+}
+
+// Whether other work may come upon a batch of it that should not wait for long: interactive work upon bulk, and in a
+// class what is small upon large requests, if they are more than a cut.
+bool Scheduler::is_cut(const Bucket& bucket, const Cost& cost, std::uint64_t now) const noexcept {
+  const auto is_recent = [now](std::uint64_t last_ns) { return now < last_ns + interactive_is_recent_ns; };
+  if (bucket.request_class == RequestClass::bulk &&
+      (former_.items(RequestClass::interactive) != 0 || is_recent(last_interactive_ns_))) {
+    return true;
+  }
+  return bucket.large != nullptr && cost.of(bucket.large_items) > options_.bulk_cut_ns &&
+         (former_.has_small(bucket.request_class) ||
+          is_recent(last_small_ns_[static_cast<std::size_t>(bucket.request_class)]));
 }
 
 Scheduler::Portion Scheduler::portion(const Lane& lane, const Engine::Slot& slot, const Bucket& bucket,
@@ -167,7 +187,7 @@ Scheduler::Portion Scheduler::portion(const Lane& lane, const Engine::Slot& slot
     const std::size_t share = (bucket.items + cpu_lanes_ - 1) / cpu_lanes_;
     most = std::min(most, std::max(share, std::min(cpu_lanes_ / lanes_per_item_of_floor, share_floor)));
   }
-  if (is_cut(bucket, now)) {
+  if (is_cut(bucket, c, now)) {
     const double room = std::max(0.0, static_cast<double>(options_.bulk_cut_ns) - c.fixed_ns);
     most = std::min(most, std::max<std::size_t>(1, static_cast<std::size_t>(room / c.item_ns)));
     return {most, 0};  // what is cut stays cut
@@ -195,8 +215,9 @@ std::uint64_t Scheduler::opens_ns(const Lane& lane, const Engine::Slot& slot, st
   if (lane.on_cpu || lane.in_flight == 0) return 0;
   std::uint64_t opens = lane.busy_until_ns - std::min(lane.busy_until_ns, options_.max_delay_ns);
   for (const Bucket* b = former_.first_active(); b != nullptr; b = b->next_active) {
-    if (is_cut(*b, now)) continue;  // interactive work would wait for both
-    if (b->items >= full_batch(lane, cost(slot, *b), slot)) return 0;
+    const Cost c = cost(slot, *b);
+    if (is_cut(*b, c, now)) continue;  // the others would wait for both
+    if (b->items >= full_batch(lane, c, slot)) return 0;
     opens = std::min(opens, b->hasty_ns);
   }
   return std::max<std::uint64_t>(opens, 1);
