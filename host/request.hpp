@@ -3,14 +3,9 @@
 // touch another's.
 #pragma once
 
-#include <algorithm>
-#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <mutex>
-#include <vector>
 
 #include "host/clock.hpp"
 #include "host/status.hpp"
@@ -97,47 +92,6 @@ struct RequestChain {
     return r;
   }
   bool empty() const noexcept { return first == nullptr; }
-};
-
-// Spare requests, by the slab. They change hands in magazines of pointers, since what nobody used for a while is not in
-// any cache: a list through the requests themselves would fetch one after the other. Thread-safe.
-class RequestPool {
- public:
-  RequestPool() {
-    for (Shard& s : shards_) s.loaded = &s.first;
-  }
-  // `n` live requests. Throws std::bad_alloc, and then took none.
-  RequestChain get(std::size_t n);
-  void put(RequestChain chain) noexcept;
-  // Marks a live request of that handle as to be cancelled; null if it is no longer live.
-  Request* ask_cancel(std::uint64_t handle) noexcept;
-
- private:
-  static constexpr std::size_t slab_requests = 64, num_shards = 8;
-  struct Magazine {
-    Magazine* next = nullptr;
-    std::size_t size = 0;
-    std::array<Request*, slab_requests> requests;
-  };
-  struct alignas(64) Shard {
-    std::mutex mutex;
-    Magazine* loaded;
-    Magazine first;
-  };
-  // With a magazine of its own, so that who gives requests back always finds an empty one.
-  struct Slab {
-    std::array<Request, slab_requests> requests;
-    Magazine magazine;
-  };
-  Shard& shard() noexcept;
-  Magazine* full_for(Magazine* empty);
-  Magazine* empty_for(Magazine* full) noexcept;
-
-  std::array<Shard, num_shards> shards_;
-  std::mutex mutex_;  // guards what follows; taken after a shard's
-  Magazine* full_ = nullptr;
-  Magazine* empty_ = nullptr;
-  std::vector<std::unique_ptr<Slab>> slabs_;
 };
 
 }  // namespace warpkem::host

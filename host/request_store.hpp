@@ -3,7 +3,7 @@
 
 #include "host/admission.hpp"
 #include "host/fork_guard.hpp"
-#include "host/request.hpp"
+#include "host/request_pool.hpp"
 
 namespace warpkem::host {
 

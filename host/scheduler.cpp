@@ -111,10 +111,11 @@ void Scheduler::submit(RequestChain requests, bool wake) {
 }
 
 bool Scheduler::cancel(std::uint64_t handle) {
-  Request* const r = store_->pool.ask_cancel(handle);
-  if (r == nullptr) return false;
   RequestChain ended;
   {
+    const RequestPool::Found found = store_->pool.ask_cancel(handle);
+    Request* const r = found.get();
+    if (r == nullptr) return false;
     const std::scoped_lock lock(mutex_);
     drain_inboxes();
     // Its place may have been given to another request meanwhile, which is then not marked.
