@@ -17,9 +17,26 @@ namespace warpkem::host {
 void SchedulerLink::cut() noexcept {
   scheduler_.store(nullptr);
   while (inside_.load() != 0) std::this_thread::yield();
+  const std::scoped_lock lock(mutex_);
+  cut_.store(true);
+  for (CompletionQueue* queue = queues_; queue != nullptr; queue = queue->behind_) queue->tell_that_engine_is_gone();
+}
+
+void SchedulerLink::add(CompletionQueue& queue) noexcept {
+  const std::scoped_lock lock(mutex_);
+  queue.behind_ = queues_;
+  if (queues_ != nullptr) queues_->before_ = &queue;
+  queues_ = &queue;
+}
+
+void SchedulerLink::remove(CompletionQueue& queue) noexcept {
+  const std::scoped_lock lock(mutex_);
+  (queue.before_ != nullptr ? queue.before_->behind_ : queues_) = queue.behind_;
+  if (queue.behind_ != nullptr) queue.behind_->before_ = queue.before_;
 }
 
 CompletionQueue::~CompletionQueue() {
+  link_->remove(*this);
   if (event_fd_ >= 0) close(event_fd_);
   store_->recycle(ready_);
 }
@@ -47,7 +64,11 @@ void CompletionQueue::push(RequestChain finished) noexcept {
   }
   // Without the lock, which a waiter that takes this core at once would only stumble over.
   if (awaited) by_one ? filled_.notify_one() : filled_.notify_all();
-  unfinished_.fetch_sub(n);  // the last touch: the queue may be gone now
+  subtract_unfinished(n);
+}
+
+void CompletionQueue::subtract_unfinished(std::size_t n) noexcept {
+  if (unfinished_.fetch_sub(n) == (n | ownerless)) delete this;
 }
 
 void CompletionQueue::withdraw(std::size_t n) noexcept {
@@ -56,7 +77,7 @@ void CompletionQueue::withdraw(std::size_t n) noexcept {
     to_come_.fetch_sub(n);
     filled_.notify_all();
   }
-  unfinished_.fetch_sub(n);
+  subtract_unfinished(n);
 }
 
 RequestChain CompletionQueue::detach(std::size_t most) noexcept {
@@ -131,12 +152,15 @@ std::size_t CompletionQueue::wait(std::span<warpkem_completion> out, std::size_t
     const auto filled = [&] { return enough(least); };
     constexpr std::uint64_t forever_us = std::uint64_t{1} << 50;
     if (timeout_us >= forever_us) {
-      filled_.wait(lock, filled);
+      filled_.wait(lock, [&] { return filled() || is_over(); });
     } else {
       filled_.wait_for(lock, std::chrono::microseconds(timeout_us), filled);
     }
     --waiters_;
     chain = detach(out.size());
+    if (chain.empty() && timeout_us >= forever_us) {
+      throw Error(Status::aborted, "the engine was shut down, and the queue has nothing under way");
+    }
   }
   return hand_over(chain, out);
 }
@@ -154,6 +178,17 @@ void CompletionQueue::finish() {
   link_->with([this](Scheduler& s) { return s.cancel_all(*this), true; });
   pay_wake();
   while (unfinished() != 0) std::this_thread::sleep_for(std::chrono::microseconds(50));
+}
+
+void CompletionQueue::finish_later() noexcept {
+  link_->with([this](Scheduler& s) { return s.cancel_all(*this), true; });
+  pay_wake();
+  if (unfinished_.fetch_or(ownerless) == 0) delete this;
+}
+
+void CompletionQueue::tell_that_engine_is_gone() noexcept {
+  const std::scoped_lock lock(mutex_);
+  filled_.notify_all();
 }
 
 }  // namespace warpkem::host

@@ -167,7 +167,12 @@ Random::Random(RandomFunction function, void* context)
 }
 
 void Random::draw(std::uint8_t* out, std::size_t bytes) {
-  if (function_(context_, out, bytes) != 0) {
+  bool is_good = false;
+  try {
+    is_good = function_(context_, out, bytes) == 0;
+  } catch (...) {  // a program's function that throws has failed
+  }
+  if (!is_good) {
     wipe(out, bytes);
     throw Error(Status::rng_failed, "the random number generator failed");
   }

@@ -353,6 +353,13 @@ void Scheduler::shut_down(bool drain) {
   if (clerk_thread_.joinable()) clerk_thread_.join();
 }
 
+void Scheduler::await_idle() {
+  std::unique_lock lock(mutex_);
+  while (unfinished_.load() != 0 || active_runs_ != 0 || helpers_ != 0) {
+    changed_.wait_for(lock, std::chrono::milliseconds(1));
+  }
+}
+
 bool Scheduler::step(std::uint64_t& next_ns) {
   bool moved = false;
   next_ns = never;
@@ -379,7 +386,10 @@ void Scheduler::log(LogLevel level, const char* format, ...) const noexcept {
   va_start(arguments, format);
   vsnprintf(text, sizeof text, format, arguments);
   va_end(arguments);
-  options_.log(options_.log_context, static_cast<std::uint32_t>(level), text);
+  try {
+    options_.log(options_.log_context, static_cast<std::uint32_t>(level), text);
+  } catch (...) {  // there is nobody left to tell
+  }
 }
 
 }  // namespace warpkem::host

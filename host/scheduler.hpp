@@ -105,8 +105,12 @@ class Scheduler {
   void quarantine(Engine::Slot& slot, const char* why) noexcept;
   void take_back(Engine::Slot& slot);
 
-  // Whether this thread is in a callback: it must not wait for what it holds up.
+  // Whether this thread is in a callback of any engine, or of the one whose requests the store has: that must not wait
+  // for what it holds up.
   static bool in_callback() noexcept;
+  static bool in_callback_of(const RequestStore* store) noexcept;
+  // Returns when nothing is under way, callbacks included.
+  void await_idle();
 
   // Without threads: lets every free lane take one batch. Returns whether any did, and when to look again at the
   // latest.
@@ -164,6 +168,7 @@ class Scheduler {
   void complete(BatchRun& run) noexcept;
   void deliver(RequestChain ended) noexcept;
   void conclude(Request& request) noexcept;
+  void call_back(RequestChain chain) noexcept;
   void rework(BatchRun& run) noexcept;   // elsewhere, or resolve() if there is no other place
   void release(BatchRun& run) noexcept;  // it is spare again, its lane has room; the last touch of a foreign thread
   void calibrate(Lane& lane);

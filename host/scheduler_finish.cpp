@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <exception>
 #include <span>
 #include <utility>
 
@@ -14,7 +15,12 @@ namespace warpkem::host {
 
 namespace {
 
-WARPKEM_THREAD_LOCAL bool is_in_callback = false;
+// The callbacks that the calling thread is in, the innermost first: one may call another engine.
+struct CallbackFrame {
+  const RequestStore* store;  // of the engine whose it is
+  const CallbackFrame* outer;
+};
+WARPKEM_THREAD_LOCAL const CallbackFrame* innermost_callback = nullptr;
 
 constexpr std::uint64_t back_off_first_ns = 10'000'000, back_off_most_ns = 10'000'000'000;
 
@@ -50,32 +56,16 @@ class Deliveries {
   RequestChain callbacks_;
 };
 
-// The requests are given back first, so that their places are free for what the callbacks submit.
-void call_back(RequestChain chain, RequestStore& store) noexcept {
-  struct Call {
-    warpkem_completion_fn callback;
-    void* context;
-    warpkem_completion completion;
-  };
-  std::array<Call, 64> calls;
-  const bool before = std::exchange(is_in_callback, true);
-  while (!chain.empty()) {
-    std::size_t n = 0;
-    RequestChain some;
-    while (n < calls.size() && !chain.empty()) {
-      Request* const r = chain.pop_front();
-      calls[n++] = {r->callback, r->context, r->completion()};
-      some.push_back(r);
-    }
-    store.recycle(some);
-    for (const Call& call : std::span(calls).first(n)) call.callback(call.context, &call.completion);
-  }
-  is_in_callback = before;
-}
-
 }  // namespace
 
-bool Scheduler::in_callback() noexcept { return is_in_callback; }
+bool Scheduler::in_callback() noexcept { return innermost_callback != nullptr; }
+
+bool Scheduler::in_callback_of(const RequestStore* store) noexcept {
+  for (const CallbackFrame* frame = innermost_callback; frame != nullptr; frame = frame->outer) {
+    if (frame->store == store) return true;
+  }
+  return false;
+}
 
 double Scheduler::sentinel_of(const Engine::Slot& slot) const noexcept {
   return slot.entry->on_cpu ? options_.cpu_sentinel : options_.device_sentinel;
@@ -248,7 +238,7 @@ void Scheduler::complete(BatchRun& run) noexcept {
   }
   metrics_.add(Counter::completed, deliveries.size());
   deliveries.fill_queues();
-  call_back(deliveries.callbacks(), *store_);
+  call_back(deliveries.callbacks());
   unfinished_.fetch_sub(deliveries.size());
   release(run);
 }
@@ -268,8 +258,41 @@ void Scheduler::deliver(RequestChain ended) noexcept {
   }
   metrics_.add(Counter::completed, deliveries.size());
   deliveries.fill_queues();
-  call_back(deliveries.callbacks(), *store_);
+  call_back(deliveries.callbacks());
   unfinished_.fetch_sub(deliveries.size());  // the last touch
+}
+
+// The requests are given back first, so that their places are free for what the callbacks submit.
+void Scheduler::call_back(RequestChain chain) noexcept {
+  struct Call {
+    warpkem_completion_fn callback;
+    void* context;
+    warpkem_completion completion;
+  };
+  std::array<Call, 64> calls;
+  const CallbackFrame frame{store_.get(), innermost_callback};
+  innermost_callback = &frame;
+  while (!chain.empty()) {
+    std::size_t n = 0;
+    RequestChain some;
+    while (n < calls.size() && !chain.empty()) {
+      Request* const r = chain.pop_front();
+      calls[n++] = {r->callback, r->context, r->completion()};
+      some.push_back(r);
+    }
+    store_->recycle(some);
+    for (const Call& call : std::span(calls).first(n)) {
+      // Its request has completed: what it throws harms nobody else's.
+      try {
+        call.callback(call.context, &call.completion);
+      } catch (const std::exception& exception) {
+        log(LogLevel::warning, "a completion callback threw an exception: %s", exception.what());
+      } catch (...) {
+        log(LogLevel::warning, "a completion callback threw what is not a std::exception");
+      }
+    }
+  }
+  innermost_callback = frame.outer;
 }
 
 void Scheduler::conclude(Request& r) noexcept {

@@ -17,8 +17,8 @@
 #include "host/scheduler.hpp"
 #include "warpkem/async.h"
 
-struct warpkem_queue {
-  warpkem::host::CompletionQueue queue;
+struct warpkem_queue final : warpkem::host::CompletionQueue {
+  using CompletionQueue::CompletionQueue;
 };
 
 namespace {
@@ -29,8 +29,14 @@ static_assert(WARPKEM_HISTOGRAM_BUCKETS == histogram_buckets);
 
 CompletionQueue& usable(warpkem_queue* queue) {
   if (queue == nullptr) throw Error(Status::invalid_argument, "queue is NULL");
-  if (queue->queue.forked()) throw Error(Status::forked, "the queue was inherited through fork");
-  return queue->queue;
+  if (queue->forked()) throw Error(Status::forked, "the queue was inherited through fork");
+  return *queue;
+}
+
+void refuse_in_callback(const CompletionQueue& queue, const char* what) {
+  if (Scheduler::in_callback_of(queue.store())) {
+    throw Error(Status::would_deadlock, std::string(what) + " in a callback of its engine would deadlock");
+  }
 }
 
 std::size_t record_bytes(const Batch& b) noexcept {
@@ -165,7 +171,7 @@ warpkem_status admit_and_submit(const Submission& s, RequestChain filled, warpke
       if (filled.empty()) return WARPKEM_OK;
       is_too_large = admission.exceeds_bound(*filled.first);
       if (is_too_large || s.options.timeout_us == 0) break;
-      refuse_in_callback("waiting for room");
+      refuse_in_callback(s.engine, "waiting for room");
       const std::uint64_t waited_us = (s.scheduler.now_ns() - s.now_ns) / 1000;
       if (s.options.timeout_us <= waited_us) break;
       admitted = admission.wait(filled, s.options.timeout_us - waited_us);
@@ -236,7 +242,7 @@ warpkem_status submit(warpkem_engine* handle, const warpkem_batch* batches, std:
     throw Error(Status::invalid_argument, "WARPKEM_WILL_WAIT is for queues");
   }
   Scheduler& scheduler = engine.scheduler();
-  if (options.queue != nullptr && options.queue->queue.store() != scheduler.store().get()) {
+  if (options.queue != nullptr && options.queue->store() != scheduler.store().get()) {
     throw Error(Status::invalid_argument, "the queue is another engine's");
   }
   if (num_batches == 0) return WARPKEM_OK;
@@ -247,8 +253,7 @@ warpkem_status submit(warpkem_engine* handle, const warpkem_batch* batches, std:
   // Also the distance to the next, which must be aligned like the first.
   const std::size_t distance = batches->struct_size;
   check_struct_size(distance, known_struct<warpkem_batch>, "batches[0]");
-  const Submission s{engine, scheduler, options, options.queue != nullptr ? &options.queue->queue : nullptr,
-                     scheduler.now_ns()};
+  const Submission s{engine, scheduler, options, options.queue, scheduler.now_ns()};
   // By portions: requests are taken from the pool only for descriptors that are looked at next.
   constexpr std::size_t portion_most = 1024;
   const auto* at = reinterpret_cast<const unsigned char*>(batches);
@@ -355,6 +360,12 @@ warpkem_status warpkem_submit(warpkem_engine* engine, const warpkem_batch* batch
 
 int warpkem_in_callback(void) { return Scheduler::in_callback() ? 1 : 0; }
 
+int warpkem_in_callback_of(warpkem_engine* engine) {
+  if (engine == nullptr || !Scheduler::in_callback()) return 0;
+  Scheduler* const scheduler = engine->engine->started_scheduler();
+  return scheduler != nullptr && Scheduler::in_callback_of(scheduler->store().get()) ? 1 : 0;
+}
+
 warpkem_status warpkem_cancel(warpkem_engine* engine, warpkem_request request) {
   return guarded([&] {
     if (Scheduler* const scheduler = usable(engine).started_scheduler()) scheduler->cancel(request);
@@ -366,7 +377,7 @@ warpkem_status warpkem_shutdown(warpkem_engine* engine, uint32_t how) {
   return guarded([&] {
     Engine& e = usable(engine);
     if (how > WARPKEM_ABORT) throw Error(Status::invalid_argument, "how " + std::to_string(how) + " is unknown");
-    refuse_in_callback("a shutdown");
+    refuse_in_callback(e, "a shutdown");
     e.scheduler().shut_down(how == WARPKEM_DRAIN);
     return WARPKEM_OK;
   });
@@ -392,19 +403,23 @@ warpkem_status warpkem_queue_new(warpkem_engine* engine, warpkem_queue** queue) 
     if (queue == nullptr) throw Error(Status::invalid_argument, "queue is NULL");
     *queue = nullptr;
     Scheduler& scheduler = usable(engine).scheduler();
-    *queue = new warpkem_queue{{scheduler.store(), scheduler.link()}};
+    *queue = new warpkem_queue(scheduler.store(), scheduler.link());
     return WARPKEM_OK;
   });
 }
 
 warpkem_status warpkem_queue_free(warpkem_queue* queue) {
   return guarded([&] {
-    if (queue == nullptr || queue->queue.forked()) return WARPKEM_OK;  // the parent's locks are left alone
-    refuse_in_callback("freeing a queue");
-    queue->queue.finish();
+    if (queue == nullptr || queue->forked()) return WARPKEM_OK;  // the parent's locks are left alone
+    refuse_in_callback(*queue, "freeing a queue");
+    queue->finish();
     delete queue;
     return WARPKEM_OK;
   });
+}
+
+void warpkem_queue_free_later(warpkem_queue* queue) {
+  if (queue != nullptr && !queue->forked()) queue->finish_later();
 }
 
 warpkem_status warpkem_queue_poll(warpkem_queue* queue, warpkem_completion* completions, size_t capacity,
@@ -431,7 +446,8 @@ warpkem_status warpkem_queue_wait_many(warpkem_queue* queue, warpkem_completion*
     if (count == nullptr || (completions == nullptr && capacity != 0)) {
       throw Error(Status::invalid_argument, count == nullptr ? "count is NULL" : "completions is NULL");
     }
-    refuse_in_callback("waiting");
+    refuse_in_callback(q, "waiting");
+    *count = 0;
     *count = q.wait({completions, capacity}, least, timeout_us);
     return WARPKEM_OK;
   });

@@ -1,6 +1,7 @@
 // The C ABI over the engine: translates, catches, keeps the text of the thread's last failed call. No logic.
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <array>
 #include <exception>
@@ -20,6 +21,15 @@
 
 namespace warpkem::host {
 
+namespace {
+
+bool is_in_callback_of(Engine& engine) noexcept {
+  const Scheduler* const scheduler = engine.started_scheduler();
+  return scheduler != nullptr && Scheduler::in_callback_of(scheduler->store().get());
+}
+
+}  // namespace
+
 warpkem_status fail(Status status, const char* text) noexcept {
   keep_last_error(status, text);
   return static_cast<warpkem_status>(status);
@@ -27,13 +37,15 @@ warpkem_status fail(Status status, const char* text) noexcept {
 
 Engine& usable(warpkem_engine* engine) {
   if (engine == nullptr) throw Error(Status::invalid_argument, "engine is NULL");
+  if (!engine->engine) throw Error(Status::invalid_argument, "the engine was freed, in a callback");
   if (engine->engine->forked()) throw Error(Status::forked, "the engine was inherited through fork: make a new one");
   return *engine->engine;
 }
 
-void refuse_in_callback(const char* what) {
-  if (Scheduler::in_callback())
-    throw Error(Status::would_deadlock, std::string(what) + " in a callback would deadlock");
+void refuse_in_callback(Engine& engine, const char* what) {
+  if (Scheduler::in_callback() && is_in_callback_of(engine)) {
+    throw Error(Status::would_deadlock, std::string(what) + " in a callback of the engine would deadlock");
+  }
 }
 
 }  // namespace warpkem::host
@@ -61,7 +73,7 @@ warpkem_status run(warpkem_engine* engine, const warpkem_batch& arguments) noexc
   return guarded([&] {
     if (is_empty(engine, arguments)) return WARPKEM_OK;
     Engine& e = usable(engine);
-    refuse_in_callback("a synchronous call");
+    refuse_in_callback(e, "a synchronous call");
     const Batch batch = checked_batch(e, arguments, static_cast<Operation>(arguments.operation));
     if (arguments.items_by_backend != nullptr) {
       memset(arguments.items_by_backend, 0, WARPKEM_MAX_BACKENDS * sizeof *arguments.items_by_backend);
@@ -76,7 +88,7 @@ warpkem_status prepare(warpkem_engine* engine, const warpkem_batch& arguments, O
     if (keys != nullptr) *keys = nullptr;
     if (is_empty(engine, arguments)) return WARPKEM_OK;
     Engine& e = usable(engine);
-    refuse_in_callback("a synchronous call");
+    refuse_in_callback(e, "a synchronous call");
     const Batch batch = checked_batch(e, arguments, operation);
     if (keys == nullptr) {
       if (batch.count != 0) throw Error(Status::invalid_argument, "keys is NULL");
@@ -150,6 +162,36 @@ warpkem_status run_prepared(warpkem_engine* engine, const warpkem_batch& batch) 
     if (batch.count != 0) throw Error(Status::invalid_argument, engine == nullptr ? "engine is NULL" : "keys is NULL");
     return finish({}, batch.failed);
   });
+}
+
+// Those that were freed in a callback of their own. Their handles stay, some sixty bytes each: they may be freed once
+// more.
+std::atomic<warpkem_engine*> engines_freed_in_callbacks{nullptr};
+
+// Frees an engine when nothing is under way any more: its own threads cannot wait for that.
+void free_later(warpkem_engine* engine) noexcept {
+  if (engine->goes_later.exchange(true)) return;
+  try {
+    if (!engine->can_go_later) throw Error(Status::would_deadlock, "not one that warpkem_engine_new() made");
+    engine->goes_in = getpid();
+    engine->engine->cores()
+        .start([engine] {
+          Scheduler& scheduler = *engine->engine->started_scheduler();
+          scheduler.await_idle();
+          scheduler.shut_down(false);
+          engine->engine.reset();
+          engine->is_gone.store(true);
+          engine->is_gone.notify_all();
+        })
+        .detach();
+  } catch (const std::exception&) {
+    engine->goes_later.store(false);
+    fail(Status::would_deadlock, "no thread could be started that frees the engine when this callback is over");
+    return;
+  }
+  engine->next = engines_freed_in_callbacks.load();
+  while (!engines_freed_in_callbacks.compare_exchange_weak(engine->next, engine)) {
+  }
 }
 
 // "CNSA-2.0" or algorithm names with commas.
@@ -245,6 +287,7 @@ warpkem_status warpkem_engine_new(const warpkem_options* options, warpkem_engine
     *engine = nullptr;
     auto made = std::make_unique<warpkem_engine>();
     made->engine = std::make_shared<Engine>(parse_options(options));
+    made->can_go_later = true;
     *engine = made.release();
     return WARPKEM_OK;
   });
@@ -252,11 +295,13 @@ warpkem_status warpkem_engine_new(const warpkem_options* options, warpkem_engine
 
 void warpkem_engine_free(warpkem_engine* engine) {
   if (engine == nullptr) return;
+  if (engine->goes_later.load()) {
+    // Freed once more, as it had to be when that was refused.
+    if (!Scheduler::in_callback() && engine->goes_in == getpid()) engine->is_gone.wait(false);
+    return;
+  }
   if (!engine->engine->forked()) {
-    if (Scheduler::in_callback()) {
-      fail(Status::would_deadlock, "an engine cannot be freed in a callback");
-      return;
-    }
+    if (is_in_callback_of(*engine->engine)) return free_later(engine);
     // Prepared sets may keep the engine alive, but not what was submitted to it.
     if (Scheduler* const scheduler = engine->engine->started_scheduler()) scheduler->shut_down(false);
   }
@@ -481,7 +526,7 @@ warpkem_status warpkem_engine_backend(warpkem_engine* engine, size_t index, warp
 warpkem_status warpkem_selftest(warpkem_engine* engine, const char* backend) {
   return guarded([&] {
     Engine& e = usable(engine);
-    refuse_in_callback("a self-test");
+    refuse_in_callback(e, "a self-test");
     e.selftest(backend != nullptr ? backend : "");
     return WARPKEM_OK;
   });

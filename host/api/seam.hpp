@@ -1,6 +1,9 @@
 // What the files of the C ABI share: the handle, and the seam at which exceptions become statuses.
 #pragma once
 
+#include <sys/types.h>
+
+#include <atomic>
 #include <exception>
 #include <memory>
 #include <new>
@@ -10,7 +13,13 @@
 #include "warpkem/warpkem.h"
 
 struct warpkem_engine {
-  std::shared_ptr<warpkem::host::Engine> engine;
+  std::shared_ptr<warpkem::host::Engine> engine;  // null: it was freed in a callback
+
+  // Of one that warpkem_engine_new() made.
+  bool can_go_later = false;
+  std::atomic<bool> goes_later{false}, is_gone{false};
+  pid_t goes_in = 0;  // the process
+  warpkem_engine* next = nullptr;
 };
 
 namespace warpkem::host {
@@ -20,7 +29,8 @@ warpkem_status fail(Status status, const char* text) noexcept;
 
 // The engine behind a handle. Throws Error.
 Engine& usable(warpkem_engine* engine);
-void refuse_in_callback(const char* what);  // throws Error(would_deadlock)
+// Throws Error(would_deadlock) on a thread that is in a callback of that engine.
+void refuse_in_callback(Engine& engine, const char* what);
 
 // Runs `body`, which returns a status, and turns what it throws into one.
 template <class Body>

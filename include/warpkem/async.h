@@ -25,7 +25,8 @@ extern "C" {
 
 #define WARPKEM_LOG_INFO 1u
 #define WARPKEM_LOG_WARNING 2u
-/* Called from any thread, possibly from several at once, never with a secret. Must not call the engine. */
+/* Called from any thread, possibly from several at once, never with a secret. Must not call the engine. What it throws is
+ * ignored. */
 typedef void (*warpkem_log_fn)(void *context, uint32_t level, const char *text);
 
 /* Of an engine's scheduler. Every field 0 is its default. */
@@ -65,12 +66,25 @@ typedef struct {
 } warpkem_completion;
 
 /* Called once, on one of the engine's threads, when the request no longer counts against max_items and max_bytes (of requests
- * that end together up to 64 stop counting before the first call). May submit; a call there that waits, frees or computes
- * (all synchronous operations) is refused with WOULD_DEADLOCK. Batches wait for it: keep it short. */
+ * that end together up to 64 stop counting before the first call). Batches wait for it: keep it short.
+ *
+ * It may submit. A call to its own engine that waits, shuts down or computes (all synchronous operations), and
+ * warpkem_queue_free() of a queue of that engine, are refused with WOULD_DEADLOCK. warpkem_engine_free() and
+ * warpkem_queue_free_later() there take effect later: the engine is freed, by a thread of its own, when all that was
+ * submitted has completed, what callbacks submit until then too.
+ *
+ * Every call to another engine is allowed. But callbacks of two engines that wait for each other wait for ever: it is for
+ * the program to see that they do not.
+ *
+ * A C++ exception that leaves it ends there: the engine logs it as a warning, the completion counts as delivered, and
+ * nothing else is changed. It must return: longjmp() out of it, or the end of its thread, is undefined. */
 typedef void (*warpkem_completion_fn)(void *context, const warpkem_completion *completion);
 
-/// 1 if this thread is in such a call, else 0.
+/// 1 if this thread is in such a call, of any engine, else 0.
 WARPKEM_API int warpkem_in_callback(void);
+
+/// 1 if this thread is in such a call of that engine, else 0.
+WARPKEM_API int warpkem_in_callback_of(warpkem_engine *engine);
 
 typedef struct warpkem_queue warpkem_queue;
 
@@ -78,8 +92,14 @@ typedef struct warpkem_queue warpkem_queue;
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_queue_new(warpkem_engine *engine, warpkem_queue **queue);
 
 /// Frees a queue; NULL is allowed. Cancels its requests that have not begun, waits for the others, drops completions that
-/// nobody fetched. No other call on the queue may be under way. WOULD_DEADLOCK in a callback: then it is not freed.
+/// nobody fetched. No other call on the queue may be under way. WOULD_DEADLOCK in a callback of the queue's engine: then it is
+/// not freed.
 WARPKEM_API warpkem_status warpkem_queue_free(warpkem_queue *queue);
+
+/// The same without waiting, also in a callback: the queue is gone for the caller at once, and freed when its last request
+/// has completed. Until then what those requests use is the engine's, and nobody is told when that ends but who waits for
+/// the engine (warpkem_shutdown, warpkem_engine_free).
+WARPKEM_API void warpkem_queue_free_later(warpkem_queue *queue);
 
 /// Fetches up to `capacity` completions, oldest first, without waiting.
 /// @param count out: how many; 0: there is none now
@@ -87,7 +107,9 @@ WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_queue_poll(warpkem_queue *
                                                                  size_t capacity, size_t *count);
 
 /// The same, but waits at most `timeout_us` for the first. A thread that waits for its queue's only request may find itself
-/// running it. OK with *count 0: the time is over. WOULD_DEADLOCK in a callback.
+/// running it. OK with *count 0: the time is over. ABORTED, with WARPKEM_FOREVER and *count 0: the engine was shut down or
+/// freed, before the call or during it, the queue has nothing under way, and all completions were fetched: there will never
+/// be one. WOULD_DEADLOCK in a callback of the queue's engine.
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_queue_wait(warpkem_queue *queue, warpkem_completion *completions,
                                                                  size_t capacity, uint64_t timeout_us, size_t *count);
 
@@ -151,7 +173,7 @@ WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_cancel(warpkem_engine *eng
 
 /// Ends submission: finishes everything (DRAIN) or completes as ABORTED what no backend has begun (ABORT). Returns when every
 /// request has completed; completions stay in their queues, synchronous calls still work. warpkem_engine_free() aborts.
-/// WOULD_DEADLOCK in a callback.
+/// WOULD_DEADLOCK in a callback of the engine.
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_shutdown(warpkem_engine *engine, uint32_t how);
 
 /// Takes a backend back that the sentinel put into quarantine for a wrong result. UNSUPPORTED if there is none of that name.

@@ -56,7 +56,7 @@ inline void check(warpkem_status status) {
 }  // namespace detail
 
 /// A completion queue. Move-only; its calls are thread-safe. It ends by cancelling what has not begun and waiting for
-/// the rest, so it may not end in a callback.
+/// the rest; in a callback of its engine nobody waits, and the rest uses its memory for some time yet.
 class Queue {
  public:
   explicit Queue(const Engine& engine) { detail::check(warpkem_queue_new(engine.get(), &queue_)); }
@@ -65,7 +65,9 @@ class Queue {
     std::swap(queue_, other.queue_);
     return *this;
   }
-  ~Queue() { warpkem_queue_free(queue_); }
+  ~Queue() {
+    if (warpkem_queue_free(queue_) == WARPKEM_WOULD_DEADLOCK) warpkem_queue_free_later(queue_);
+  }
   warpkem_queue* get() const noexcept { return queue_; }
 
   /// Fetches what is there, up to completions.size(), and says how many.
@@ -74,7 +76,8 @@ class Queue {
     detail::check(warpkem_queue_poll(queue_, completions.data(), completions.size(), &count));
     return count;
   }
-  /// Waits for the first one, or for `least`, or all that are under way.
+  /// Waits for the first one, or for `least`, or all that are under way. Throws Error, ABORTED if the engine was shut
+  /// down and none will come.
   std::size_t wait(std::span<warpkem_completion> completions, std::size_t least = 1) const {
     std::size_t count = 0;
     detail::check(
@@ -113,10 +116,10 @@ inline std::size_t submit(const Engine& engine, const Queue& queue, std::span<co
 
 /// Submits one request and waits for it; on an idle engine this thread runs it. With `timeout` it is cancelled after
 /// that time, but what a backend has begun is waited for: when this returns, or throws, the request's memory is the
-/// caller's again. Throws Error, in a callback WOULD_DEADLOCK; then nothing was submitted.
+/// caller's again. Throws Error, in a callback of the engine WOULD_DEADLOCK; then nothing was submitted.
 inline warpkem_completion wait(const Engine& engine, const warpkem_batch& batch, const SubmitOptions& options = {},
                                std::optional<std::chrono::microseconds> timeout = {}) {
-  if (warpkem_in_callback() != 0) throw Error(WARPKEM_WOULD_DEADLOCK, "a wait in a callback would deadlock");
+  if (warpkem_in_callback_of(engine.get()) != 0) throw Error(WARPKEM_WOULD_DEADLOCK, "a wait in a callback would deadlock");
   const Queue queue(engine);
   warpkem_submit_options o = detail::submit_options(options);
   o.queue = queue.get();
@@ -137,7 +140,7 @@ inline warpkem_completion wait_for(const Engine& engine, const warpkem_batch& ba
 }
 
 /// `co_await async(engine, batch)` yields the warpkem_completion. The coroutine goes on on one of the engine's threads,
-/// where it may submit but neither wait nor free (WOULD_DEADLOCK). Throws Error if the request is not taken. While the
+/// where it may submit but not wait for that engine (WOULD_DEADLOCK). Throws Error if the request is not taken. While the
 /// coroutine is suspended its memory and the request's must stay: to end it sooner, cancel `*request`, which is written
 /// before the coroutine can go on, or shut the engine down; it then goes on with CANCELLED or ABORTED.
 class [[nodiscard]] Awaitable {

@@ -57,7 +57,7 @@ typedef uint32_t warpkem_status; /* always below 256 */
 #define WARPKEM_CANCELLED 12u        /* of a submitted request: warpkem_cancel() came in time */
 #define WARPKEM_EXPIRED 13u          /* of a submitted request: no backend had begun it by its deadline */
 #define WARPKEM_ABORTED 14u          /* the engine was shut down first */
-#define WARPKEM_WOULD_DEADLOCK 15u   /* waiting and freeing are not for callbacks */
+#define WARPKEM_WOULD_DEADLOCK 15u   /* an engine's callback must not wait for that engine */
 
 /* How a decapsulation key is encoded. */
 #define WARPKEM_DK_EXPANDED 0u /* FIPS 203's dk: dk_PKE || ek || H(ek) || z */
@@ -136,6 +136,7 @@ WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_engine_new(const warpkem_o
 
 /// Frees an engine; NULL is allowed. No call may be under way on it; prepared keys keep what they need of it alive. In a
 /// forked child an inherited engine can only be freed: its threads are left alone, and every other call answers FORKED.
+/// In a callback of the engine it returns at once and the engine is freed later, see warpkem_completion_fn.
 WARPKEM_API void warpkem_engine_free(warpkem_engine *engine);
 
 /* ---- the operations ----------------------------------------------------------------------------------------------- */
