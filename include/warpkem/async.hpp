@@ -119,7 +119,8 @@ inline std::size_t submit(const Engine& engine, const Queue& queue, std::span<co
 /// caller's again. Throws Error, in a callback of the engine WOULD_DEADLOCK; then nothing was submitted.
 inline warpkem_completion wait(const Engine& engine, const warpkem_batch& batch, const SubmitOptions& options = {},
                                std::optional<std::chrono::microseconds> timeout = {}) {
-  if (warpkem_in_callback_of(engine.get()) != 0) throw Error(WARPKEM_WOULD_DEADLOCK, "a wait in a callback would deadlock");
+  if (warpkem_in_callback_of(engine.get()) != 0)
+    throw Error(WARPKEM_WOULD_DEADLOCK, "a wait in a callback would deadlock");
   const Queue queue(engine);
   warpkem_submit_options o = detail::submit_options(options);
   o.queue = queue.get();
@@ -140,9 +141,9 @@ inline warpkem_completion wait_for(const Engine& engine, const warpkem_batch& ba
 }
 
 /// `co_await async(engine, batch)` yields the warpkem_completion. The coroutine goes on on one of the engine's threads,
-/// where it may submit but not wait for that engine (WOULD_DEADLOCK). Throws Error if the request is not taken. While the
-/// coroutine is suspended its memory and the request's must stay: to end it sooner, cancel `*request`, which is written
-/// before the coroutine can go on, or shut the engine down; it then goes on with CANCELLED or ABORTED.
+/// where it may submit but not wait for that engine (WOULD_DEADLOCK). Throws Error if the request is not taken. While
+/// the coroutine is suspended its memory and the request's must stay: to end it sooner, cancel `*request`, which is
+/// written before the coroutine can go on, or shut the engine down; it then goes on with CANCELLED or ABORTED.
 class [[nodiscard]] Awaitable {
  public:
   Awaitable(const Engine& engine, const warpkem_batch& batch, const SubmitOptions& options,
