@@ -216,8 +216,8 @@ TEST(Exit, WithRequestsInFlight) {
                 warpkem_engine* engine = nullptr;
                 if (make(&engine, 2, "auto") != WARPKEM_OK) return 50;
                 constexpr std::size_t num = 400;
-                auto& ek = *new std::vector<std::uint8_t>(num * ek_bytes);
-                auto& dk = *new std::vector<std::uint8_t>(num * dk_bytes);
+                static auto& ek = *new std::vector<std::uint8_t>(num * ek_bytes);  // reachable until the end
+                static auto& dk = *new std::vector<std::uint8_t>(num * dk_bytes);
                 static std::atomic<int> done;
                 warpkem_submit_options options{};
                 options.struct_size = sizeof options;
