@@ -105,7 +105,7 @@ __global__ void __launch_bounds__(policy::sponge.threads, policy::resident_block
       stage(lane, job.rate_words - 1, prefix, body);
     }
   };
-  // Each lane copies what it has fetched itself. Only keygen's H(ek) has a copy, and no prefix.
+  // Each lane copies what it has fetched itself. Only H(ek) has a copy, and no prefix.
   const auto copy_out = [&](u32 block) {
     const u32 first = block * job.rate_words;
 #pragma unroll 4
