@@ -20,6 +20,14 @@ BUILD = ROOT / "build"
 JOBS = str(len(os.sched_getaffinity(0)))
 STAGES = {}
 
+# Several stages compile the same sources with the same options. ccache compiles them once, where there is one.
+if shutil.which("ccache"):
+    for language in ("C", "CXX", "CUDA"):
+        os.environ.setdefault(f"CMAKE_{language}_COMPILER_LAUNCHER", "ccache")
+    os.environ.setdefault("CCACHE_DIR", str(BUILD / "ccache"))
+    os.environ.setdefault("CCACHE_BASEDIR", str(ROOT))
+    os.environ.setdefault("CCACHE_NOHASHDIR", "1")  # debug information may name another stage's folder
+
 
 def stage(*, only_all=False):
     """Registers a stage under the name of its function."""
@@ -82,6 +90,8 @@ class Run:
         if not report.is_file():
             return self.note_failure("ctest wrote no report")
         cases = xml.parse(report).getroot().findall("testcase")
+        slowest = sorted(cases, key=lambda case: -float(case.get("time")))[:8]
+        print("slowest:", ", ".join(f"{case.get('name')} {float(case.get('time')):.0f} s" for case in slowest))
         if not cases:
             self.note_failure("ctest found no tests")
         for case in cases:
