@@ -1,12 +1,12 @@
 /*
  * WarpKEM: ML-KEM (FIPS 203) for batches. The C ABI, C99.
  *
- * A call works on `count` items at once: item i of an array lies at data + i * stride. Calls block until every item is
- * done, are safe from any number of threads on one engine, borrow their arrays until they return, and never print,
- * throw or abort. Sizes of records are in bytes, see warpkem_size(); there is no terminator and no header anywhere.
+ * A call works on `count` items at once: item i of an array lies at data + i * stride. A call blocks until every item is
+ * done. It borrows its arrays until it returns. Any number of threads may call one engine at the same time. No call
+ * prints, throws or aborts. Sizes of records are in bytes, see warpkem_size(). Records have no header and no terminator.
  *
- * Of the items of a call, one that is bad fails alone: its outputs are zero, its status says why, the call returns
- * WARPKEM_ITEM_FAILED, and all others are complete. A ciphertext is never bad: decapsulation rejects implicitly.
+ * A bad item fails alone: its outputs are zero, its status says why, the call returns WARPKEM_ITEM_FAILED, and all other
+ * items are complete. A ciphertext is never bad: decapsulation rejects implicitly.
  */
 #ifndef WARPKEM_WARPKEM_H
 #define WARPKEM_WARPKEM_H
@@ -90,53 +90,55 @@ typedef struct warpkem_keys warpkem_keys;
 
 /* ---- engine ------------------------------------------------------------------------------------------------------- */
 
-/* Fills `out` with `bytes` random bytes, 0 for success; called from any thread, possibly from several at once, never with
- * a lock of the engine held. It may use this and other engines, but for what would ask it for randomness without end, and
- * for waiting for what was submitted to this one: that may wait for the thread that it is on. */
+/* Fills `out` with `bytes` random bytes. Returns 0 for success. The engine calls it from any thread, possibly from several
+ * threads at once, and never with a lock of the engine held. It may use this engine and others, with two exceptions. It
+ * must not ask its own engine for randomness, because that would recurse without end. It must not wait for requests that
+ * were submitted to its own engine, because they may need the thread that it runs on. */
 typedef int (*warpkem_random_fn)(void *context, uint8_t *out, size_t bytes);
 
 #define WARPKEM_THREADS_AUTO 0xffffffffu /* as many as the process may use cores: by its affinity or, where that is fewer,
                                             by the CPU quota of its control groups, rounded up */
 
-#define WARPKEM_NO_FAIL_OVER 1u /* options.flags: work that a backend loses is answered BACKEND_FAILED, not redone */
-#define WARPKEM_PIN_THREADS 2u  /* options.flags: each of the engine's threads that compute stays on one core, from the first
-                                   on of those that the thread which makes the engine may use. For one engine, on a machine
-                                   that has little else to do: otherwise the kernel may put two of its threads on one core,
-                                   where requests wait for a slice of the kernel's scheduler, some milliseconds. */
+#define WARPKEM_NO_FAIL_OVER 1u /* options.flags: a batch that a backend fails to do answers BACKEND_FAILED; no other backend
+                                   does it again */
+#define WARPKEM_PIN_THREADS 2u  /* options.flags: pins each compute thread of the engine to one core: thread i to core i of
+                                   the affinity mask of the thread that makes the engine. Use it for one engine on a machine
+                                   that has little else to do. Without it the kernel may put two of the engine's threads on
+                                   one core; requests then wait some milliseconds for a time slice. */
 
-/* Options of an engine. Every field 0 is its default; start from WARPKEM_OPTIONS_DEFAULT, which also asks for threads.
- * struct_size is sizeof(warpkem_options), or 0 for defaults throughout. Members beyond a shorter struct are default;
- * bytes of a longer one that this version does not know must be zero, else INVALID_ARGUMENT. Strings are copied. */
+/* Options of an engine. 0 in a field means its default. Start from WARPKEM_OPTIONS_DEFAULT, which also asks for threads.
+ * struct_size is sizeof(warpkem_options), or 0 for defaults throughout. Members beyond a shorter struct are default. Bytes
+ * of a longer struct that this version does not know must be zero, else INVALID_ARGUMENT. Strings are copied. */
 typedef struct {
   size_t struct_size;
-  const char *backend;      /* NULL or "auto": the best there is, or what WARPKEM_BACKEND names (not for setuid
-                               programs); else that one by name ("cuda", "avx512", "avx2", "portable"), which must be
-                               usable now */
-  uint32_t threads;         /* how many threads of the CPU a call may use, the caller's own among them; 0: the engine
-                               has none of its own; WARPKEM_THREADS_AUTO. They start at first use. */
+  const char *backend;      /* NULL or "auto": the backend that the environment variable WARPKEM_BACKEND names (setuid
+                               programs ignore it), else the best one. Or a name: "cuda", "avx512", "avx2", "portable".
+                               The named backend must be usable now. */
+  uint32_t threads;         /* how many CPU threads a call may use, the caller's among them. 0: the engine has no threads
+                               of its own. WARPKEM_THREADS_AUTO: see there. Threads start at first use. */
   uint32_t flags;           /* WARPKEM_NO_FAIL_OVER | WARPKEM_PIN_THREADS */
-  warpkem_random_fn random; /* NULL: OpenSSL's private DRBG; getrandom where built without OpenSSL, and once OpenSSL has
-                               cleaned up after itself, as it does at exit */
+  warpkem_random_fn random; /* NULL: OpenSSL's private DRBG. The kernel's getrandom serves in a build without OpenSSL, and
+                               after OpenSSL has cleaned up, which it does at exit. */
   void *random_context;
   const char *policy;       /* NULL: every algorithm; "CNSA-2.0": ML-KEM-1024 alone; or algorithm names with commas.
-                               What it does not allow answers UNSUPPORTED. */
-  const char *cuda_devices; /* which GPUs the CUDA backend drives, with commas: indices, UUIDs ("GPU-...", or a beginning
-                               of one) or PCI ids ("0000:3b:00.0"); NULL: every usable one */
-  size_t cuda_chunk;        /* most items of one chunk, the unit that is copied and computed at a time; 0: chosen from the
-                               GPU's memory and multiprocessors */
+                               An algorithm that the policy does not allow answers UNSUPPORTED. */
+  const char *cuda_devices; /* the GPUs that the CUDA backend drives, separated by commas: indices, UUIDs ("GPU-..." or the
+                               beginning of one) or PCI ids ("0000:3b:00.0"). NULL: every usable GPU. */
+  size_t cuda_chunk;        /* most items of a chunk. A chunk is copied and computed as one unit. 0: chosen from the GPU's
+                               memory and multiprocessors. */
   uint32_t cuda_streams;    /* chunks in flight on each GPU, at most 64; 0: 4 */
 } warpkem_options;
 #define WARPKEM_OPTIONS_DEFAULT {sizeof(warpkem_options), NULL, WARPKEM_THREADS_AUTO, 0, NULL, NULL, NULL, NULL, 0, 0}
 
-/// Makes an engine; NULL options: WARPKEM_OPTIONS_DEFAULT. Several may live in one process; they share nothing.
-/// @return OK; UNSUPPORTED if the backend or the policy is unknown or the backend cannot be used here;
-///         INVALID_ARGUMENT; OUT_OF_MEMORY; RNG_FAILED if there is no random generator, as where OpenSSL's configuration
-///         leaves no provider with one. *engine is NULL unless OK.
+/// Makes an engine. NULL options mean WARPKEM_OPTIONS_DEFAULT. A process may have several engines; they share nothing.
+/// @return OK; UNSUPPORTED: the backend or the policy is unknown, or the backend cannot be used here; INVALID_ARGUMENT;
+///         OUT_OF_MEMORY; RNG_FAILED: there is no random generator, for example because OpenSSL's configuration
+///         activates no provider that has one. *engine is NULL unless OK.
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_engine_new(const warpkem_options *options, warpkem_engine **engine);
 
-/// Frees an engine; NULL is allowed. No call may be under way on it; prepared keys keep what they need of it alive. In a
-/// forked child an inherited engine can only be freed: its threads are left alone, and every other call answers FORKED.
-/// In a callback of the engine it returns at once and the engine is freed later, see warpkem_completion_fn.
+/// Frees an engine. NULL is allowed. No other call on the engine may be under way. Prepared keys stay valid: they keep
+/// alive what they need. A forked child can only free an engine that it inherited: every other call answers FORKED. In a
+/// callback of the engine the call returns at once, and the engine is freed later, see warpkem_completion_fn.
 WARPKEM_API void warpkem_engine_free(warpkem_engine *engine);
 
 /* ---- the operations ----------------------------------------------------------------------------------------------- */
@@ -144,8 +146,8 @@ WARPKEM_API void warpkem_engine_free(warpkem_engine *engine);
 /// Generates `count` key pairs. ML-KEM.KeyGen, FIPS 203 Algorithm 19.
 ///
 /// @param dk_format WARPKEM_DK_EXPANDED or WARPKEM_DK_SEED: what is written to `dk`
-/// @param ek, dk    out: `count` records each, of warpkem_size() bytes; arrays may interleave (equal strides), but an
-///                  output shares no byte with any other array
+/// @param ek, dk    out: `count` records each, of warpkem_size() bytes. Arrays of equal stride may interleave, but no
+///                  output record shares a byte with any other record.
 /// @param statuses  out: one byte per item, or NULL
 /// @param failed    out: how many items failed, or NULL
 /// @return OK; ITEM_FAILED; INVALID_ARGUMENT, UNSUPPORTED, FORKED: nothing was written; RNG_FAILED, OUT_OF_MEMORY,
@@ -190,12 +192,12 @@ WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_check_dk(warpkem_engine *e
 
 /* ---- prepared keys ------------------------------------------------------------------------------------------------ */
 
-/// Parses, checks and expands `count` keys once (A, t, s, H(ek)), so that later calls need not. The set is immutable,
-/// may be used from any thread and by every backend of its engine, holds a copy of the encoded keys, and keeps its engine
-/// alive. Its memory is wiped when the last reference goes.
+/// Parses, checks and expands `count` keys (A, t, s, H(ek)) once for all later calls. The set is immutable. Any thread and
+/// every backend of its engine may use it. It holds a copy of the encoded keys and keeps its engine alive. Its memory is
+/// wiped when the last reference goes.
 ///
-/// @param keys out: the set, with one reference; made also when some keys are bad (ITEM_FAILED): items that use a bad
-///             key fail with that key's status. NULL after any other error.
+/// @param keys out: the set, with one reference. It is made also when some keys are bad (ITEM_FAILED): an item that uses a
+///             bad key fails with that key's status. NULL after any other error.
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_prepare_ek(warpkem_engine *engine, warpkem_algorithm algorithm,
                                                                  size_t count, warpkem_in ek, uint8_t *statuses,
                                                                  size_t *failed, warpkem_keys **keys);
@@ -203,16 +205,16 @@ WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_prepare_dk(warpkem_engine 
                                                                  uint32_t dk_format, size_t count, warpkem_in dk,
                                                                  uint8_t *statuses, size_t *failed, warpkem_keys **keys);
 
-/// One more reference, one less. NULL is allowed. Thread-safe. A call under way holds a reference of its own.
+/// Adds a reference; drops a reference. NULL is allowed. Thread-safe. A call under way holds a reference of its own.
 WARPKEM_API void warpkem_keys_retain(warpkem_keys *keys);
 WARPKEM_API void warpkem_keys_release(warpkem_keys *keys);
 
-/// How many keys are in the set, and the bytes of memory that each takes (its encoding and its expanded form).
+/// The number of keys in the set. The bytes of memory that each key takes: its encoding and its expanded form.
 WARPKEM_API size_t warpkem_keys_count(const warpkem_keys *keys);
 WARPKEM_API size_t warpkem_keys_bytes_per_key(const warpkem_keys *keys);
 
-/// As warpkem_encaps(), item i with key index[i]; index NULL: key 0 for all. An index beyond the set fails that item with
-/// INVALID_KEY_INDEX. `keys` must be encapsulation keys of this engine, else INVALID_ARGUMENT.
+/// As warpkem_encaps(), where item i uses key index[i]. If `index` is NULL, every item uses key 0. An item whose index is
+/// beyond the set fails with INVALID_KEY_INDEX. `keys` must be encapsulation keys of this engine, else INVALID_ARGUMENT.
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_encaps_prepared(warpkem_engine *engine, warpkem_keys *keys,
                                                                       const uint32_t *index, size_t count, warpkem_out c,
                                                                       warpkem_out K, uint8_t *statuses, size_t *failed);
@@ -221,7 +223,7 @@ WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_encaps_prepared_derand(war
                                                                              warpkem_in m, warpkem_out c, warpkem_out K,
                                                                              uint8_t *statuses, size_t *failed);
 
-/// As warpkem_decaps(), item i with key index[i] of a set of decapsulation keys.
+/// As warpkem_decaps(), where item i uses key index[i] of a set of decapsulation keys.
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_decaps_prepared(warpkem_engine *engine, warpkem_keys *keys,
                                                                       const uint32_t *index, size_t count, warpkem_in c,
                                                                       warpkem_out K, uint8_t *statuses, size_t *failed);
@@ -236,8 +238,8 @@ WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_decaps_prepared(warpkem_en
 
 #define WARPKEM_DERAND 1u /* batch.flags: seeds (keygen) or m (encaps) are given */
 
-/* Either base and stride, or a table of `count` pointers to records (then data is NULL, bytes and stride are 0). The
- * table itself is borrowed like the records; records of an output table share no byte with any other record. */
+/* Either base and stride, or a table of `count` pointers to records; with a table data is NULL, and bytes and stride are 0.
+ * The call borrows the table as it borrows the records. Records of an output table share no byte with any other record. */
 typedef struct {
   const uint8_t *data;
   size_t bytes;
@@ -253,7 +255,7 @@ typedef struct {
 
 #define WARPKEM_MAX_BACKENDS 16u
 
-/* One batch of one operation. Arrays that the operation does not use are all zero, else INVALID_ARGUMENT. */
+/* One batch of one operation. An array that the operation does not use must be all zero, else INVALID_ARGUMENT. */
 typedef struct {
   size_t struct_size; /* sizeof(warpkem_batch); a longer struct with unknown non-zero bytes is refused */
   uint32_t operation; /* WARPKEM_OP_* */
@@ -272,11 +274,11 @@ typedef struct {
   warpkem_target K_out;  /* encaps, decaps */
   warpkem_keys *keys;    /* a prepared set in place of ek or dk, or NULL; its algorithm is `algorithm` */
   const uint32_t *index; /* `count` indices into the set; NULL: key 0 for all */
-  uint8_t *statuses;     /* out: one byte per item, or NULL. Undefined while the call runs. */
+  uint8_t *statuses;     /* out: one byte per item, or NULL. Its contents are undefined while the call runs. */
   size_t *failed;        /* out: how many items failed, or NULL */
-  uint64_t *items_by_backend; /* out: NULL, or WARPKEM_MAX_BACKENDS counts: items done by the backend of that index, see
-                                 warpkem_engine_backend() */
-  void *user_data;       /* not looked at by blocking calls */
+  uint64_t *items_by_backend; /* out: NULL, or WARPKEM_MAX_BACKENDS counts: how many items each backend did, by its index,
+                                 see warpkem_engine_backend() */
+  void *user_data;       /* for the completion of a submitted request; blocking calls ignore it */
 } warpkem_batch;
 
 /// Runs the batch that `batch` describes and blocks until it is done. Every named call is a thin wrapper over this.
@@ -287,25 +289,25 @@ WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_run(warpkem_engine *engine
 typedef struct {
   size_t struct_size;  /* in: sizeof(warpkem_backend_info) */
   const char *name;    /* lives as long as the library */
-  const char *detail;  /* of an available one: device or instruction set; else why not. Lives as long as the engine. */
-  uint32_t available;  /* 1: this engine may use it; 0: not */
+  const char *detail;  /* available: device or instruction set; else the reason. Lives as long as the engine. */
+  uint32_t available;  /* 1: this engine may use the backend; 0: it may not */
   uint32_t preferred;  /* 1: the engine's first choice */
-  uint64_t items;      /* items that it has completed for this engine */
+  uint64_t items;      /* items that the backend has completed for this engine */
 } warpkem_backend_info;
 
-/// Describes the engine's backend number `index`, best first. INVALID_ARGUMENT if there is none: count up from 0 to list.
+/// Describes the engine's backend number `index`, best first. To list all, count up from 0 until INVALID_ARGUMENT.
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_engine_backend(warpkem_engine *engine, size_t index,
                                                                      warpkem_backend_info *info);
 
-/// Known-answer test of the named backend of this engine (NULL: of all that it may use): the accumulated test of 100
-/// iterations for every parameter set, with keys expanded, as seeds and prepared. OK, or BACKEND_FAILED with the reason in
-/// warpkem_last_error(); UNSUPPORTED for a backend that the engine may not use.
+/// Runs the known-answer test of the named backend; NULL: of every backend that the engine may use. The test is the
+/// accumulated one of 100 iterations, for every parameter set, with keys expanded, as seeds and prepared.
+/// @return OK; BACKEND_FAILED: warpkem_last_error() has the reason; UNSUPPORTED: the engine may not use that backend
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_selftest(warpkem_engine *engine, const char *backend);
 
 /// Bytes of one record (WARPKEM_SIZE_*); 0: no such algorithm or thing.
 WARPKEM_API size_t warpkem_size(warpkem_algorithm algorithm, uint32_t what);
 
-/// By name ("ML-KEM-768"), alias ("MLKEM768") or dotted OID, ASCII case ignored; 0: unknown.
+/// The algorithm of a name ("ML-KEM-768"), alias ("MLKEM768") or dotted OID; ASCII case is ignored. 0: unknown.
 WARPKEM_API warpkem_algorithm warpkem_algorithm_by_name(const char *name);
 WARPKEM_API const char *warpkem_algorithm_name(warpkem_algorithm algorithm); /* NULL: unknown */
 WARPKEM_API const char *warpkem_algorithm_oid(warpkem_algorithm algorithm);  /* NULL: unknown */
@@ -313,8 +315,8 @@ WARPKEM_API const char *warpkem_algorithm_oid(warpkem_algorithm algorithm);  /* 
 /// "WARPKEM_OK" and so on; "WARPKEM_UNKNOWN_STATUS" for other numbers. Never NULL.
 WARPKEM_API const char *warpkem_status_name(warpkem_status status);
 
-/// The text of this thread's last failed call, which names argument, item and rule; "" if none failed. Never NULL; valid
-/// until this thread's next call.
+/// The text of this thread's last failed call. It names the argument, the item and the rule. "" if no call failed. Never
+/// NULL. Valid until this thread's next call.
 WARPKEM_API const char *warpkem_last_error(void);
 
 /// The library's version, as WARPKEM_VERSION_STRING was when it was built.
