@@ -19,13 +19,12 @@
 
 namespace warpkem {
 
-/// How requests are submitted, as warpkem_submit_options. A time below 0, as a caller's that has run out, is never
-/// long.
+/// How requests are submitted, as warpkem_submit_options. Negative durations count as already elapsed.
 struct SubmitOptions {
-  bool bulk = false;
-  std::chrono::microseconds max_delay{0};  // 0: the engine's; below 0: the shortest
-  std::chrono::microseconds deadline{0};   // from now; 0: none; below 0: as good as over
-  std::chrono::microseconds timeout{0};    // how long to wait for room; below 0: as 0
+  bool bulk = false;                       // true: WARPKEM_BULK
+  std::chrono::microseconds max_delay{0};  // 0: the engine's
+  std::chrono::microseconds deadline{0};   // counted from the call; 0: none
+  std::chrono::microseconds timeout{0};    // how long to wait for room; 0: not at all
 };
 
 namespace detail {
@@ -34,8 +33,8 @@ constexpr std::uint64_t not_below_zero(std::chrono::microseconds time) noexcept 
   return static_cast<std::uint64_t>(std::max<std::chrono::microseconds::rep>(time.count(), 0));
 }
 
-// For times of which 0 says that there is none: one below 0 was given, so it must not become that.
-constexpr std::uint64_t zero_if_none(std::chrono::microseconds time) noexcept {
+// 0 means "not set" in the C struct, so a negative duration becomes 1 us.
+constexpr std::uint64_t elapsed_as_one(std::chrono::microseconds time) noexcept {
   return time.count() < 0 ? 1 : static_cast<std::uint64_t>(time.count());
 }
 
@@ -43,8 +42,8 @@ inline warpkem_submit_options submit_options(const SubmitOptions& options) noexc
   warpkem_submit_options o{};
   o.struct_size = sizeof o;
   o.request_class = options.bulk ? WARPKEM_BULK : WARPKEM_INTERACTIVE;
-  o.max_delay_us = static_cast<std::uint32_t>(std::min<std::uint64_t>(zero_if_none(options.max_delay), UINT32_MAX));
-  o.deadline_us = zero_if_none(options.deadline);
+  o.max_delay_us = static_cast<std::uint32_t>(std::min<std::uint64_t>(elapsed_as_one(options.max_delay), UINT32_MAX));
+  o.deadline_us = elapsed_as_one(options.deadline);
   o.timeout_us = not_below_zero(options.timeout);
   return o;
 }
@@ -55,8 +54,9 @@ inline void check(warpkem_status status) {
 
 }  // namespace detail
 
-/// A completion queue. Move-only; its calls are thread-safe. It ends by cancelling what has not begun and waiting for
-/// the rest; in a callback of its engine nobody waits, and the rest uses its memory for some time yet.
+/// A completion queue. Move-only; its calls are thread-safe. The destructor cancels the requests that no backend has
+/// begun and waits for the others. In a callback of its engine it does not wait: requests that were begun then go on
+/// using their arrays for some time.
 class Queue {
  public:
   explicit Queue(const Engine& engine) { detail::check(warpkem_queue_new(engine.get(), &queue_)); }
@@ -70,28 +70,28 @@ class Queue {
   }
   warpkem_queue* get() const noexcept { return queue_; }
 
-  /// Fetches what is there, up to completions.size(), and says how many.
+  /// Fetches up to completions.size() completions without waiting. Returns their number.
   std::size_t poll(std::span<warpkem_completion> completions) const {
     std::size_t count = 0;
     detail::check(warpkem_queue_poll(queue_, completions.data(), completions.size(), &count));
     return count;
   }
-  /// Waits for the first one, or for `least`, or all that are under way. Throws Error, ABORTED if the engine was shut
-  /// down and none will come.
+  /// Waits for `least` completions, or for all if fewer are under way. Returns their number. Throws Error; ABORTED: the
+  /// engine was shut down and no completion can come.
   std::size_t wait(std::span<warpkem_completion> completions, std::size_t least = 1) const {
     std::size_t count = 0;
     detail::check(
         warpkem_queue_wait_many(queue_, completions.data(), completions.size(), least, WARPKEM_FOREVER, &count));
     return count;
   }
-  /// Waits at most so long, below 0 not at all; 0: the time is over.
+  /// Waits at most `timeout` for the first completion. Returns the number fetched; 0: the time is over.
   std::size_t wait_for(std::span<warpkem_completion> completions, std::chrono::microseconds timeout) const {
     std::size_t count = 0;
     detail::check(
         warpkem_queue_wait(queue_, completions.data(), completions.size(), detail::not_below_zero(timeout), &count));
     return count;
   }
-  /// An eventfd that is readable while the queue is not empty; the queue's own.
+  /// An eventfd that is readable while the queue is not empty. The queue owns it.
   int fd() const {
     int fd = -1;
     detail::check(warpkem_queue_fd(queue_, &fd));
@@ -102,8 +102,8 @@ class Queue {
   warpkem_queue* queue_ = nullptr;
 };
 
-/// Submits requests that complete in `queue`. How many were taken; fewer only if the engine's queue is full. Throws
-/// Error.
+/// Submits requests that complete in `queue`. Returns how many were taken: fewer than all only if the engine's queue is
+/// full. Throws Error.
 inline std::size_t submit(const Engine& engine, const Queue& queue, std::span<const warpkem_batch> batches,
                           const SubmitOptions& options = {}, warpkem_request* requests = nullptr) {
   warpkem_submit_options o = detail::submit_options(options);
@@ -114,9 +114,10 @@ inline std::size_t submit(const Engine& engine, const Queue& queue, std::span<co
   return submitted;
 }
 
-/// Submits one request and waits for it; on an idle engine this thread runs it. With `timeout` it is cancelled after
-/// that time, but what a backend has begun is waited for: when this returns, or throws, the request's memory is the
-/// caller's again. Throws Error, in a callback of the engine WOULD_DEADLOCK; then nothing was submitted.
+/// Submits one request and waits for it. On an idle engine the calling thread runs it. After `timeout` the request is
+/// cancelled; if a backend has begun it, the call waits for the backend. When the call returns or throws, the request's
+/// memory belongs to the caller again. Throws Error; WOULD_DEADLOCK: in a callback of the engine, nothing was
+/// submitted.
 inline warpkem_completion wait(const Engine& engine, const warpkem_batch& batch, const SubmitOptions& options = {},
                                std::optional<std::chrono::microseconds> timeout = {}) {
   if (warpkem_in_callback_of(engine.get()) != 0)
@@ -134,16 +135,17 @@ inline warpkem_completion wait(const Engine& engine, const warpkem_batch& batch,
   return completion;
 }
 
-/// The same with a time limit: a request that was not begun in time completes as CANCELLED.
+/// The same with a time limit: a request that no backend has begun in time completes as CANCELLED.
 inline warpkem_completion wait_for(const Engine& engine, const warpkem_batch& batch, std::chrono::microseconds timeout,
                                    const SubmitOptions& options = {}) {
   return wait(engine, batch, options, timeout);
 }
 
-/// `co_await async(engine, batch)` yields the warpkem_completion. The coroutine goes on on one of the engine's threads,
-/// where it may submit but not wait for that engine (WOULD_DEADLOCK). Throws Error if the request is not taken. While
-/// the coroutine is suspended its memory and the request's must stay: to end it sooner, cancel `*request`, which is
-/// written before the coroutine can go on, or shut the engine down; it then goes on with CANCELLED or ABORTED.
+/// `co_await async(engine, batch)` yields the warpkem_completion. The coroutine resumes on one of the engine's threads,
+/// where it may submit but must not wait for that engine (WOULD_DEADLOCK). Throws Error if the request is not taken.
+/// The coroutine frame and the request's arrays must stay valid while the coroutine is suspended. To end the wait
+/// sooner, cancel `*request` or shut the engine down: the coroutine then resumes with CANCELLED or ABORTED. `*request`
+/// is written before the coroutine can resume.
 class [[nodiscard]] Awaitable {
  public:
   Awaitable(const Engine& engine, const warpkem_batch& batch, const SubmitOptions& options,
@@ -161,7 +163,7 @@ class [[nodiscard]] Awaitable {
       self.caller_.resume();
     };
     options_.context = this;
-    // Once it is taken the coroutine may go on elsewhere, and this be gone, before the call returns.
+    // Once the request is taken, the coroutine may resume on another thread and destroy *this before the call returns.
     const warpkem_status status = warpkem_submit(engine_, &batch_, 1, &options_, request_, nullptr);
     if (status == WARPKEM_OK) return true;
     refused_ = status;

@@ -1,9 +1,9 @@
-// WarpKEM for C++20: RAII and typed algorithms over warpkem.h, header-only. Everything that warpkem.h says of a call
-// (blocking, thread-safety, checks, zeroed outputs) holds here.
+// WarpKEM for C++20: RAII and typed algorithms over warpkem.h, header-only. What warpkem.h says of a call (blocking,
+// thread-safety, checks, zeroed outputs) holds here too.
 //
-// A call answers with a Result, whose data can only be reached through its status: value() throws warpkem::Error unless
-// every item is good, values() yields each item as an expected of its own. What is asked of a Result that is about to
-// go comes by value, so that `const auto& keys = engine.keygen<P>(n).value();` keeps it.
+// A call returns a Result. Its data can only be reached through its status: value() throws warpkem::Error unless every
+// item is good, values() yields each item as an expected of its own. value() of a temporary Result returns by value, so
+// `const auto& keys = engine.keygen<P>(n).value();` does not dangle.
 #pragma once
 
 #if !defined(__cplusplus) || __cplusplus < 201709L  // gcc 10 says that of its C++20
@@ -32,7 +32,7 @@
 
 namespace warpkem {
 
-/// What a failed call or item says: its status and, for a call, the text that names argument, item and rule.
+/// The error of a call or item: its status and, for a call, the text that names argument, item and rule.
 class Error : public std::runtime_error {
  public:
   Error(warpkem_status status, const std::string& text)
@@ -64,7 +64,7 @@ class [[nodiscard]] Result {
   T operator*() const&& { return std::move(*this).value(); }
   T* operator->() & { return &value(); }
   const T* operator->() const& { return &value(); }
-  T* operator->() && = delete;  // it would point into what is about to go
+  T* operator->() && = delete;  // it would point into a temporary
   const T* operator->() const&& = delete;
   const Error& error() const& { return std::get<1>(state_); }
   Error error() && { return std::move(std::get<1>(state_)); }
@@ -77,7 +77,7 @@ class [[nodiscard]] Result {
   std::variant<T, Error> state_;
 };
 
-/// Packed records of one kind, `Bytes` bytes each. Secret ones are wiped when they go.
+/// Packed records of one kind, `Bytes` bytes each. The destructor wipes secret ones.
 template <std::size_t Bytes, bool Secret>
 class Records {
  public:
@@ -99,7 +99,7 @@ class Records {
   }
 
   std::size_t size() const noexcept { return bytes_.size() / Bytes; }
-  // Spans of its own memory: not for longer than the records live.
+  // Spans of its own memory: valid as long as the records live.
   std::span<const std::uint8_t, Bytes> operator[](std::size_t i) const noexcept WARPKEM_BORROWS {
     return std::span<const std::uint8_t, Bytes>(bytes_.data() + i * Bytes, Bytes);
   }
@@ -110,7 +110,7 @@ class Records {
   std::vector<std::uint8_t> bytes_;
 };
 
-/// What a batch yields: data that is reached only with its items' statuses.
+/// The result of a batch: its data can only be reached together with its items' statuses.
 template <class T>
 class [[nodiscard]] BatchResult {
  public:
@@ -125,11 +125,11 @@ class [[nodiscard]] BatchResult {
   std::vector<std::uint8_t> statuses() && noexcept { return std::move(statuses_); }
   std::vector<std::uint8_t> statuses() const&& { return statuses_; }
 
-  /// Everything, if every item is good; else throws an Error that names the first bad item.
+  /// The data if every item is good; else throws an Error that names the first bad item.
   const T& value() const& { return checked(), data_; }
   T value() && { return checked(), std::move(data_); }
   T value() const&& { return checked(), data_; }
-  /// Everything, zeros in place of failed items: for callers that look at statuses() themselves.
+  /// The data with zeros in place of failed items, for callers that look at statuses() themselves.
   const T& value_with_statuses() const& noexcept { return data_; }
   T value_with_statuses() && { return std::move(data_); }
   T value_with_statuses() const&& { return data_; }
@@ -185,14 +185,14 @@ namespace detail {
 inline warpkem_in in(std::span<const std::uint8_t> bytes) noexcept { return {bytes.data(), bytes.size(), 0}; }
 inline warpkem_out out(std::span<std::uint8_t> bytes) noexcept { return {bytes.data(), bytes.size(), 0}; }
 
-/// How many records `bytes` holds.
+/// The number of records in `bytes`.
 inline std::size_t count_of(std::span<const std::uint8_t> bytes, std::size_t record, const char* name) {
   if (bytes.size() % record == 0) return bytes.size() / record;
   throw Error(WARPKEM_INVALID_ARGUMENT, std::string(name) + ": " + std::to_string(bytes.size()) +
                                             " bytes are not a multiple of " + std::to_string(record));
 }
 
-/// The same for arrays that belong together.
+/// The same for two arrays that must hold equally many records.
 inline std::size_t count_of(std::span<const std::uint8_t> a, std::size_t a_record, const char* a_name,
                             std::span<const std::uint8_t> b, std::size_t b_record, const char* b_name) {
   const std::size_t count = count_of(a, a_record, a_name);
@@ -200,7 +200,7 @@ inline std::size_t count_of(std::span<const std::uint8_t> a, std::size_t a_recor
   throw Error(WARPKEM_INVALID_ARGUMENT, std::string(a_name) + " and " + b_name + " are of different counts");
 }
 
-/// Runs call(statuses, failed) and pairs its data with the statuses; a call that failed as a whole throws.
+/// Runs call(statuses, failed) and pairs its data with the statuses. Throws if the call failed as a whole.
 template <class T, class Call>
 BatchResult<T> batch(T data, std::size_t count, Call call) {
   std::vector<std::uint8_t> statuses(count);
@@ -212,7 +212,7 @@ BatchResult<T> batch(T data, std::size_t count, Call call) {
 
 }  // namespace detail
 
-/// A prepared set: cheap to copy (a reference), usable from any thread. Made by Engine::prepare_ek and prepare_dk.
+/// A prepared set, made by Engine::prepare_ek or prepare_dk. A copy is another reference. Usable from any thread.
 template <ParameterSet P>
 class Keys {
  public:
@@ -233,11 +233,11 @@ class Keys {
   warpkem_keys* keys_;
 };
 
-/// An engine. Move-only; all calls are thread-safe and block. They throw Error when a call fails as a whole; items that
+/// An engine. Move-only; all calls are thread-safe and block. A call that fails as a whole throws Error; items that
 /// fail alone are in the BatchResult.
 class Engine {
  public:
-  /// An engine, or why there is none.
+  /// Makes an engine; else returns the Error.
   static Result<Engine> make(const Options& options = {}) {
     warpkem_options o = WARPKEM_OPTIONS_DEFAULT;
     o.backend = options.backend.empty() ? nullptr : options.backend.c_str();
@@ -350,7 +350,7 @@ class Engine {
     });
   }
 
-  /// Expands keys once; bad ones have their status, and items that use them fail.
+  /// Expands keys once. A bad key has its status, and items that use it fail.
   template <ParameterSet P>
   BatchResult<Keys<P>> prepare_ek(std::span<const std::uint8_t> ek) const {
     const std::size_t count = detail::count_of(ek, P::ek_bytes, "ek");
