@@ -14,6 +14,7 @@ struct CpuKernels {
   std::size_t lanes;  // items that are worked on side by side: chunks of a batch are multiples of it
 
   // Bytes of scratch memory that `run` needs for any batch of this algorithm: 64-byte aligned, one per running thread.
+  // 0: this instruction set does not have that algorithm, and `run` leaves its items pending.
   std::size_t (*workspace_bytes)(std::uint32_t algorithm) noexcept;
 
   // Bytes of one key's expanded form, a multiple of 64.

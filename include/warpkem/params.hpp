@@ -54,6 +54,25 @@ concept ParameterSet = requires {
   { P::id } -> std::convertible_to<std::uint32_t>;
 };
 
+// The run-time number of a parameter set becomes a type: calls f(P()). False: there is no such set, and f was not
+// called. Always inline, since it is compiled for several instruction sets.
+template <class F>
+[[gnu::always_inline]] constexpr bool with_params(std::uint32_t id, F&& f) {
+  switch (id) {
+    case MlKem512::id:
+      f(MlKem512());
+      return true;
+    case MlKem768::id:
+      f(MlKem768());
+      return true;
+    case MlKem1024::id:
+      f(MlKem1024());
+      return true;
+    default:
+      return false;
+  }
+}
+
 }  // namespace warpkem
 
 #endif

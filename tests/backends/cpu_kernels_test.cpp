@@ -39,8 +39,9 @@ struct Sizes {
 };
 
 Sizes sizes_of(std::uint32_t algorithm) {
-  const auto sizes = []<ParameterSet P>(P) { return Sizes{P::ek_bytes, P::dk_bytes, P::c_bytes, P::dk_pke_bytes}; };
-  return algorithm == 1 ? sizes(MlKem512()) : algorithm == 2 ? sizes(MlKem768()) : sizes(MlKem1024());
+  Sizes sizes{};
+  with_params(algorithm, [&]<ParameterSet P>(P) { sizes = {P::ek_bytes, P::dk_bytes, P::c_bytes, P::dk_pke_bytes}; });
+  return sizes;
 }
 
 std::vector<const CpuKernels*> usable_kernels() {
@@ -241,6 +242,34 @@ TEST_P(CpuKernelsTest, WouldBeSeenToLeaveASecretBehind) {
   const Traces second = run(leaking, batch_of(cases[2]));
   EXPECT_TRUE(first.stack != second.stack);
   EXPECT_TRUE(first.workspace != second.workspace);
+}
+
+// A row of the table of algorithms that an instruction set does not know: its records may have any size.
+TEST(CpuKernelsOfAnotherAlgorithm, WriteNothingAndLeaveEveryItemPending) {
+  for (const CpuKernels* kernels : usable_kernels()) {
+    for (const std::uint32_t algorithm : {0u, 4u, 31u, ~0u}) {
+      SCOPED_TRACE(std::string(kernels->name) + ", algorithm " + std::to_string(algorithm));
+      EXPECT_EQ(kernels->workspace_bytes(algorithm), 0u);
+      EXPECT_EQ(kernels->ek_form_bytes(algorithm), 0u);
+      EXPECT_EQ(kernels->dk_form_bytes(algorithm), 0u);
+      for (const Case& one : cases) {
+        // Every array is this one, which is too short for any record.
+        Bytes record(1, paint), pending(2, 0xff);
+        Batch batch;
+        batch.operation = one.operation;
+        batch.algorithm = algorithm;
+        batch.dk_format = one.format;
+        batch.count = 2;
+        batch.seeds = batch.m = batch.ek = batch.dk = batch.c = {record.data(), 0, nullptr};
+        batch.ek_out = batch.dk_out = batch.c_out = batch.K_out = {record.data(), 0, nullptr};
+        if (one.prepared) batch.forms = {record.data(), 0};
+        batch.statuses = pending.data();
+        kernels->run(batch, record.data());
+        EXPECT_EQ(record, Bytes(1, paint)) << one.name;
+        EXPECT_EQ(pending, Bytes(2, 0xff)) << one.name;
+      }
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Every, CpuKernelsTest,

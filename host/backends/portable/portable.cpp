@@ -765,14 +765,6 @@ template <ParameterSet P>
   for (size_t i = 0; i < b.count; ++i) b.statuses[i] = static_cast<uint8_t>(run_item<P>(b, i, work));
 }
 
-// f(P()) for the parameter set with this number.
-template <class F>
-auto with_params(uint32_t algorithm, F&& f) noexcept {
-  if (algorithm == MlKem512::id) return f(MlKem512());
-  if (algorithm == MlKem768::id) return f(MlKem768());
-  return f(MlKem1024());
-}
-
 void run(const Batch& batch, uint8_t* workspace) noexcept {
   with_params(batch.algorithm, [&]<ParameterSet P>(P) {
     auto& work = *reinterpret_cast<Workspace<P>*>(workspace);
@@ -786,7 +778,9 @@ void run(const Batch& batch, uint8_t* workspace) noexcept {
 
 template <template <class> class T>
 size_t size_of(uint32_t algorithm) noexcept {
-  return with_params(algorithm, []<ParameterSet P>(P) { return sizeof(T<P>); });
+  size_t bytes = 0;
+  with_params(algorithm, [&]<ParameterSet P>(P) { bytes = sizeof(T<P>); });
+  return bytes;
 }
 
 }  // namespace

@@ -696,18 +696,6 @@ class Group {
 
 // ---- what CpuKernels needs ----
 
-template <class F>
-[[gnu::always_inline]] inline auto with_params(std::uint32_t algorithm, F f) noexcept {
-  switch (algorithm) {
-    case MlKem512::id:
-      return f(MlKem512{});
-    case MlKem768::id:
-      return f(MlKem768{});
-    default:
-      return f(MlKem1024{});
-  }
-}
-
 template <class P, class K>
 [[gnu::noinline]] void run_groups(const Batch& batch, u8* workspace) noexcept {
   auto& space = *reinterpret_cast<Workspace<P, K>*>(workspace);
@@ -731,13 +719,19 @@ constexpr std::size_t kStackBytes = 6144;
 template <class K>
 struct Kernels {
   static std::size_t workspace_bytes(std::uint32_t algorithm) noexcept {
-    return with_params(algorithm, [](auto p) { return sizeof(Workspace<decltype(p), K>); });
+    std::size_t bytes = 0;
+    with_params(algorithm, [&](auto p) { bytes = sizeof(Workspace<decltype(p), K>); });
+    return bytes;
   }
   static std::size_t ek_form_bytes(std::uint32_t algorithm) noexcept {
-    return with_params(algorithm, [](auto p) { return sizeof(EkForm<decltype(p)>); });
+    std::size_t bytes = 0;
+    with_params(algorithm, [&](auto p) { bytes = sizeof(EkForm<decltype(p)>); });
+    return bytes;
   }
   static std::size_t dk_form_bytes(std::uint32_t algorithm) noexcept {
-    return with_params(algorithm, [](auto p) { return sizeof(DkForm<decltype(p)>); });
+    std::size_t bytes = 0;
+    with_params(algorithm, [&](auto p) { bytes = sizeof(DkForm<decltype(p)>); });
+    return bytes;
   }
   static void run(const Batch& batch, u8* workspace) noexcept {
     with_params(batch.algorithm, [&](auto p) { run_groups<decltype(p), K>(batch, workspace); });
