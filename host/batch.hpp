@@ -13,6 +13,7 @@ namespace warpkem::host {
 // The numbers are those of warpkem.h; the last two have no public number, for they come from warpkem_prepare_*().
 enum class Operation : std::uint32_t { keygen = 1, encaps, decaps, check_ek, check_dk, prepare_ek, prepare_dk };
 enum class DkFormat : std::uint32_t { expanded = 0, seed = 1 };
+inline constexpr std::size_t max_dk_formats = 4;  // numbers are below this
 
 // Item statuses are the public ones; `pending` is seen only while a batch is under way.
 enum class ItemStatus : std::uint8_t { ok = 0, invalid_ek = 3, invalid_dk = 4, invalid_key_index = 9, pending = 255 };
@@ -46,6 +47,24 @@ struct Forms {
   std::size_t stride = 0;
 };
 
+// The arrays that a batch may have, inputs first. Which of them an operation has is in operation.hpp.
+enum class Array : std::uint8_t { seeds, m, ek, dk, c, ek_out, dk_out, c_out, K_out, none };
+inline constexpr std::size_t num_arrays = static_cast<std::size_t>(Array::none);
+
+// f(array, batch.array ...) for every array of one or more structs that name them as Batch does.
+template <class F, class... Batches>
+WARPKEM_LEAF void for_each_array(F f, Batches&... batches) {
+  f(Array::seeds, batches.seeds...);
+  f(Array::m, batches.m...);
+  f(Array::ek, batches.ek...);
+  f(Array::dk, batches.dk...);
+  f(Array::c, batches.c...);
+  f(Array::ek_out, batches.ek_out...);
+  f(Array::dk_out, batches.dk_out...);
+  f(Array::c_out, batches.c_out...);
+  f(Array::K_out, batches.K_out...);
+}
+
 class KeySet;
 
 // What holds for every batch that reaches a backend: arguments are checked, arrays do not overlap, seeds and m are
@@ -78,15 +97,14 @@ struct Batch {
 
 // Items [first, first + count) of a batch as a batch of its own.
 WARPKEM_LEAF Batch slice(Batch b, std::size_t first, std::size_t count) noexcept {
-  const auto advance = [first](auto& array) {
+  const auto advance = [first](Array, auto& array) {
     if (array.table != nullptr) {
       array.table += first;
     } else if (array.data != nullptr) {
       array.data += first * array.stride;
     }
   };
-  advance(b.seeds), advance(b.m), advance(b.ek), advance(b.dk), advance(b.c);
-  advance(b.ek_out), advance(b.dk_out), advance(b.c_out), advance(b.K_out);
+  for_each_array(advance, b);
   if (b.index != nullptr) b.index += first;
   if (b.operation == Operation::prepare_ek || b.operation == Operation::prepare_dk) {
     if (b.forms.data != nullptr) b.forms.data += first * b.forms.stride;

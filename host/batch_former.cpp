@@ -6,26 +6,16 @@
 
 namespace warpkem::host {
 
-namespace {
+static constexpr std::size_t num_classes = 2;
 
-constexpr std::size_t num_operations = static_cast<std::size_t>(Operation::check_dk);
-
-}  // namespace
-
-BatchFormer::BatchFormer() {
-  std::uint8_t num_algorithms = 0;
-  for (std::uint32_t id = 0; id < max_algorithms; ++id) {
-    if (find_algorithm(id) != nullptr) rows_[id] = num_algorithms++;
-  }
-  fixed_.resize(num_algorithms * num_operations * 4);  // two dk formats, two classes
-}
+BatchFormer::BatchFormer(const Kinds& kinds) : kinds_(kinds), fixed_(kinds.size() * max_dk_formats * num_classes) {}
 
 Bucket& BatchFormer::bucket_of(const Request& r) noexcept {
   const auto of_class = static_cast<std::size_t>(r.request_class);
   if (r.work.keys != nullptr) return r.work.keys->buckets()[of_class];
-  const std::size_t operation = static_cast<std::size_t>(r.work.operation) - 1;
-  const std::size_t row = rows_[r.work.algorithm] * num_operations + operation;
-  return fixed_[(row * 2 + static_cast<std::size_t>(r.work.dk_format)) * 2 + of_class];
+  const std::size_t row = kinds_.row(r.work.operation, r.work.algorithm);
+  const auto format = static_cast<std::size_t>(r.work.dk_format);
+  return fixed_[(row * max_dk_formats + format) * num_classes + of_class];
 }
 
 // In front of `behind`; null: at the end.

@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "host/algorithms.hpp"
+#include "host/kinds.hpp"
 #include "host/request.hpp"
 
 namespace warpkem::host {
@@ -45,7 +45,8 @@ struct Piece {
 
 class BatchFormer {
  public:
-  BatchFormer();
+  // Has buckets for the kinds that are numbered there, and for no other.
+  explicit BatchFormer(const Kinds& kinds = Kinds());
   BatchFormer(const BatchFormer&) = delete;
   BatchFormer& operator=(const BatchFormer&) = delete;
 
@@ -115,8 +116,8 @@ class BatchFormer {
   static void unlink(Bucket& bucket, Request* request) noexcept;
   void subtract(Bucket& bucket, const Request& request, std::size_t items) noexcept;
 
-  std::array<std::uint8_t, max_algorithms> rows_{};  // in fixed_, by algorithm
-  std::vector<Bucket> fixed_;                        // by kind
+  const Kinds kinds_;
+  std::vector<Bucket> fixed_;  // by kind, dk format and class
   Bucket* first_active_ = nullptr;
   Bucket* last_active_ = nullptr;
   std::size_t items_ = 0;

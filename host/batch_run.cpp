@@ -3,12 +3,13 @@
 #include <string.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <utility>
 
 #include "host/ct.hpp"
 #include "host/key_set.hpp"
-#include "host/outputs.hpp"
+#include "host/operation.hpp"
 
 namespace warpkem::host {
 
@@ -17,11 +18,8 @@ namespace {
 constexpr auto pending = static_cast<std::uint8_t>(ItemStatus::pending);
 constexpr auto ok = static_cast<std::uint8_t>(ItemStatus::ok);
 
-std::size_t drawn_record(const Batch& kind) noexcept {
-  const Algorithm& a = *find_algorithm(kind.algorithm);
-  if (kind.operation == Operation::keygen) return a.seed_bytes;
-  return kind.operation == Operation::encaps ? a.m_bytes : 0;
-}
+// Whose verdict an item's status is.
+constexpr std::uint8_t by_backend = 0, by_key = 1, by_engine = 2;
 
 }  // namespace
 
@@ -38,12 +36,14 @@ bool BatchRun::build(Random& random) {
   std::size_t items = 0;
   for (const Piece& piece : pieces) items += piece.count;
   all_.resize(items);
-  undecided_.assign(items, 1);
+  decided_.assign(items, by_backend);
   item_slots_.resize(items);
 
-  const Arrays arrays = arrays_of(kind_.operation, prepared());
+  const OperationSpec& spec = spec_of(kind_.operation);
+  const bool has_key = spec.inputs(prepared())[1] != Array::none;
+  const bool has_out[2] = {spec.out[0] != Array::none, spec.out[1] != Array::none};
   // Seeds and m that requests do not bring.
-  const std::size_t record = drawn_record(kind_);
+  const std::size_t record = record_bytes(*find_algorithm(kind_.algorithm), spec.drawn, kind_.dk_format);
   std::size_t bytes = 0;
   std::uint8_t refusal = ok;  // what the items get that want randomness
   for (const Piece& piece : pieces) {
@@ -65,38 +65,45 @@ bool BatchRun::build(Random& random) {
     const bool draws = !from.in[0].present();
     for (std::uint32_t i = piece.first; i < piece.first + piece.count; ++i, ++at) {
       all_.in[0][at] = draws ? std::exchange(drawn, drawn + record) : from.in[0][i];
-      if (arrays.in[1] != nullptr) all_.in[1][at] = from.in[1][i];
-      if (arrays.out[0] != nullptr) all_.out[0][at] = from.out[0][i];
-      if (arrays.out[1] != nullptr) all_.out[1][at] = from.out[1][i];
+      if (has_key) all_.in[1][at] = from.in[1][i];
+      if (has_out[0]) all_.out[0][at] = from.out[0][i];
+      if (has_out[1]) all_.out[1][at] = from.out[1][i];
       all_.statuses[at] = pending;
       std::uint8_t verdict = draws ? refusal : ok;
+      decided_[at] = verdict != ok ? by_engine : by_backend;
       if (kind_.keys != nullptr) {
         const std::size_t key = from.key_of(i);
         all_.index[at] = static_cast<std::uint32_t>(key);
-        if (verdict == ok) verdict = kind_.keys->verdict(key);
+        if (verdict == ok && (verdict = kind_.keys->verdict(key)) != ok) decided_[at] = by_key;
       }
-      if (verdict == ok) continue;
-      all_.statuses[at] = verdict;
-      undecided_[at] = 0;
+      if (verdict != ok) all_.statuses[at] = verdict;
     }
   }
   items_ = items;
   // Items that are decided already do not go to a backend, which expects good indices only.
-  if (std::ranges::find(undecided_, 0) != undecided_.end()) retry();
+  if (std::ranges::any_of(decided_, [](std::uint8_t by) { return by != by_backend; })) retry();
   return refusal == ok;
 }
 
 Batch BatchRun::view(Tables& tables, std::size_t items) noexcept {
   Batch batch = kind_;
-  const Arrays arrays = arrays_of(kind_.operation, prepared());
+  const OperationSpec& spec = spec_of(kind_.operation);
+  const std::array<Array, 2> inputs = spec.inputs(prepared());
   for (std::size_t i = 0; i < 2; ++i) {
-    if (arrays.in[i] != nullptr) (batch.*arrays.in[i]).table = tables.in[i].data();
-    if (arrays.out[i] != nullptr) (batch.*arrays.out[i]).table = tables.out[i].data();
+    if (inputs[i] != Array::none) (batch.*input_of(inputs[i])).table = tables.in[i].data();
+    if (spec.out[i] != Array::none) (batch.*output_of(spec.out[i])).table = tables.out[i].data();
   }
   if (kind_.keys != nullptr) batch.index = tables.index.data();
   batch.statuses = tables.statuses.data();
   batch.count = items;
   return batch;
+}
+
+// Bytes of a record of each output; 0: there is none.
+std::array<std::size_t, 2> BatchRun::out_records() const noexcept {
+  const auto& out = spec_of(kind_.operation).out;
+  const Algorithm& algorithm = *find_algorithm(kind_.algorithm);
+  return {record_bytes(algorithm, out[0], kind_.dk_format), record_bytes(algorithm, out[1], kind_.dk_format)};
 }
 
 Batch BatchRun::batch() noexcept { return stage == Stage::first ? view(all_, items_) : view(part_, chosen_.size()); }
@@ -141,22 +148,18 @@ bool BatchRun::choose(std::uint32_t chance, std::uint64_t& dice) {
   chosen_.clear();
   for (std::uint32_t i = 0; i < items_; ++i) {
     dice ^= dice << 13, dice ^= dice >> 7, dice ^= dice << 17;
-    if (undecided_[i] != 0 && (dice >> 32) <= chance) chosen_.push_back(i);
+    if (decided_[i] == by_backend && (dice >> 32) <= chance) chosen_.push_back(i);
   }
   if (chosen_.empty()) return false;
   gather(chosen_);
-  const Arrays arrays = arrays_of(kind_.operation, prepared());
-  std::size_t bytes = 0;
-  for (Out Batch::*array : arrays.out)
-    bytes += array != nullptr ? out_bytes(kind_.algorithm, kind_.dk_format, array) : 0;
-  bytes *= chosen_.size();
+  const std::array<std::size_t, 2> records = out_records();
+  const std::size_t bytes = chosen_.size() * (records[0] + records[1]);
   if (recomputed_.size() < bytes) recomputed_ = SecureBuffer(bytes);
   recomputed_bytes_ = std::max(recomputed_bytes_, bytes);
   std::uint8_t* at = recomputed_.data();
   for (std::size_t k = 0; k < 2; ++k) {
-    if (arrays.out[k] == nullptr) continue;
-    for (std::size_t i = 0; i < chosen_.size(); ++i, at += out_bytes(kind_.algorithm, kind_.dk_format, arrays.out[k]))
-      part_.out[k][i] = at;
+    if (records[k] == 0) continue;
+    for (std::size_t i = 0; i < chosen_.size(); ++i, at += records[k]) part_.out[k][i] = at;
   }
   stage = Stage::check;
   return true;
@@ -165,7 +168,7 @@ bool BatchRun::choose(std::uint32_t chance, std::uint64_t& dice) {
 void BatchRun::check_again() noexcept { std::ranges::fill(part_.statuses, pending); }
 
 std::size_t BatchRun::compare() noexcept {
-  const Arrays arrays = arrays_of(kind_.operation, prepared());
+  const std::array<std::size_t, 2> records = out_records();
   std::size_t differ = 0;
   for (std::size_t i = 0; i < chosen_.size(); ++i) {
     const std::uint32_t item = chosen_[i];
@@ -173,10 +176,8 @@ std::size_t BatchRun::compare() noexcept {
     // What a failed item's outputs hold is nobody's business: the engine clears them.
     const bool compare_outputs = all_.statuses[item] == ok;
     for (std::size_t k = 0; k < 2 && compare_outputs; ++k) {
-      if (arrays.out[k] == nullptr) continue;
       const std::uint8_t *a = part_.out[k][i], *b = all_.out[k][item];
-      for (std::size_t j = 0; j < out_bytes(kind_.algorithm, kind_.dk_format, arrays.out[k]); ++j)
-        difference |= static_cast<unsigned>(a[j] ^ b[j]);
+      for (std::size_t j = 0; j < records[k]; ++j) difference |= static_cast<unsigned>(a[j] ^ b[j]);
     }
     declassify(&difference, sizeof difference);  // whether a backend erred is not the caller's secret
     differ += difference != 0 ? 1 : 0;
@@ -186,13 +187,15 @@ std::size_t BatchRun::compare() noexcept {
 
 void BatchRun::distrust() noexcept {
   for (std::size_t i = 0; i < items_; ++i) {
-    if (undecided_[i] != 0) all_.statuses[i] = pending;
+    if (decided_[i] == by_backend) all_.statuses[i] = pending;
   }
 }
 
 void BatchRun::fail_pending(Status status) noexcept {
-  for (std::uint8_t& s : all_.statuses) {
-    if (s == pending) s = static_cast<std::uint8_t>(status);
+  for (std::size_t i = 0; i < items_; ++i) {
+    if (all_.statuses[i] != pending) continue;
+    all_.statuses[i] = static_cast<std::uint8_t>(status);
+    decided_[i] = by_engine;
   }
 }
 
@@ -213,10 +216,9 @@ bool BatchRun::settle(const Piece& piece, std::size_t at) noexcept {
     ++failed;
     if (r.count == 1) r.last_failure = status;
     r.work.zero_outputs(item);
-    const bool is_items_own = status == static_cast<std::uint8_t>(ItemStatus::invalid_ek) ||
-                              status == static_cast<std::uint8_t>(ItemStatus::invalid_dk) ||
-                              status == static_cast<std::uint8_t>(ItemStatus::invalid_key_index);
-    if (!is_items_own) r.fatal.store(status, std::memory_order_relaxed);
+    // What a backend or a key says of an item is the item's own affair, whatever the status.
+    const bool ends_request = !built() || decided_[at + i] == by_engine;
+    if (ends_request) r.fatal.store(status, std::memory_order_relaxed);
   }
   if (piece.count == r.count) {  // nobody else has a part of it
     r.failed.store(failed, std::memory_order_relaxed);

@@ -91,12 +91,13 @@ class BatchRun {
  private:
   bool settle(const Piece& piece, std::size_t at) noexcept;
   Batch view(Tables& tables, std::size_t items) noexcept;
+  std::array<std::size_t, 2> out_records() const noexcept;
   void gather(const std::vector<std::uint32_t>& chosen);
 
   Batch kind_;  // without arrays
   std::size_t items_ = 0;
   Tables all_;
-  std::vector<std::uint8_t> undecided_;   // 1: a backend decides the item; 0: it failed before (a bad key)
+  std::vector<std::uint8_t> decided_;     // who decides the item, or has: a backend, its key, or the engine
   std::vector<std::uint8_t> item_slots_;  // the number of the slot that had the item last
   std::vector<std::uint32_t> chosen_;     // items of the later stages
   Tables part_;

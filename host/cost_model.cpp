@@ -4,16 +4,12 @@
 
 namespace warpkem::host {
 
-CostModel::CostModel(Cost encaps_768) : reference_(encaps_768), fits_(std::size_t{8} * max_algorithms * 2) {}
+CostModel::CostModel(Cost encaps_768, const Kinds& kinds)
+    : reference_(encaps_768), kinds_(kinds), fits_(kinds.size() * 2) {}
 
 Cost CostModel::guess(Operation operation, std::uint32_t algorithm, bool prepared) const noexcept {
   const Algorithm* const a = find_algorithm(algorithm);
-  const Algorithm* const reference = find_algorithm(std::uint32_t{2});
-  // Time goes with the matrix, which goes with the square of the key's length; decapsulation encrypts once more.
-  const double length = a != nullptr ? static_cast<double>(a->ek_bytes) / static_cast<double>(reference->ek_bytes) : 1;
-  double ratio = length * length;
-  if (operation == Operation::decaps) ratio *= 1.2;
-  if (operation == Operation::check_ek || operation == Operation::check_dk) ratio *= 0.2;
+  double ratio = (a != nullptr ? a->cost : 1) * spec_of(operation).cost;
   if (prepared) ratio *= 0.6;
   return {reference_.fixed_ns, reference_.item_ns * ratio};
 }

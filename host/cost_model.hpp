@@ -8,8 +8,8 @@
 #include <optional>
 #include <vector>
 
-#include "host/algorithms.hpp"
 #include "host/batch.hpp"
+#include "host/kinds.hpp"
 
 namespace warpkem::host {
 
@@ -25,7 +25,7 @@ struct Cost {
 class CostModel {
  public:
   // What encapsulation with ML-KEM-768 costs there; other kinds are guessed from it until they have run.
-  explicit CostModel(Cost encaps_768);
+  explicit CostModel(Cost encaps_768, const Kinds& kinds = Kinds());
 
   void calibrate(Cost encaps_768) { reference_ = encaps_768; }
   Cost cost(Operation operation, std::uint32_t algorithm, bool prepared) const noexcept;
@@ -38,12 +38,13 @@ class CostModel {
     double weight = 0, n = 0, nn = 0, t = 0, nt = 0;
     std::optional<Cost> parts;  // as the batches told them when their sizes last differed enough
   };
-  static std::size_t index_of(Operation operation, std::uint32_t algorithm, bool prepared) noexcept {
-    return (static_cast<std::size_t>(operation) * max_algorithms + algorithm) * 2 + (prepared ? 1 : 0);
+  std::size_t index_of(Operation operation, std::uint32_t algorithm, bool prepared) const noexcept {
+    return kinds_.row(operation, algorithm) * 2 + (prepared ? 1 : 0);
   }
   Cost guess(Operation operation, std::uint32_t algorithm, bool prepared) const noexcept;
 
   Cost reference_;
+  const Kinds kinds_;
   std::vector<Fit> fits_;
 };
 

@@ -11,6 +11,7 @@
 
 #include "host/cpu_quota.hpp"
 #include "host/key_set.hpp"
+#include "host/operation.hpp"
 #include "host/outputs.hpp"
 #include "host/scheduler.hpp"
 #include "host/secure.hpp"
@@ -252,11 +253,10 @@ void Engine::dispatch(const Batch& batch, std::uint64_t* items_by_backend, std::
 void Engine::run_slice(Batch batch, std::uint64_t* items_by_backend) {
   memset(batch.statuses, pending, batch.count);
   if (batch.keys != nullptr) refuse_bad_keys(batch);
-  const Algorithm& algorithm = *find_algorithm(batch.algorithm);
-  In* const drawn = batch.operation == Operation::keygen && !batch.seeds.present() ? &batch.seeds
-                    : batch.operation == Operation::encaps && !batch.m.present()   ? &batch.m
-                                                                                   : nullptr;
-  const std::size_t record = batch.operation == Operation::keygen ? algorithm.seed_bytes : algorithm.m_bytes;
+  const Array to_draw = spec_of(batch.operation).drawn;
+  In* const drawn =
+      to_draw != Array::none && !(batch.*input_of(to_draw)).present() ? &(batch.*input_of(to_draw)) : nullptr;
+  const std::size_t record = record_bytes(*find_algorithm(batch.algorithm), to_draw, batch.dk_format);
   SecretBytes secrets(drawn != nullptr ? batch.count * record : 0);
   if (drawn != nullptr) {
     random_.fill(secrets.data(), batch.count * record);
@@ -313,8 +313,8 @@ void Engine::configure(const SchedulerOptions& options) {
 CallResult Engine::prepare(const Batch& batch, KeySet*& keys) noexcept {
   keys = nullptr;
   try {
-    const Algorithm& a = *find_algorithm(batch.algorithm);
-    const std::size_t record = batch.operation == Operation::prepare_ek ? a.ek_bytes : a.dk_record(batch.dk_format);
+    const std::size_t record =
+        record_bytes(*find_algorithm(batch.algorithm), spec_of(batch.operation).key, batch.dk_format);
     auto set = std::make_unique<KeySet>(shared_from_this(), batch, record);
     std::string texts;
     bool only_memory = true;

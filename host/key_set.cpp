@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "host/engine.hpp"
+#include "host/operation.hpp"
 
 namespace warpkem::host {
 
@@ -14,9 +15,10 @@ KeySet::KeySet(std::shared_ptr<Engine> engine, const Batch& batch, std::size_t r
       statuses_(batch.count, static_cast<std::uint8_t>(ItemStatus::pending)),
       encoded_batch_(batch),
       record_bytes_(record_bytes) {
-  const In& from = kind() == KeyKind::ek ? batch.ek : batch.dk;
+  const auto encoded = input_of(spec_of(batch.operation).key);
+  const In& from = batch.*encoded;
   for (std::size_t i = 0; i < count(); ++i) memcpy(encoded_.data() + i * record_bytes, from[i], record_bytes);
-  (kind() == KeyKind::ek ? encoded_batch_.ek : encoded_batch_.dk) = In{encoded_.data(), record_bytes, nullptr};
+  encoded_batch_.*encoded = In{encoded_.data(), record_bytes, nullptr};
   encoded_batch_.statuses = statuses_.data();
 }
 

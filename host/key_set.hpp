@@ -13,13 +13,12 @@
 #include "host/backends/backend.hpp"
 #include "host/batch.hpp"
 #include "host/batch_former.hpp"
+#include "host/operation.hpp"
 #include "host/secure.hpp"
 
 namespace warpkem::host {
 
 class Engine;
-
-enum class KeyKind { ek, dk };
 
 class KeySet {
  public:
@@ -36,9 +35,7 @@ class KeySet {
 
   const Engine* engine() const noexcept { return engine_.get(); }
   std::uint32_t algorithm() const noexcept { return encoded_batch_.algorithm; }
-  KeyKind kind() const noexcept {
-    return encoded_batch_.operation == Operation::prepare_ek ? KeyKind::ek : KeyKind::dk;
-  }
+  Array kind() const noexcept { return spec_of(encoded_batch_.operation).key; }  // ek or dk
   std::size_t count() const noexcept { return encoded_batch_.count; }
   const std::uint8_t* statuses() const noexcept { return statuses_.data(); }
   // What an item that names this key is answered before any work: ok, or why it cannot be done.

@@ -17,8 +17,8 @@ std::uint64_t Metrics::value(Counter counter) const noexcept {
 
 void Metrics::record(std::size_t slot, std::uint32_t operation, Phase phase, std::uint64_t n, std::uint64_t sum_ns,
                      std::uint64_t max_ns) noexcept {
-  if (operation - 1 >= metric_operations || slot > no_backend) return;
-  std::atomic<Row*>& place = shard().rows[slot];
+  if (operation >= max_operations || slot > no_backend) return;
+  std::atomic<Row*>& place = shard().rows[slot][operation];
   Row* row = place.load(std::memory_order_acquire);
   if (row == nullptr) {
     Row* const made = new (std::nothrow) Row;
@@ -29,7 +29,7 @@ void Metrics::record(std::size_t slot, std::uint32_t operation, Phase phase, std
       delete made;
     }
   }
-  SharedHistogram& h = row->histograms[operation - 1][static_cast<std::size_t>(phase)];
+  SharedHistogram& h = row->histograms[static_cast<std::size_t>(phase)];
   h.sum_ns.fetch_add(sum_ns, std::memory_order_relaxed);
   h.buckets[bucket_of(max_ns)].fetch_add(n, std::memory_order_relaxed);
   std::uint64_t most = h.max_ns.load(std::memory_order_relaxed);
@@ -39,10 +39,11 @@ void Metrics::record(std::size_t slot, std::uint32_t operation, Phase phase, std
 
 Histogram Metrics::histogram(std::size_t slot, std::uint32_t operation, Phase phase) const noexcept {
   Histogram sum;
+  if (operation >= max_operations || slot > no_backend) return sum;
   for (const Shard& s : shards_) {
-    const Row* const row = s.rows[slot].load(std::memory_order_acquire);
+    const Row* const row = s.rows[slot][operation].load(std::memory_order_acquire);
     if (row == nullptr) continue;
-    const SharedHistogram& h = row->histograms[operation - 1][static_cast<std::size_t>(phase)];
+    const SharedHistogram& h = row->histograms[static_cast<std::size_t>(phase)];
     sum.sum_ns += h.sum_ns.load(std::memory_order_relaxed);
     sum.max_ns = std::max(sum.max_ns, h.max_ns.load(std::memory_order_relaxed));
     for (std::size_t i = 0; i < histogram_buckets; ++i) {

@@ -9,10 +9,11 @@
 #include <memory>
 #include <vector>
 
+#include "host/operation.hpp"
+
 namespace warpkem::host {
 
 inline constexpr std::size_t histogram_buckets = 112;  // WARPKEM_HISTOGRAM_BUCKETS
-inline constexpr std::size_t metric_operations = 5;    // keygen .. check_dk
 inline constexpr std::size_t no_backend = 16;          // the row of what no backend did
 
 // Four buckets an octave from 256 ns on: a bucket's end is at most a quarter above its begin. The last is open.
@@ -63,7 +64,7 @@ class Metrics {
   }
   std::uint64_t value(Counter counter) const noexcept;
 
-  // `n` requests of `operation` (1..5) on the backend of that slot took `sum_ns` together and `max_ns` at the most; all
+  // `n` requests of `operation` on the backend of that slot took `sum_ns` together and `max_ns` at the most; all
   // are of one bucket.
   void record(std::size_t slot, std::uint32_t operation, Phase phase, std::uint64_t n, std::uint64_t sum_ns,
               std::uint64_t max_ns) noexcept;
@@ -75,14 +76,17 @@ class Metrics {
     std::array<std::atomic<std::uint64_t>, histogram_buckets> buckets{};
   };
   struct Row {
-    std::array<std::array<SharedHistogram, num_phases>, metric_operations> histograms{};
+    std::array<SharedHistogram, num_phases> histograms{};
   };
   static constexpr std::size_t num_shards = 4;
   struct alignas(64) Shard {
     std::array<std::atomic<std::uint64_t>, num_counters> counters{};
-    std::array<std::atomic<Row*>, no_backend + 1> rows{};
+    // By slot and operation, each made when it is first written.
+    std::array<std::array<std::atomic<Row*>, max_operations>, no_backend + 1> rows{};
     ~Shard() {
-      for (auto& row : rows) delete row.load(std::memory_order_relaxed);
+      for (auto& of_slot : rows) {
+        for (auto& row : of_slot) delete row.load(std::memory_order_relaxed);
+      }
     }
   };
   Shard& shard() noexcept;

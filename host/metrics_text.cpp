@@ -13,8 +13,6 @@ namespace warpkem::host {
 
 namespace {
 
-constexpr const char* operation_names[] = {"", "keygen", "encaps", "decaps", "check_ek", "check_dk"};
-
 struct Family {
   const char* name;
   const char* type;
@@ -103,7 +101,8 @@ std::string prometheus_text(const warpkem_counters& counters, std::span<const wa
       if (h.phase != phase) continue;
       if (std::exchange(first, false)) append_head(text, family.name, "histogram", family.help);
       char labels[128];
-      snprintf(labels, sizeof labels, "backend=\"%s\",operation=\"%s\"", h.backend, operation_names[h.operation]);
+      snprintf(labels, sizeof labels, "backend=\"%s\",operation=\"%s\"", h.backend,
+               spec_of(static_cast<Operation>(h.operation)).name);
       std::uint64_t below = 0;
       for (std::size_t i = 0; i + 1 < histogram_buckets; ++i) {
         below += h.buckets[i];

@@ -362,14 +362,14 @@ bool Scheduler::help(const CompletionQueue& queue) {
 
 // Measures what encapsulation costs on the lane's backends, with a key that everybody may know.
 void Scheduler::calibrate(Lane& lane) {
-  const Algorithm& a = *find_algorithm(std::uint32_t{2});
+  const Algorithm& a = *find_algorithm(reference_algorithm);
   for (Engine::Slot* slot : lane.slots) {
     if (lane.on_cpu && &lane != lanes_.back().get()) return;  // one of them is enough
     const std::size_t large =
         lane.on_cpu ? 32 : std::clamp<std::size_t>(slot->backend->info().preferred_count, 64, 4096);
     try {
-      SecureBuffer seed(a.seed_bytes), ek(a.ek_bytes), dk(a.dk_bytes), m(large * a.m_bytes), c(large * a.c_bytes),
-          K(large * a.K_bytes);
+      SecureBuffer seed(a.seed_bytes), ek(a.ek_bytes), dk(a.dk_record(DkFormat::expanded)), m(large * a.m_bytes),
+          c(large * a.c_bytes), K(large * a.K_bytes);
       std::vector<std::uint8_t> statuses(large);
       const auto timed = [&](Batch batch) {
         batch.algorithm = a.id;
@@ -399,7 +399,7 @@ void Scheduler::calibrate(Lane& lane) {
       keygen.count = 1;
       keygen.seeds = {seed.data(), a.seed_bytes, nullptr};
       keygen.ek_out = {ek.data(), a.ek_bytes, nullptr};
-      keygen.dk_out = {dk.data(), a.dk_bytes, nullptr};
+      keygen.dk_out = {dk.data(), dk.size(), nullptr};
       if (timed(keygen) == 0) continue;
       const std::vector<const std::uint8_t*> same(large, ek.data());
       Batch encaps;

@@ -42,7 +42,7 @@ struct Records {
         m(iterations * a.m_bytes),
         c_bad(iterations * a.c_bytes),
         ek(iterations * a.ek_bytes),
-        dk(iterations * a.dk_bytes),
+        dk(iterations * a.dk_record(DkFormat::expanded)),
         c(iterations * a.c_bytes),
         K(iterations * a.K_bytes),
         K_again(K.size()),

@@ -3,24 +3,10 @@
 #include <utility>
 
 #include "host/key_set.hpp"
-#include "host/outputs.hpp"
+#include "host/operation.hpp"
+#include "host/secure.hpp"
 
 namespace warpkem::host {
-
-Arrays arrays_of(Operation operation, bool prepared) noexcept {
-  switch (operation) {
-    case Operation::keygen:
-      return {{&Batch::seeds, nullptr}, {&Batch::ek_out, &Batch::dk_out}};
-    case Operation::encaps:
-      return {{&Batch::m, prepared ? nullptr : &Batch::ek}, {&Batch::c_out, &Batch::K_out}};
-    case Operation::decaps:
-      return {{&Batch::c, prepared ? nullptr : &Batch::dk}, {&Batch::K_out, nullptr}};
-    case Operation::check_ek:
-      return {{&Batch::ek, nullptr}, {nullptr, nullptr}};
-    default:
-      return {{&Batch::dk, nullptr}, {nullptr, nullptr}};
-  }
-}
 
 Work::Work(const Batch& batch) noexcept
     : keys(batch.keys),
@@ -36,10 +22,11 @@ Work::Work(const Batch& batch) noexcept
       to.at = from.data, to.stride = from.stride;
     }
   };
-  const Arrays arrays = arrays_of(operation, keys != nullptr);
+  const OperationSpec& spec = spec_of(operation);
+  const std::array<Array, 2> inputs = spec.inputs(keys != nullptr);
   for (std::size_t k = 0; k < 2; ++k) {
-    if (arrays.in[k] != nullptr) pack(in[k], batch.*arrays.in[k]);
-    if (arrays.out[k] != nullptr) pack(out[k], batch.*arrays.out[k]);
+    if (inputs[k] != Array::none) pack(in[k], batch.*input_of(inputs[k]));
+    if (spec.out[k] != Array::none) pack(out[k], batch.*output_of(spec.out[k]));
   }
 }
 
@@ -53,9 +40,9 @@ Batch Work::kind() const noexcept {
 }
 
 void Work::zero_outputs(std::size_t item) const noexcept {
-  const Arrays arrays = arrays_of(operation, keys != nullptr);
+  const OperationSpec& spec = spec_of(operation);
   for (std::size_t k = 0; k < 2; ++k) {
-    if (out[k].present()) wipe(out[k][item], out_bytes(algorithm, dk_format, arrays.out[k]));
+    if (out[k].present()) wipe(out[k][item], record_bytes(*find_algorithm(algorithm), spec.out[k], dk_format));
   }
 }
 

@@ -1,6 +1,6 @@
 // What a request asks for, in less than half of a Batch's bytes: that has a place for every array of any operation, and
-// no operation has more than two of input and two of output. Requests wait by the thousand, so their bytes are the
-// scheduler's cache misses.
+// no operation has more than two of input and two of output (operation.hpp). Requests wait by the thousand, so their
+// bytes are the scheduler's cache misses.
 #pragma once
 
 #include <array>
@@ -11,18 +11,10 @@
 
 namespace warpkem::host {
 
-// An operation's arrays, those it draws itself when they are not given (seeds, m) or c first; null where it has fewer.
-struct Arrays {
-  std::array<In Batch::*, 2> in;
-  std::array<Out Batch::*, 2> out;
-};
-
-Arrays arrays_of(Operation operation, bool prepared) noexcept;
-
 struct Work {
   // As In and Out, but with a stride of 0 `at` is a table of pointers.
   template <class Byte>
-  struct Array {
+  struct Records {
     const void* at = nullptr;
     std::size_t stride = 0;
 
@@ -33,8 +25,8 @@ struct Work {
     }
   };
 
-  std::array<Array<const std::uint8_t>, 2> in;
-  std::array<Array<std::uint8_t>, 2> out;
+  std::array<Records<const std::uint8_t>, 2> in;  // as in the table of operations
+  std::array<Records<std::uint8_t>, 2> out;
   KeySet* keys = nullptr;
   const std::uint32_t* index = nullptr;
   std::uint8_t* statuses = nullptr;  // or null

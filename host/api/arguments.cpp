@@ -10,6 +10,7 @@
 
 #include "host/engine.hpp"
 #include "host/key_set.hpp"
+#include "host/operation.hpp"
 
 namespace warpkem::host {
 
@@ -154,13 +155,18 @@ void refuse_device_memory(const Engine& engine, const char* name, const void* po
   refuse(std::string(name) + " is device memory; batches there are for warpkem_cuda_run()");
 }
 
-template <class Array>
-void refuse_unless(bool wanted, const char* name, const Array& a) {
-  const bool given = a.data != nullptr || a.table != nullptr || a.bytes != 0 || a.stride != 0;
-  if (given && !wanted) refuse(std::string(name) + " does not belong to this call");
+template <class Given>
+void refuse_unless(bool wanted, Array array, const Given& g) {
+  const bool given = g.data != nullptr || g.table != nullptr || g.bytes != 0 || g.stride != 0;
+  if (given && !wanted) refuse(std::string(spec_of(array).member) + " does not belong to this call");
 }
 
 }  // namespace
+
+Operation public_operation(std::uint32_t number) {
+  if (!is_public(number)) throw Error(Status::unsupported, "operation " + std::to_string(number) + " is unknown");
+  return static_cast<Operation>(number);
+}
 
 Batch checked_batch(const Engine& engine, const warpkem_batch& arguments, Operation operation, Memory memory) {
   const Algorithm* const algorithm = find_algorithm(arguments.algorithm);
@@ -170,45 +176,40 @@ Batch checked_batch(const Engine& engine, const warpkem_batch& arguments, Operat
   if (!engine.allows(arguments.algorithm)) {
     throw Error(Status::unsupported, std::string("the engine's policy does not allow ") + algorithm->name);
   }
-  if (arguments.dk_format > WARPKEM_DK_SEED) {
+  const auto dk_format = static_cast<DkFormat>(arguments.dk_format);
+  if (arguments.dk_format != 0 && algorithm->dk_record(dk_format) == 0) {
     throw Error(Status::unsupported, "dk_format " + std::to_string(arguments.dk_format) + " is unknown");
   }
   if ((arguments.flags & ~WARPKEM_DERAND) != 0) refuse("flags: unknown bits in " + std::to_string(arguments.flags));
 
+  const OperationSpec& spec = spec_of(operation);
   const bool derand = (arguments.flags & WARPKEM_DERAND) != 0;
-  const bool keygen = operation == Operation::keygen, encaps = operation == Operation::encaps,
-             decaps = operation == Operation::decaps;
   const bool prepared = arguments.keys != nullptr;
-  const bool takes_dk = operation == Operation::check_dk || operation == Operation::prepare_dk || (decaps && !prepared);
-  const bool takes_ek = operation == Operation::check_ek || operation == Operation::prepare_ek || (encaps && !prepared);
-  const bool takes_format = keygen || operation == Operation::prepare_dk || (decaps && !prepared);
+  const bool takes_format = spec.takes_dk_format && !prepared;
 
-  if (derand && !keygen && !encaps) refuse("WARPKEM_DERAND is for keygen and encaps");
+  if (derand && spec.drawn == Array::none) refuse("WARPKEM_DERAND is for keygen and encaps");
   if (!takes_format && arguments.dk_format != 0) refuse("dk_format does not belong to this operation");
-  if (prepared && !encaps && !decaps) refuse("keys do not belong to this operation");
+  if (takes_format && algorithm->dk_record(dk_format) == 0) {
+    throw Error(Status::unsupported,
+                std::string(algorithm->name) + " has no dk_format " + std::to_string(arguments.dk_format));
+  }
+  if (prepared && !spec.takes_keys) refuse("keys do not belong to this operation");
   if (!prepared && arguments.index != nullptr) refuse("index is given without keys");
-  refuse_unless(keygen && derand, "seeds", arguments.seeds);
-  refuse_unless(encaps && derand, "m", arguments.m);
-  refuse_unless(takes_ek, "ek", arguments.ek);
-  refuse_unless(takes_dk, "dk", arguments.dk);
-  refuse_unless(decaps, "c", arguments.c);
-  refuse_unless(keygen, "ek_out", arguments.ek_out);
-  refuse_unless(keygen, "dk_out", arguments.dk_out);
-  refuse_unless(encaps, "c_out", arguments.c_out);
-  refuse_unless(encaps || decaps, "K_out", arguments.K_out);
+  const ArraySet wanted = spec.arrays(prepared, derand);
+  for_each_array([&](Array a, const auto& given) { refuse_unless(wanted.has(a), a, given); }, arguments);
 
   Batch batch;
   batch.operation = operation;
   batch.algorithm = arguments.algorithm;
-  batch.dk_format = static_cast<DkFormat>(arguments.dk_format);
+  batch.dk_format = dk_format;
   batch.count = arguments.count;
   if (prepared) {
     KeySet* const keys = reinterpret_cast<KeySet*>(arguments.keys);
     if (keys->engine() != &engine) refuse("keys were prepared by another engine");
     if (keys->algorithm() != arguments.algorithm) refuse("keys are of another algorithm");
-    if (keys->kind() != (encaps ? KeyKind::ek : KeyKind::dk)) {
-      refuse(encaps ? "keys are decapsulation keys; encaps needs encapsulation keys"
-                    : "keys are encapsulation keys; decaps needs decapsulation keys");
+    if (keys->kind() != spec.key) {
+      refuse(spec.key == Array::ek ? "keys are decapsulation keys; encaps needs encapsulation keys"
+                                   : "keys are encapsulation keys; decaps needs decapsulation keys");
     }
     batch.keys = keys;
     batch.index = arguments.index;
@@ -219,20 +220,14 @@ Batch checked_batch(const Engine& engine, const warpkem_batch& arguments, Operat
   const auto on_host = [&](const char* name, const void* pointer) {
     if (memory == Memory::host) refuse_device_memory(engine, name, pointer);
   };
-  const auto array = [&](auto& to, const char* name, const auto& from, std::size_t record) {
-    on_host(name, from.data), on_host(name, from.table);
-    check_array(to, name, from, record, batch.count, memory, extents);
-  };
-  const std::size_t dk_bytes = algorithm->dk_record(batch.dk_format);
-  if (keygen && derand) array(batch.seeds, "seeds", arguments.seeds, algorithm->seed_bytes);
-  if (encaps && derand) array(batch.m, "m", arguments.m, algorithm->m_bytes);
-  if (takes_ek) array(batch.ek, "ek", arguments.ek, algorithm->ek_bytes);
-  if (takes_dk) array(batch.dk, "dk", arguments.dk, dk_bytes);
-  if (decaps) array(batch.c, "c", arguments.c, algorithm->c_bytes);
-  if (keygen) array(batch.ek_out, "ek", arguments.ek_out, algorithm->ek_bytes);
-  if (keygen) array(batch.dk_out, "dk", arguments.dk_out, dk_bytes);
-  if (encaps) array(batch.c_out, "c", arguments.c_out, algorithm->c_bytes);
-  if (encaps || decaps) array(batch.K_out, "K", arguments.K_out, algorithm->K_bytes);
+  for_each_array(
+      [&](Array a, auto& to, const auto& from) {
+        if (!wanted.has(a)) return;
+        const char* const name = spec_of(a).name;
+        on_host(name, from.data), on_host(name, from.table);
+        check_array(to, name, from, record_bytes(*algorithm, a, dk_format), batch.count, memory, extents);
+      },
+      batch, arguments);
   if (batch.count > SIZE_MAX / sizeof(std::uint32_t)) refuse("count overflows");
   on_host("index", batch.index), on_host("statuses", arguments.statuses), on_host("failed", arguments.failed);
   add_plain(extents, "index", batch.index, batch.count * sizeof(std::uint32_t), false);

@@ -13,6 +13,9 @@ namespace warpkem::host {
 
 class Engine;
 
+// What warpkem_batch.operation says. Throws Error.
+Operation public_operation(std::uint32_t number);
+
 // Checks everything that can be checked before work begins. Throws Error, whose text names argument, item and rule.
 // `operation` is a prepare_* when warpkem_prepare_*() asks. Arrays lie on the host, else, with Memory::device, where
 // only their addresses can be looked at: what a table holds is then unchecked.

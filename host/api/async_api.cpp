@@ -14,6 +14,7 @@
 #include "host/completion_queue.hpp"
 #include "host/key_set.hpp"
 #include "host/metrics_text.hpp"
+#include "host/operation.hpp"
 #include "host/scheduler.hpp"
 #include "warpkem/async.h"
 
@@ -39,19 +40,14 @@ void refuse_in_callback(const CompletionQueue& queue, const char* what) {
   }
 }
 
-std::size_t record_bytes(const Batch& b) noexcept {
-  const Algorithm& a = *find_algorithm(b.algorithm);
-  const std::size_t dk = a.dk_record(b.dk_format);
+std::size_t bytes_of(const Batch& b) noexcept {
+  const Algorithm& algorithm = *find_algorithm(b.algorithm);
   std::size_t bytes = 0;
-  if (b.seeds.present()) bytes += a.seed_bytes;
-  if (b.m.present()) bytes += a.m_bytes;
-  if (b.ek.present()) bytes += a.ek_bytes;
-  if (b.dk.present()) bytes += dk;
-  if (b.c.present()) bytes += a.c_bytes;
-  if (b.ek_out.present()) bytes += a.ek_bytes;
-  if (b.dk_out.present()) bytes += dk;
-  if (b.c_out.present()) bytes += a.c_bytes;
-  if (b.K_out.present()) bytes += a.K_bytes;
+  for_each_array(
+      [&](Array a, const auto& array) {
+        if (array.present()) bytes += record_bytes(algorithm, a, b.dk_format);
+      },
+      b);
   return bytes * b.count;
 }
 
@@ -64,11 +60,9 @@ struct Submission {
 };
 
 void fill(Request& r, const warpkem_batch& batch, const Submission& s) {
-  if (batch.operation < WARPKEM_OP_KEYGEN || batch.operation > WARPKEM_OP_CHECK_DK) {
-    throw Error(Status::unsupported, "operation " + std::to_string(batch.operation) + " is unknown");
-  }
+  const Operation operation = public_operation(batch.operation);
   if (batch.count > UINT32_MAX) throw Error(Status::invalid_argument, "count of a request is above 4294967295");
-  const Batch checked = checked_batch(s.engine, batch, static_cast<Operation>(batch.operation));
+  const Batch checked = checked_batch(s.engine, batch, operation);
   r.work = Work(checked);
   r.submitted_ns = s.now_ns;
   const std::uint64_t delay =
@@ -92,7 +86,7 @@ void fill(Request& r, const warpkem_batch& batch, const Submission& s) {
   r.user_data = batch.user_data;
   r.failed_out = batch.failed;
   r.items_by_backend = batch.items_by_backend;
-  r.bytes = record_bytes(checked);
+  r.bytes = bytes_of(checked);
   if (r.items_by_backend != nullptr) memset(r.items_by_backend, 0, WARPKEM_MAX_BACKENDS * sizeof *r.items_by_backend);
   if (r.work.keys != nullptr) r.work.keys->retain();
 }
@@ -300,7 +294,7 @@ std::vector<warpkem_histogram> read_histograms(Engine& engine) {
   if (s == nullptr) return histograms;
   for (std::size_t slot = 0; slot <= no_backend; ++slot) {
     if (slot != no_backend && slot >= engine.slots().size()) continue;
-    for (std::uint32_t operation = 1; operation <= metric_operations; ++operation) {
+    for (std::uint32_t operation = 0; operation < max_operations; ++operation) {
       for (std::uint32_t phase = 0; phase < num_phases; ++phase) {
         const Histogram h = s->metrics().histogram(slot, operation, static_cast<Phase>(phase));
         if (h.count == 0) continue;

@@ -15,6 +15,7 @@
 #include "host/api/seam.hpp"
 #include "host/engine.hpp"
 #include "host/key_set.hpp"
+#include "host/operation.hpp"
 #include "host/scheduler.hpp"
 #include "warpkem/cuda.h"
 #include "warpkem/warpkem.h"
@@ -131,9 +132,7 @@ warpkem_batch known_batch(const warpkem_batch* given) {
   if (given == nullptr) throw Error(Status::invalid_argument, "batch is NULL");
   warpkem_batch batch{};
   copy_struct(batch, given, "batch");
-  if (batch.operation < WARPKEM_OP_KEYGEN || batch.operation > WARPKEM_OP_CHECK_DK) {
-    throw Error(Status::unsupported, "operation " + std::to_string(batch.operation) + " is unknown");
-  }
+  static_cast<void>(public_operation(batch.operation));
   return batch;
 }
 
@@ -146,7 +145,7 @@ struct DeviceArguments {
     }
     batch = checked_batch(engine, known, static_cast<Operation>(known.operation), Memory::device);
     failed = known.failed;
-    const bool takes_randomness = batch.operation == Operation::keygen || batch.operation == Operation::encaps;
+    const bool takes_randomness = spec_of(batch.operation).drawn != Array::none;
     draw_randomness = takes_randomness && (known.flags & WARPKEM_DERAND) == 0 && batch.count != 0;
   }
 
@@ -539,9 +538,9 @@ size_t warpkem_size(warpkem_algorithm algorithm, uint32_t what) {
     case WARPKEM_SIZE_EK:
       return a->ek_bytes;
     case WARPKEM_SIZE_DK:
-      return a->dk_bytes;
+      return a->dk_record(DkFormat::expanded);
     case WARPKEM_SIZE_DK_SEED:
-      return a->dk_seed_bytes;
+      return a->dk_record(DkFormat::seed);
     case WARPKEM_SIZE_C:
       return a->c_bytes;
     case WARPKEM_SIZE_K:

@@ -6,6 +6,7 @@
 
 #include "host/algorithms.hpp"
 #include "host/key_set.hpp"
+#include "host/operation.hpp"
 
 namespace warpkem::host {
 
@@ -21,9 +22,7 @@ struct CpuKeyForm final : KeyForm {
 
 std::size_t largest_workspace(const CpuKernels& kernels) noexcept {
   std::size_t bytes = 0;
-  for (std::uint32_t id = 1; id < max_algorithms; ++id) {
-    if (find_algorithm(id) != nullptr) bytes = std::max(bytes, kernels.workspace_bytes(id));
-  }
+  for (const Algorithm& a : all_algorithms()) bytes = std::max(bytes, kernels.workspace_bytes(a.id));
   return bytes;
 }
 
@@ -80,7 +79,7 @@ void CpuBackend::run(const Batch& batch) {
 }
 
 std::unique_ptr<KeyForm> CpuBackend::prepare(const Batch& batch) {
-  const bool is_ek = batch.operation == Operation::prepare_ek;
+  const bool is_ek = spec_of(batch.operation).key == Array::ek;
   const std::size_t bytes = is_ek ? kernels_.ek_form_bytes(batch.algorithm) : kernels_.dk_form_bytes(batch.algorithm);
   auto form = std::make_unique<CpuKeyForm>(batch.count, bytes);
   Batch with_forms = batch;

@@ -12,7 +12,7 @@ SUFFIXES = {".h", ".hpp", ".c", ".cpp", ".cu", ".cuh"}
 # Paths are as in the tree; "include/warpkem/x" is written "warpkem/x" where it is included.
 PUBLIC = r"warpkem/[\w.]+"
 LEAF = r"warpkem/params\.hpp"
-BASICS = r"host/(batch|status|ct|secure)\.hpp"
+BASICS = r"host/(batch|operation|algorithms|status|ct|secure)\.hpp"
 LAYERS = [
     ("public headers", r"include/", [PUBLIC]),
     ("registry", r"host/backends/registry\.cpp", [r"host/backends/.*", r"host/[\w]+\.hpp"]),

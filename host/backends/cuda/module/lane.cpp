@@ -54,10 +54,6 @@ bool is_registered(const std::uint8_t* data, std::size_t bytes) noexcept {
   return true;
 }
 
-bool is_prepare(host::Operation operation) noexcept {
-  return operation == host::Operation::prepare_ek || operation == host::Operation::prepare_dk;
-}
-
 // The errors that a context never recovers from.
 bool breaks_context(cudaError_t code) noexcept {
   switch (code) {
@@ -116,7 +112,8 @@ Lane::~Lane() {
 }
 
 std::string Lane::context(const Batch& items) const {
-  return device_.name() + ", " + operation_name(items.operation) + " of " + std::to_string(items.count) + " items: ";
+  return device_.name() + ", " + host::spec_of(items.operation).name + " of " + std::to_string(items.count) +
+         " items: ";
 }
 
 Lane::Layout Lane::lay_out(const Batch& items, std::size_t count, bool in_place) {
@@ -154,7 +151,7 @@ Lane::Layout Lane::lay_out(const Batch& items, std::size_t count, bool in_place)
 // what the staging holds there, which is no secret, and their outputs go nowhere.
 Lane::Layout Lane::choose_layout(const Batch& items, std::size_t room, bool in_place) const {
   const Layout layout = lay_out(items, items.count, in_place);
-  if (!replays_ || is_prepare(items.operation)) return layout;
+  if (!replays_ || host::spec_of(items.operation).prepares) return layout;
   Layout padded = lay_out(items, std::min(room, launch_cost::padded_count(items.count)), false);
   padded.replayed = launch_cost::replay_is_cheaper(launch_cost::num_calls(items.operation, items.keys != nullptr),
                                                    layout.bytes, padded.bytes, layout.bytes_in_place);
@@ -181,48 +178,18 @@ std::size_t Lane::reserve(const Batch& items, const KeyForms& keys) {
 }
 
 kernels::DeviceBatch Lane::device_batch(const Batch& items, const Layout& layout, const KeyForms& keys) const noexcept {
-  kernels::DeviceBatch batch;
-  batch.operation = static_cast<kernels::Operation>(items.operation);
-  batch.algorithm = items.algorithm;
-  batch.dk_format = static_cast<kernels::DkFormat>(items.dk_format);
+  kernels::DeviceBatch batch = kernel_batch(items);
   batch.zero_failed = false;  // the engine clears them
   batch.count = layout.count;
   for (const Layout::Array& array : layout.all()) {
     std::uint8_t* const data = memory_.data() + array.offset;
-    switch (array.role) {
-      case Role::seeds:
-        batch.seeds = {data, array.record_bytes, nullptr};
-        break;
-      case Role::m:
-        batch.m = {data, array.record_bytes, nullptr};
-        break;
-      case Role::ek:
-        batch.ek = {data, array.record_bytes, nullptr};
-        break;
-      case Role::dk:
-        batch.dk = {data, array.record_bytes, nullptr};
-        break;
-      case Role::c:
-        batch.c = {data, array.record_bytes, nullptr};
-        break;
-      case Role::index:
-        batch.index = reinterpret_cast<const std::uint32_t*>(data);
-        break;
-      case Role::ek_out:
-        batch.ek_out = {data, array.record_bytes, nullptr};
-        break;
-      case Role::dk_out:
-        batch.dk_out = {data, array.record_bytes, nullptr};
-        break;
-      case Role::c_out:
-        batch.c_out = {data, array.record_bytes, nullptr};
-        break;
-      case Role::K_out:
-        batch.K_out = {data, array.record_bytes, nullptr};
-        break;
+    if (array.array != host::Array::none) {
+      set_array(batch, array.array, data, array.record_bytes);
+    } else {
+      batch.index = reinterpret_cast<const std::uint32_t*>(data);
     }
   }
-  if (is_prepare(items.operation)) {
+  if (host::spec_of(items.operation).prepares) {
     batch.forms = keys.forms;
     batch.forms_stride = keys.stride;
   } else if (items.keys != nullptr) {

@@ -1,123 +1,65 @@
 #include "host/backends/cuda/module/operation.hpp"
 
-#include "warpkem/params.hpp"
-
 namespace warpkem::cuda {
 
-using host::DkFormat;
+using host::Array;
 using host::Operation;
 
-namespace {
-
-template <ParameterSet P>
-std::size_t record_bytes_of(Role role, DkFormat dk_format) noexcept {
-  switch (role) {
-    case Role::seeds:
-      return P::seed_bytes;
-    case Role::m:
-      return P::m_bytes;
-    case Role::ek:
-    case Role::ek_out:
-      return P::ek_bytes;
-    case Role::dk:
-    case Role::dk_out:
-      return dk_format == DkFormat::seed ? P::seed_bytes : P::dk_bytes;
-    case Role::c:
-    case Role::c_out:
-      return P::c_bytes;
-    case Role::index:
-      return sizeof(std::uint32_t);
-    case Role::K_out:
-      return P::K_bytes;
-  }
-  return 0;
+// The kernels include nothing of the host.
+template <class Host, class Kernels>
+static constexpr bool same(Host a, Kernels b) {
+  return static_cast<std::uint32_t>(a) == static_cast<std::uint32_t>(b);
 }
-
-}  // namespace
-
-std::size_t record_bytes(Role role, std::uint32_t algorithm, DkFormat dk_format) noexcept {
-  switch (algorithm) {
-    case MlKem512::id:
-      return record_bytes_of<MlKem512>(role, dk_format);
-    case MlKem768::id:
-      return record_bytes_of<MlKem768>(role, dk_format);
-    case MlKem1024::id:
-      return record_bytes_of<MlKem1024>(role, dk_format);
-    default:
-      return 0;
-  }
-}
+static_assert(same(Operation::keygen, kernels::Operation::keygen) &&
+              same(Operation::encaps, kernels::Operation::encaps) &&
+              same(Operation::decaps, kernels::Operation::decaps) &&
+              same(Operation::check_ek, kernels::Operation::check_ek) &&
+              same(Operation::check_dk, kernels::Operation::check_dk) &&
+              same(Operation::prepare_ek, kernels::Operation::prepare_ek) &&
+              same(Operation::prepare_dk, kernels::Operation::prepare_dk));
+static_assert(same(host::DkFormat::expanded, kernels::DkFormat::expanded) &&
+              same(host::DkFormat::seed, kernels::DkFormat::seed));
+static_assert(same(host::ItemStatus::ok, kernels::ItemStatus::ok) &&
+              same(host::ItemStatus::invalid_ek, kernels::ItemStatus::invalid_ek) &&
+              same(host::ItemStatus::invalid_dk, kernels::ItemStatus::invalid_dk) &&
+              same(host::ItemStatus::invalid_key_index, kernels::ItemStatus::invalid_key_index));
 
 HostArrays::HostArrays(const host::Batch& batch) noexcept {
-  const auto add = [&](Role role, bool secret, const auto& array) {
-    HostArray& a = arrays_[size_++];
-    a.role = role;
-    a.output = role >= Role::ek_out;
-    a.secret = secret;
-    a.record_bytes = record_bytes(role, batch.algorithm, batch.dk_format);
-    a.data = array.data;
-    a.stride = array.stride;
-    a.table = array.table;
+  const host::OperationSpec& spec = host::spec_of(batch.operation);
+  const host::Algorithm* const algorithm = host::find_algorithm(batch.algorithm);
+  const auto add = [&](Array which, const auto& array) {
+    const host::ArraySpec& of = host::spec_of(which);
+    const std::size_t record = algorithm != nullptr ? host::record_bytes(*algorithm, which, batch.dk_format) : 0;
+    arrays_[size_++] = {which, of.is_output, of.is_secret, record, array.data, array.stride, array.table};
   };
-  const auto add_index = [&] {
-    if (batch.index == nullptr) return;
-    add(Role::index, false,
-        host::In{reinterpret_cast<const std::uint8_t*>(batch.index), sizeof(std::uint32_t), nullptr});
-  };
-  switch (batch.operation) {
-    case Operation::keygen:
-      add(Role::seeds, true, batch.seeds);
-      add(Role::ek_out, false, batch.ek_out);
-      add(Role::dk_out, true, batch.dk_out);
-      break;
-    case Operation::encaps:
-      if (batch.keys == nullptr) {
-        add(Role::ek, false, batch.ek);
-      } else {
-        add_index();
-      }
-      add(Role::m, true, batch.m);
-      add(Role::c_out, false, batch.c_out);
-      add(Role::K_out, true, batch.K_out);
-      break;
-    case Operation::decaps:
-      if (batch.keys == nullptr) {
-        add(Role::dk, true, batch.dk);
-      } else {
-        add_index();
-      }
-      add(Role::c, false, batch.c);
-      add(Role::K_out, true, batch.K_out);
-      break;
-    case Operation::check_ek:
-    case Operation::prepare_ek:
-      add(Role::ek, false, batch.ek);
-      break;
-    case Operation::check_dk:
-    case Operation::prepare_dk:
-      add(Role::dk, true, batch.dk);
-      break;
+  if (batch.keys != nullptr && batch.index != nullptr) {
+    constexpr std::size_t record = sizeof *batch.index;
+    arrays_[size_++] = {
+        .record_bytes = record, .data = reinterpret_cast<const std::uint8_t*>(batch.index), .stride = record};
+  }
+  for (const Array which : spec.inputs(batch.keys != nullptr)) {
+    if (which != Array::none) add(which, batch.*host::input_of(which));
+  }
+  for (const Array which : spec.out) {
+    if (which != Array::none) add(which, batch.*host::output_of(which));
   }
 }
 
-const char* operation_name(Operation operation) noexcept {
-  switch (operation) {
-    case Operation::keygen:
-      return "keygen";
-    case Operation::encaps:
-      return "encaps";
-    case Operation::decaps:
-      return "decaps";
-    case Operation::check_ek:
-      return "check_ek";
-    case Operation::check_dk:
-      return "check_dk";
-    case Operation::prepare_ek:
-      return "prepare_ek";
-    case Operation::prepare_dk:
-      return "prepare_dk";
-  }
-  return "?";
+void set_array(kernels::DeviceBatch& batch, Array array, std::uint8_t* data, std::size_t stride) noexcept {
+  host::for_each_array(
+      [&](Array a, auto& of_kernels) {
+        if (a == array) of_kernels = {data, stride, nullptr};
+      },
+      batch);
+}
+
+kernels::DeviceBatch kernel_batch(const host::Batch& batch) noexcept {
+  kernels::DeviceBatch of_kernels;
+  of_kernels.operation = static_cast<kernels::Operation>(batch.operation);
+  of_kernels.algorithm = batch.algorithm;
+  of_kernels.dk_format = static_cast<kernels::DkFormat>(batch.dk_format);
+  of_kernels.count = batch.count;
+  return of_kernels;
 }
 
 }  // namespace warpkem::cuda

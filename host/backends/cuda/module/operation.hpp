@@ -1,4 +1,4 @@
-// Which arrays an operation reads and writes, and which of them are secret: the one place in this backend that knows.
+// The arrays of a batch as this backend moves them: by record, with those that the table of operations gives it.
 #pragma once
 
 #include <array>
@@ -6,13 +6,13 @@
 #include <cstdint>
 
 #include "host/batch.hpp"
+#include "host/operation.hpp"
+#include "kernels/launch.hpp"
 
 namespace warpkem::cuda {
 
-enum class Role { seeds, m, ek, dk, c, index, ek_out, dk_out, c_out, K_out };
-
 struct HostArray {
-  Role role{};
+  host::Array array = host::Array::none;  // none: the indices of a prepared set's keys
   bool output = false;
   bool secret = false;
   std::size_t record_bytes = 0;
@@ -35,9 +35,10 @@ class HostArrays {
   std::size_t size_ = 0;
 };
 
-const char* operation_name(host::Operation operation) noexcept;
+// Where the kernels find the array.
+void set_array(kernels::DeviceBatch& batch, host::Array array, std::uint8_t* data, std::size_t stride) noexcept;
 
-// Bytes of one record of `role` in such a batch; 0: no such algorithm.
-std::size_t record_bytes(Role role, std::uint32_t algorithm, host::DkFormat dk_format) noexcept;
+// A batch for the kernels without arrays.
+kernels::DeviceBatch kernel_batch(const host::Batch& batch) noexcept;
 
 }  // namespace warpkem::cuda

@@ -21,6 +21,7 @@
 #include "host/backends/cuda/module/device.hpp"
 #include "host/backends/cuda/module/lane.hpp"
 #include "host/backends/cuda/module/resources.hpp"
+#include "host/operation.hpp"
 #include "kernels/launch.hpp"
 
 namespace warpkem::cuda {
@@ -32,7 +33,7 @@ class Keys {
       : pool_(pool),
         parts_(devices),
         count_(batch.count),
-        kind_(batch.operation == host::Operation::prepare_ek ? kernels::KeyKind::ek : kernels::KeyKind::dk),
+        kind_(host::spec_of(batch.operation).key == host::Array::ek ? kernels::KeyKind::ek : kernels::KeyKind::dk),
         bytes_per_key_(kernels::form_bytes(batch.algorithm, kind_)) {
     for (Part& part : parts_) part.keys = this;
   }

@@ -15,7 +15,6 @@ namespace warpkem::cuda {
 
 using host::Batch;
 using host::Error;
-using host::Operation;
 using host::Status;
 
 void RandomRing::Piece::wipe_and_release() noexcept {
@@ -98,19 +97,14 @@ const void* address_of(const Array& array) noexcept {
 // The batch for the kernels, checked; its seeds or m are absent if they are to be drawn.
 kernels::DeviceBatch translate(const Device& device, const ResidentBatch& resident) {
   const Batch& from = resident.batch;
-  kernels::DeviceBatch to;
-  to.operation = static_cast<kernels::Operation>(from.operation);
-  to.algorithm = from.algorithm;
-  to.dk_format = static_cast<kernels::DkFormat>(from.dk_format);
+  kernels::DeviceBatch to = kernel_batch(from);
   to.zero_failed = true;
-  to.count = from.count;
-  const auto use = [&](const char* name, const auto& array, auto& target) {
-    require_memory_of(device, name, address_of(array));
-    target = {array.data, array.stride, array.table};
-  };
-  use("seeds", from.seeds, to.seeds), use("m", from.m, to.m), use("ek", from.ek, to.ek), use("dk", from.dk, to.dk);
-  use("c", from.c, to.c), use("ek", from.ek_out, to.ek_out), use("dk", from.dk_out, to.dk_out);
-  use("c", from.c_out, to.c_out), use("K", from.K_out, to.K_out);
+  host::for_each_array(
+      [&](host::Array which, const auto& array, auto& target) {
+        require_memory_of(device, host::spec_of(which).name, address_of(array));
+        target = {array.data, array.stride, array.table};
+      },
+      from, to);
   if (resident.keys != nullptr) {
     if (!resident.keys->ready_on(device.number())) {
       throw Error(Status::backend_failed, "the keys are not on " + device.name());
@@ -133,17 +127,18 @@ kernels::DeviceBatch translate(const Device& device, const ResidentBatch& reside
 
 // Where drawn seeds or m go: behind the kernels' part of the workspace.
 struct Drawn {
+  host::Array array = host::Array::none;
   std::size_t record = 0, bytes = 0;
 
   explicit Drawn(const ResidentBatch& resident) {
     if (!resident.draw_randomness) return;
-    const Role role = resident.batch.operation == Operation::keygen ? Role::seeds : Role::m;
-    record = record_bytes(role, resident.batch.algorithm, resident.batch.dk_format);
+    array = host::spec_of(resident.batch.operation).drawn;
+    const host::Algorithm* const algorithm = host::find_algorithm(resident.batch.algorithm);
+    record = algorithm != nullptr ? host::record_bytes(*algorithm, array, resident.batch.dk_format) : 0;
     bytes = resident.batch.count * record;
   }
-  void put(kernels::DeviceBatch& batch, const std::uint8_t* at) const noexcept {
-    if (bytes == 0) return;
-    (batch.operation == kernels::Operation::keygen ? batch.seeds : batch.m) = {at, record, nullptr};
+  void put(kernels::DeviceBatch& batch, std::uint8_t* at) const noexcept {
+    if (bytes != 0) set_array(batch, array, at, record);
   }
 };
 
@@ -161,7 +156,7 @@ std::size_t resident_workspace(Pool& pool, const ResidentBatch& resident) {
   kernels::DeviceBatch batch = translate(device, resident);
   const Drawn drawn(resident);
   if (drawn.bytes == 0) return kernels::workspace_bytes(batch);
-  drawn.put(batch, reinterpret_cast<const std::uint8_t*>(alignment));  // an aligned address is all that counts here
+  drawn.put(batch, reinterpret_cast<std::uint8_t*>(alignment));  // an aligned address is all that counts here
   device.random().reserve(drawn.bytes);
   return kernels::workspace_bytes(batch) + drawn.bytes + alignment;
 }
