@@ -35,9 +35,7 @@ void BatchFormer::unlink(Bucket& b, Request* r) noexcept {
 void BatchFormer::add(Request* r, bool is_large) noexcept {
   Bucket& b = bucket_of(*r);
   if (b.empty()) {
-    b.operation = r->work.operation;
-    b.algorithm = r->work.algorithm;
-    b.prepared = r->work.keys != nullptr;
+    b.kind = r->work.kind();
     b.request_class = r->request_class;
     b.close_ns = r->close_ns;
     b.hasty_ns = never;

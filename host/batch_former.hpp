@@ -29,9 +29,7 @@ struct Bucket {
   std::uint64_t turn = 0;         // the number of its last one
   Bucket* next_active = nullptr;  // in the former's list of those that are not empty, oldest first
   Bucket* previous_active = nullptr;
-  Operation operation = Operation::keygen;
-  std::uint32_t algorithm = 0;
-  bool prepared = false;
+  Kind kind;
   RequestClass request_class = RequestClass::interactive;
 
   bool empty() const noexcept { return first == nullptr; }

@@ -33,6 +33,7 @@ void Tables::resize(std::size_t items) {
 bool BatchRun::build(Random& random) {
   const Request& example = *pieces.front().request;
   kind_ = example.work.kind();
+  bare_ = example.work.without_arrays();
   std::size_t items = 0;
   for (const Piece& piece : pieces) items += piece.count;
   all_.resize(items);
@@ -40,10 +41,10 @@ bool BatchRun::build(Random& random) {
   item_slots_.resize(items);
 
   const OperationSpec& spec = spec_of(kind_.operation);
-  const bool has_key = spec.inputs(prepared())[1] != Array::none;
+  const bool has_key = spec.inputs(kind_.prepared)[1] != Array::none;
   const bool has_out[2] = {spec.out[0] != Array::none, spec.out[1] != Array::none};
   // Seeds and m that requests do not bring.
-  const std::size_t record = record_bytes(*find_algorithm(kind_.algorithm), spec.drawn, kind_.dk_format);
+  const std::size_t record = record_bytes(*find_algorithm(kind_.algorithm), spec.drawn, bare_.dk_format);
   std::size_t bytes = 0;
   std::uint8_t refusal = ok;  // what the items get that want randomness
   for (const Piece& piece : pieces) {
@@ -71,10 +72,10 @@ bool BatchRun::build(Random& random) {
       all_.statuses[at] = pending;
       std::uint8_t verdict = draws ? refusal : ok;
       decided_[at] = verdict != ok ? by_engine : by_backend;
-      if (kind_.keys != nullptr) {
+      if (bare_.keys != nullptr) {
         const std::size_t key = from.key_of(i);
         all_.index[at] = static_cast<std::uint32_t>(key);
-        if (verdict == ok && (verdict = kind_.keys->verdict(key)) != ok) decided_[at] = by_key;
+        if (verdict == ok && (verdict = bare_.keys->verdict(key)) != ok) decided_[at] = by_key;
       }
       if (verdict != ok) all_.statuses[at] = verdict;
     }
@@ -86,14 +87,14 @@ bool BatchRun::build(Random& random) {
 }
 
 Batch BatchRun::view(Tables& tables, std::size_t items) noexcept {
-  Batch batch = kind_;
+  Batch batch = bare_;
   const OperationSpec& spec = spec_of(kind_.operation);
-  const std::array<Array, 2> inputs = spec.inputs(prepared());
+  const std::array<Array, 2> inputs = spec.inputs(kind_.prepared);
   for (std::size_t i = 0; i < 2; ++i) {
     if (inputs[i] != Array::none) (batch.*input_of(inputs[i])).table = tables.in[i].data();
     if (spec.out[i] != Array::none) (batch.*output_of(spec.out[i])).table = tables.out[i].data();
   }
-  if (kind_.keys != nullptr) batch.index = tables.index.data();
+  if (bare_.keys != nullptr) batch.index = tables.index.data();
   batch.statuses = tables.statuses.data();
   batch.count = items;
   return batch;
@@ -103,7 +104,7 @@ Batch BatchRun::view(Tables& tables, std::size_t items) noexcept {
 std::array<std::size_t, 2> BatchRun::out_records() const noexcept {
   const auto& out = spec_of(kind_.operation).out;
   const Algorithm& algorithm = *find_algorithm(kind_.algorithm);
-  return {record_bytes(algorithm, out[0], kind_.dk_format), record_bytes(algorithm, out[1], kind_.dk_format)};
+  return {record_bytes(algorithm, out[0], bare_.dk_format), record_bytes(algorithm, out[1], bare_.dk_format)};
 }
 
 Batch BatchRun::batch() noexcept { return stage == Stage::first ? view(all_, items_) : view(part_, chosen_.size()); }

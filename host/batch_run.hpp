@@ -52,9 +52,7 @@ class BatchRun {
   bool build(Random& random);
   bool built() const noexcept { return items_ != 0; }
   std::size_t items() const noexcept { return items_; }
-  Operation operation() const noexcept { return kind_.operation; }
-  std::uint32_t algorithm() const noexcept { return kind_.algorithm; }
-  bool prepared() const noexcept { return kind_.keys != nullptr; }
+  const Kind& kind() const noexcept { return kind_; }
 
   // What the backend of this stage gets: everything, what is still pending, or the sample to be recomputed.
   Batch batch() noexcept;
@@ -94,7 +92,8 @@ class BatchRun {
   std::array<std::size_t, 2> out_records() const noexcept;
   void gather(const std::vector<std::uint32_t>& chosen);
 
-  Batch kind_;  // without arrays
+  Kind kind_;
+  Batch bare_;  // without arrays
   std::size_t items_ = 0;
   Tables all_;
   std::vector<std::uint8_t> decided_;     // who decides the item, or has: a backend, its key, or the engine

@@ -7,32 +7,31 @@ namespace warpkem::host {
 CostModel::CostModel(Cost encaps_768, const Kinds& kinds)
     : reference_(encaps_768), kinds_(kinds), fits_(kinds.size() * 2) {}
 
-Cost CostModel::guess(Operation operation, std::uint32_t algorithm, bool prepared) const noexcept {
-  const Algorithm* const a = find_algorithm(algorithm);
-  double ratio = (a != nullptr ? a->cost : 1) * spec_of(operation).cost;
-  if (prepared) ratio *= 0.6;
+Cost CostModel::guess(const Kind& kind) const noexcept {
+  const Algorithm* const a = find_algorithm(kind.algorithm);
+  double ratio = (a != nullptr ? a->cost : 1) * spec_of(kind.operation).cost;
+  if (kind.prepared) ratio *= 0.6;
   return {reference_.fixed_ns, reference_.item_ns * ratio};
 }
 
-Cost CostModel::cost(Operation operation, std::uint32_t algorithm, bool prepared) const noexcept {
-  const Fit& f = fits_[index_of(operation, algorithm, prepared)];
-  const Cost parts = f.parts ? *f.parts : guess(operation, algorithm, prepared);
+Cost CostModel::cost(const Kind& kind) const noexcept {
+  const Fit& f = fits_[index_of(kind)];
+  const Cost parts = f.parts ? *f.parts : guess(kind);
   if (f.weight < 0.5) return parts;
   const double expected = parts.fixed_ns * f.weight + parts.item_ns * f.n;
   const double scale = expected > 0 ? f.t / expected : 1;
   return {parts.fixed_ns * scale, std::max(1.0, parts.item_ns * scale)};
 }
 
-void CostModel::observe(Operation operation, std::uint32_t algorithm, bool prepared, std::size_t items,
-                        std::uint64_t elapsed_ns) noexcept {
-  Fit& f = fits_[index_of(operation, algorithm, prepared)];
+void CostModel::observe(const Kind& kind, std::size_t items, std::uint64_t elapsed_ns) noexcept {
+  Fit& f = fits_[index_of(kind)];
   double t = static_cast<double>(elapsed_ns);
   const double n = static_cast<double>(items);
   // A thread that lost its core in mid-batch, or came late to see the end of the one before, says little about the
   // backend: what is far off counts for four times what was expected or a quarter at the most, which still follows a
   // backend that became another for good.
   if (f.weight >= 4) {
-    const auto expected = static_cast<double>(cost(operation, algorithm, prepared).of(items));
+    const auto expected = static_cast<double>(cost(kind).of(items));
     t = std::clamp(t, expected / 4, 4 * expected + 1000);
   }
   constexpr double fade = 0.95;

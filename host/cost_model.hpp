@@ -28,9 +28,8 @@ class CostModel {
   explicit CostModel(Cost encaps_768, const Kinds& kinds = Kinds());
 
   void calibrate(Cost encaps_768) { reference_ = encaps_768; }
-  Cost cost(Operation operation, std::uint32_t algorithm, bool prepared) const noexcept;
-  void observe(Operation operation, std::uint32_t algorithm, bool prepared, std::size_t items,
-               std::uint64_t elapsed_ns) noexcept;
+  Cost cost(const Kind& kind) const noexcept;
+  void observe(const Kind& kind, std::size_t items, std::uint64_t elapsed_ns) noexcept;
 
  private:
   // Least squares of time over items, with weights that fade: old batches lose a twentieth with every new one.
@@ -38,10 +37,10 @@ class CostModel {
     double weight = 0, n = 0, nn = 0, t = 0, nt = 0;
     std::optional<Cost> parts;  // as the batches told them when their sizes last differed enough
   };
-  std::size_t index_of(Operation operation, std::uint32_t algorithm, bool prepared) const noexcept {
-    return kinds_.row(operation, algorithm) * 2 + (prepared ? 1 : 0);
+  std::size_t index_of(const Kind& kind) const noexcept {
+    return kinds_.row(kind.operation, kind.algorithm) * 2 + (kind.prepared ? 1 : 0);
   }
-  Cost guess(Operation operation, std::uint32_t algorithm, bool prepared) const noexcept;
+  Cost guess(const Kind& kind) const noexcept;
 
   Cost reference_;
   const Kinds kinds_;

@@ -174,6 +174,12 @@ Engine::Engine(const EngineOptions& options, std::span<const BackendEntry> table
     slot.backend = std::move(probed.backend);
     slot.detail = slot.backend ? slot.backend->info().detail : probed.why_not;
     if (slot.backend) {
+      slot.abilities = Abilities(*slot.backend);
+      std::string lacking;
+      for (const Algorithm& a : all_algorithms()) {
+        if (!slot.abilities.has_all_of(a)) lacking += (lacking.empty() ? "; without " : ", ") + std::string(a.name);
+      }
+      slot.detail += lacking;
       order_.insert(asked_for ? order_.begin() : order_.end(), &slot);
       if (!slot.entry->on_cpu) devices_.push_back(&slot);
     } else if (asked_for) {
@@ -181,6 +187,7 @@ Engine::Engine(const EngineOptions& options, std::span<const BackendEntry> table
     }
   }
   if (order_.empty()) throw Error(Status::unsupported, "no backend can be used");
+  for (const Slot* slot : candidates()) abilities_ |= slot->abilities;
 }
 
 Engine::~Engine() {
@@ -196,11 +203,31 @@ bool Engine::a_device_knows(const void* pointer) const noexcept {
          std::ranges::any_of(devices_, [&](const Slot* slot) { return slot->backend->is_device_pointer(pointer); });
 }
 
-DeviceResident& Engine::device_resident() const {
+namespace {
+
+std::string name_of(const Kind& kind) {
+  const Algorithm* const algorithm = find_algorithm(kind.algorithm);
+  return std::string(spec_of(kind.operation).name) + " with " + (algorithm != nullptr ? algorithm->name : "?");
+}
+
+}  // namespace
+
+void Engine::require(const Kind& kind) const {
+  if (supports(kind)) return;
+  throw Error(Status::unsupported, candidates().size() == 1 ? std::string("backend \"") + order_.front()->entry->name +
+                                                                  "\" does not have " + name_of(kind)
+                                                            : "no backend of this engine has " + name_of(kind));
+}
+
+DeviceResident& Engine::device_resident(const Kind* kind) const {
   std::string why_not;
   for (const Slot& slot : slots()) {
     if (slot.entry->on_cpu) continue;
     DeviceResident* const resident = slot.backend ? slot.backend->device_resident() : nullptr;
+    if (resident != nullptr && kind != nullptr && !slot.abilities.has(*kind)) {
+      why_not += std::string("; ") + slot.entry->name + " does not have " + name_of(*kind);
+      continue;
+    }
     if (resident != nullptr) return *resident;
     why_not += std::string("; ") + slot.entry->name + ": " + slot.detail;
   }
@@ -231,9 +258,10 @@ void Engine::dispatch(const Batch& batch, std::uint64_t* items_by_backend, std::
   const auto is_quick = [&](const Slot* slot) {
     return forced_ || slot->backend->info().preferred_count <= batch.count;
   };
+  const Kind kind = kind_of(batch);
   for (const bool quick : {true, false}) {
     for (Slot* slot : order) {
-      if (is_quick(slot) != quick) continue;
+      if (is_quick(slot) != quick || !slot->abilities.has(kind)) continue;
       if (slot->quarantined.load(std::memory_order_relaxed)) {
         texts += (texts.empty() ? "" : "; ") + std::string(slot->entry->name) + ": in quarantine";
         only_memory = false;
@@ -246,6 +274,7 @@ void Engine::dispatch(const Batch& batch, std::uint64_t* items_by_backend, std::
     if (!options_.fail_over && !texts.empty()) break;
   }
   if (next_pending(batch, 0).count == 0) return;
+  if (texts.empty()) throw Error(Status::unsupported, "no backend that may do it has " + name_of(kind));
   throw Error(only_memory ? Status::out_of_memory : Status::backend_failed,
               options_.fail_over ? "no backend could do it: " + texts : texts);
 }
@@ -262,7 +291,7 @@ void Engine::run_slice(Batch batch, std::uint64_t* items_by_backend) {
     random_.fill(secrets.data(), batch.count * record);
     *drawn = {secrets.data(), record, nullptr};
   }
-  dispatch(batch, items_by_backend, order_);
+  dispatch(batch, items_by_backend, candidates());
 }
 
 CallResult Engine::run(Batch batch, std::uint64_t* items_by_backend) noexcept {
@@ -318,7 +347,10 @@ CallResult Engine::prepare(const Batch& batch, KeySet*& keys) noexcept {
     auto set = std::make_unique<KeySet>(shared_from_this(), batch, record);
     std::string texts;
     bool only_memory = true;
-    for (Slot* slot : order_) {
+    const Kind kind = kind_of(batch);
+    require(kind);
+    for (Slot* slot : candidates()) {
+      if (!slot->abilities.has(kind)) continue;
       try {
         if (batch.count != 0) set->form(*slot->backend);
         texts.clear();

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "host/abilities.hpp"
 #include "host/algorithms.hpp"
 #include "host/backends/backend.hpp"
 #include "host/backends/registry.hpp"
@@ -58,6 +59,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
     const BackendEntry* entry = nullptr;
     std::unique_ptr<Backend> backend;  // null: not usable, see detail
     std::string detail;
+    Abilities abilities;
     std::atomic<std::uint64_t> items{0};
     std::size_t number = 0;                // of the table
     std::atomic<bool> quarantined{false};  // it gave wrong answers; nothing goes there until take_back()
@@ -77,13 +79,21 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::span<const Slot> slots() const noexcept { return {slots_.get(), num_slots_}; }
   const Slot* preferred() const noexcept { return order_.front(); }
   std::span<Slot* const> order() const noexcept { return order_; }
+  // Those of them that work may go to: without fail-over, only the one that was asked for.
+  std::span<Slot* const> candidates() const noexcept {
+    return order().first(forced_ && !options_.fail_over ? 1 : order_.size());
+  }
+  // Whether one of the candidates has it.
+  bool supports(const Kind& kind) const noexcept { return abilities_.has(kind); }
+  // Throws Error(unsupported) unless one has.
+  void require(const Kind& kind) const;
   bool forced() const noexcept { return forced_; }
   const EngineOptions& options() const noexcept { return options_; }
   const Cores& cores() const noexcept { return cores_; }
   Random& random() noexcept { return random_; }
   bool is_device_pointer(const void* pointer) const noexcept { return !devices_.empty() && a_device_knows(pointer); }
-  // The backend that takes batches in device memory. Throws Error(unsupported).
-  DeviceResident& device_resident() const;
+  // The backend that has device memory, or takes batches of that kind there. Throws Error(unsupported).
+  DeviceResident& device_resident(const Kind* kind = nullptr) const;
 
   // Blocks until the batch is done; its arguments are already checked. Null statuses are allowed here; absent seeds or
   // m are drawn. Adds to items_by_backend[slot], if given. Never throws: whatever goes wrong is in the result, and the
@@ -120,6 +130,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::size_t num_slots_;
   std::vector<Slot*> order_;    // usable ones, in the order in which they are tried
   std::vector<Slot*> devices_;  // those of them that are not on the CPU
+  Abilities abilities_;         // of the candidates
   bool forced_ = false;         // order_ begins with the one that was asked for
 
   std::mutex scheduler_mutex_;

@@ -13,6 +13,7 @@
 #include "host/backends/backend.hpp"
 #include "host/batch.hpp"
 #include "host/batch_former.hpp"
+#include "host/kinds.hpp"
 #include "host/operation.hpp"
 #include "host/secure.hpp"
 
@@ -36,6 +37,7 @@ class KeySet {
   const Engine* engine() const noexcept { return engine_.get(); }
   std::uint32_t algorithm() const noexcept { return encoded_batch_.algorithm; }
   Array kind() const noexcept { return spec_of(encoded_batch_.operation).key; }  // ek or dk
+  DkFormat dk_format() const noexcept { return encoded_batch_.dk_format; }       // that it was made from
   std::size_t count() const noexcept { return encoded_batch_.count; }
   const std::uint8_t* statuses() const noexcept { return statuses_.data(); }
   // What an item that names this key is answered before any work: ok, or why it cannot be done.
@@ -62,6 +64,11 @@ class KeySet {
   std::array<Bucket, 2> buckets_{};
   std::atomic<std::size_t> references_{1};
 };
+
+inline Kind kind_of(const Batch& batch) noexcept {
+  const bool prepared = batch.keys != nullptr;
+  return {batch.operation, batch.algorithm, prepared ? batch.keys->dk_format() : batch.dk_format, prepared};
+}
 
 // Holds a set while work is in flight.
 class KeyReference {

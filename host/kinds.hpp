@@ -1,4 +1,4 @@
-// Numbers the kinds of work, an operation with an algorithm, for tables with a row for each.
+// Kinds of work, and their numbers for tables with a row for each.
 #pragma once
 
 #include <array>
@@ -11,6 +11,15 @@
 
 namespace warpkem::host {
 
+// What a batch asks for, and what all requests in it have in common.
+struct Kind {
+  Operation operation{};
+  std::uint32_t algorithm = 0;
+  DkFormat dk_format = DkFormat::expanded;  // with a prepared set: the one that it was made from
+  bool prepared = false;
+};
+
+// Numbers every operation with every algorithm.
 class Kinds {
  public:
   // Tests pass tables of their own.

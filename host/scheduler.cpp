@@ -312,7 +312,7 @@ void Scheduler::wake_lane() noexcept {
   const std::uint64_t now = clock_.now_ns();
   for (const auto& lane : lanes_) {
     if (lane->state != Lane::State::idle) continue;
-    const int its_rank = (fresh_slot(*lane, now) != nullptr ? 2 : 0) + (lane->on_cpu ? 1 : 0);
+    const int its_rank = (fresh_slot(*lane, nullptr, now) != nullptr ? 2 : 0) + (lane->on_cpu ? 1 : 0);
     if (chosen == nullptr || its_rank >= rank) chosen = lane.get(), rank = its_rank;
   }
   if (chosen != nullptr) wake(*chosen);

@@ -134,9 +134,9 @@ class Scheduler {
   BatchRun* take(Lane& lane, std::uint64_t now, std::uint64_t& next) noexcept;
   BatchRun* take_rework(Lane& lane, std::uint64_t now) noexcept;
   static bool may_rework(const Engine::Slot& slot, const BatchRun& run) noexcept;
-  Engine::Slot* fresh_slot(const Lane& lane, std::uint64_t now) const noexcept;
-  void leave_to_another(const Lane& lane, std::uint64_t now, std::uint64_t& next) noexcept;
-  bool nobody_left() const noexcept;  // for fresh work
+  Engine::Slot* fresh_slot(const Lane& lane, const Kind* kind, std::uint64_t now) const noexcept;
+  void leave_to_another(const Lane& lane, const Kind& kind, std::uint64_t now, std::uint64_t& next) noexcept;
+  bool nobody_left(const Kind& kind) const noexcept;  // for fresh work
   bool can_rework(const BatchRun& run) const noexcept;
   std::uint64_t opens_ns(const Lane& lane, const Engine::Slot& slot, std::uint64_t now) const noexcept;
   bool worth(Lane& lane, Engine::Slot& slot, const Bucket& bucket, std::uint64_t opens_ns, std::uint64_t now,

@@ -116,7 +116,7 @@ void Scheduler::finish_or_throw(BatchRun& run, const Outcome& outcome) {
     const std::uint64_t since = run.lane != nullptr ? run.lane->finish(run, now) : run.began_ns;
     Health& health = health_[slot.number];
     if (!failed) {
-      costs_[slot.number]->observe(run.operation(), run.algorithm(), run.prepared(), given, now - std::min(now, since));
+      costs_[slot.number]->observe(run.kind(), given, now - std::min(now, since));
       health = {};
     } else {
       health.back_off_ns = std::clamp(2 * health.back_off_ns, back_off_first_ns, back_off_most_ns);

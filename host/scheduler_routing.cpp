@@ -55,24 +55,23 @@ bool Scheduler::usable(const Engine::Slot& slot, std::uint64_t now) const noexce
   return !slot.quarantined.load(std::memory_order_relaxed) && health_[slot.number].suspended_until_ns <= now;
 }
 
-bool Scheduler::nobody_left() const noexcept {
-  const bool only_first = engine_.forced() && !engine_.options().fail_over;
-  const auto order = engine_.order().first(only_first ? 1 : engine_.order().size());
-  return std::ranges::all_of(order,
-                             [](const Engine::Slot* s) { return s->quarantined.load(std::memory_order_relaxed); });
+bool Scheduler::nobody_left(const Kind& kind) const noexcept {
+  return std::ranges::none_of(engine_.candidates(), [&](const Engine::Slot* s) {
+    return s->abilities.has(kind) && !s->quarantined.load(std::memory_order_relaxed);
+  });
 }
 
-// The backend that fresh work gets on this lane; null: none of this lane's.
-Engine::Slot* Scheduler::fresh_slot(const Lane& lane, std::uint64_t now) const noexcept {
-  const auto order = engine_.order();
+// The backend that fresh work of the kind gets on this lane (null kind: of any); null: none of this lane's.
+Engine::Slot* Scheduler::fresh_slot(const Lane& lane, const Kind* kind, std::uint64_t now) const noexcept {
+  const auto order = engine_.candidates();
   for (const bool even_suspended : {false, true}) {
     const auto good = [&](const Engine::Slot* s) {
+      if (kind != nullptr && !s->abilities.has(*kind)) return false;
       return even_suspended ? !s->quarantined.load(std::memory_order_relaxed) : usable(*s, now);
     };
     if (engine_.forced()) {
-      const auto last = engine_.options().fail_over ? order.end() : order.begin() + 1;
-      const auto first = std::find_if(order.begin(), last, good);
-      if (first == last) continue;
+      const auto first = std::ranges::find_if(order, good);
+      if (first == order.end()) continue;
       return std::ranges::find(lane.slots, *first) != lane.slots.end() ? *first : nullptr;
     }
     if (const auto mine = std::ranges::find_if(lane.slots, good); mine != lane.slots.end()) return *mine;
@@ -84,20 +83,21 @@ Engine::Slot* Scheduler::fresh_slot(const Lane& lane, std::uint64_t now) const n
 
 // What is queued is not for this lane now: tells one that it is for, which may have looked before that was so, and
 // looks again itself when a backend of its own is no longer suspended.
-void Scheduler::leave_to_another(const Lane& lane, std::uint64_t now, std::uint64_t& next) noexcept {
+void Scheduler::leave_to_another(const Lane& lane, const Kind& kind, std::uint64_t now, std::uint64_t& next) noexcept {
   for (const Engine::Slot* slot : lane.slots) {
+    if (!slot->abilities.has(kind)) continue;
     const std::uint64_t until = health_[slot->number].suspended_until_ns;
     if (until > now && !slot->quarantined.load(std::memory_order_relaxed)) next = std::min(next, until);
   }
   for (const auto& other : lanes_) {
     const bool asleep = other->state != Lane::State::awake && other->in_flight < other->depth;
-    if (asleep && fresh_slot(*other, now) != nullptr) return wake(*other);
+    if (asleep && fresh_slot(*other, &kind, now) != nullptr) return wake(*other);
   }
 }
 
 bool Scheduler::may_rework(const Engine::Slot& slot, const BatchRun& run) noexcept {
-  return !slot.quarantined.load(std::memory_order_relaxed) && (run.tried >> slot.number & 1) == 0 &&
-         (run.stage != BatchRun::Stage::check || &slot != run.done_by);
+  return slot.abilities.has(run.kind()) && !slot.quarantined.load(std::memory_order_relaxed) &&
+         (run.tried >> slot.number & 1) == 0 && (run.stage != BatchRun::Stage::check || &slot != run.done_by);
 }
 
 bool Scheduler::can_rework(const BatchRun& run) const noexcept {
@@ -138,7 +138,7 @@ void Scheduler::give_up_rework() noexcept {
 }
 
 Cost Scheduler::cost(const Engine::Slot& slot, const Bucket& bucket) const noexcept {
-  return costs_[slot.number]->cost(bucket.operation, bucket.algorithm, bucket.prepared);
+  return costs_[slot.number]->cost(bucket.kind);
 }
 
 std::uint64_t Scheduler::full_batch(const Lane& lane, const Cost& cost, const Engine::Slot& slot) const noexcept {
@@ -157,10 +157,11 @@ bool Scheduler::is_large(const Request& r) const noexcept {
   if (r.count <= (options_.batch_items != 0 ? options_.batch_items : cpu_batch_least)) return false;
   if (options_.batch_items != 0) return true;
   // Devices come first, cores last: whose batches are smaller, says it.
+  const Kind kind = r.work.kind();
   return std::ranges::any_of(std::array{lanes_.front().get(), lanes_.back().get()}, [&](const Lane* lane) {
-    const Engine::Slot& slot = *lane->slots.front();
-    const Cost c = costs_[slot.number]->cost(r.work.operation, r.work.algorithm, r.work.keys != nullptr);
-    return r.count > full_batch(*lane, c, slot);
+    const auto slot = std::ranges::find_if(lane->slots, [&](const Engine::Slot* s) { return s->abilities.has(kind); });
+    if (slot == lane->slots.end()) return false;
+    return r.count > full_batch(*lane, costs_[(*slot)->number]->cost(kind), **slot);
   });
 }
 
@@ -215,6 +216,7 @@ std::uint64_t Scheduler::opens_ns(const Lane& lane, const Engine::Slot& slot, st
   if (lane.on_cpu || lane.in_flight == 0) return 0;
   std::uint64_t opens = lane.busy_until_ns - std::min(lane.busy_until_ns, options_.max_delay_ns);
   for (const Bucket* b = former_.first_active(); b != nullptr; b = b->next_active) {
+    if (!slot.abilities.has(b->kind)) continue;
     const Cost c = cost(slot, *b);
     if (is_cut(*b, c, now)) continue;  // the others would wait for both
     if (b->items >= full_batch(lane, c, slot)) return 0;
@@ -237,7 +239,7 @@ bool Scheduler::worth(Lane& lane, Engine::Slot& slot, const Bucket& bucket, std:
   for (const auto& other : lanes_) {
     if (other->on_cpu == lane.on_cpu || other->in_flight >= other->depth) continue;
     if (is_due && (other->in_flight == 0 || other->busy_until_ns <= now)) continue;
-    const Engine::Slot* const theirs = fresh_slot(*other, now);
+    const Engine::Slot* const theirs = fresh_slot(*other, &bucket.kind, now);
     if (theirs == nullptr || expected_end(*other, *theirs, bucket, now) >= mine) continue;
     if (other->state != Lane::State::awake) wake(*other);
     // Nobody wakes this lane for what comes meanwhile.
@@ -278,16 +280,18 @@ BatchRun* Scheduler::take(Lane& lane, std::uint64_t now, std::uint64_t& next) no
     return run;
   }
   while (former_.items() != 0) {
-    Engine::Slot* const slot = fresh_slot(lane, now);
-    const bool lost = slot == nullptr && nobody_left();
-    if (slot == nullptr && !lost) {
-      leave_to_another(lane, now, next);
-      return nullptr;
-    }
-    const std::uint64_t opens = lost ? 0 : opens_ns(lane, *slot, now);
-    Bucket* const bucket =
-        former_.next([&](const Bucket& b) { return lost || worth(lane, *slot, b, opens, now, next); });
+    // Of a device, which has one slot; on the CPU it is 0.
+    const std::uint64_t opens = opens_ns(lane, *lane.slots.front(), now);
+    Bucket* const bucket = former_.next([&](const Bucket& b) {
+      Engine::Slot* const s = fresh_slot(lane, &b.kind, now);
+      if (s != nullptr) return worth(lane, *s, b, opens, now, next);
+      if (nobody_left(b.kind)) return true;
+      leave_to_another(lane, b.kind, now, next);
+      return false;
+    });
     if (bucket == nullptr) return nullptr;
+    Engine::Slot* const slot = fresh_slot(lane, &bucket->kind, now);
+    const bool lost = slot == nullptr;
     const auto [most, slack] = lost ? Portion{bucket->items, 0} : portion(lane, *slot, *bucket, now);
     BatchRun* const run = spare_run(std::min(most + slack, bucket->items));
     if (run == nullptr) {
@@ -340,7 +344,7 @@ bool Scheduler::help(const CompletionQueue& queue) {
     const Request& r = *bucket.first;
     if (r.queue != &queue || bucket.first != bucket.last || r.taken != 0 || r.count > help_most_items) return false;
     const std::uint64_t now = clock_.now_ns();
-    Engine::Slot* const slot = fresh_slot(*lanes_.back(), now);
+    Engine::Slot* const slot = fresh_slot(*lanes_.back(), &bucket.kind, now);
     if (slot == nullptr || !slot->entry->on_cpu) return false;
     run = spare_run(1);
     if (run == nullptr) return false;
@@ -364,6 +368,10 @@ bool Scheduler::help(const CompletionQueue& queue) {
 void Scheduler::calibrate(Lane& lane) {
   const Algorithm& a = *find_algorithm(reference_algorithm);
   for (Engine::Slot* slot : lane.slots) {
+    const auto has = [slot](Operation operation) {
+      return slot->abilities.has({operation, reference_algorithm, DkFormat::expanded, false});
+    };
+    if (!has(Operation::keygen) || !has(Operation::encaps)) continue;
     if (lane.on_cpu && &lane != lanes_.back().get()) return;  // one of them is enough
     const std::size_t large =
         lane.on_cpu ? 32 : std::clamp<std::size_t>(slot->backend->info().preferred_count, 64, 4096);

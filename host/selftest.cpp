@@ -89,6 +89,14 @@ void Engine::selftest(Slot& slot) {
 
   for (const Expected& expected : expected_digests) {
     for (const auto& [keys, keys_name] : key_forms) {
+      const DkFormat format = keys == Keys::seeds ? DkFormat::seed : DkFormat::expanded;
+      const auto lacks = [&](Operation operation, bool prepared) {
+        return !slot.abilities.has({operation, expected.algorithm, format, prepared});
+      };
+      const bool prepares = keys == Keys::prepared;
+      if (lacks(Operation::keygen, false) || lacks(Operation::encaps, prepares) || lacks(Operation::decaps, prepares)) {
+        continue;
+      }
       Records r(*find_algorithm(expected.algorithm));
       const std::string what = std::string(slot.entry->name) + ", " + r.algorithm.name + ", " + keys_name;
 
@@ -140,7 +148,7 @@ void Engine::selftest(Slot& slot) {
         decaps.K_out = to(*K);
         decaps.keys = dk_set.get();
         if (dk_set) decaps.index = every_key.data();
-        if (keys == Keys::seeds) decaps.dk_format = DkFormat::seed;
+        decaps.dk_format = format;
         if (!dk_set) decaps.dk = from(keys == Keys::seeds ? r.seeds : r.dk);
         run(decaps);
       }

@@ -30,13 +30,17 @@ Work::Work(const Batch& batch) noexcept
   }
 }
 
-Batch Work::kind() const noexcept {
-  Batch kind;
-  kind.operation = operation;
-  kind.algorithm = algorithm;
-  kind.dk_format = dk_format;
-  kind.keys = keys;
-  return kind;
+Kind Work::kind() const noexcept {
+  return {operation, algorithm, keys != nullptr ? keys->dk_format() : dk_format, keys != nullptr};
+}
+
+Batch Work::without_arrays() const noexcept {
+  Batch batch;
+  batch.operation = operation;
+  batch.algorithm = algorithm;
+  batch.dk_format = dk_format;
+  batch.keys = keys;
+  return batch;
 }
 
 void Work::zero_outputs(std::size_t item) const noexcept {

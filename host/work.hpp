@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "host/batch.hpp"
+#include "host/kinds.hpp"
 
 namespace warpkem::host {
 
@@ -36,7 +37,8 @@ struct Work {
 
   Work() = default;
   explicit Work(const Batch& batch) noexcept;
-  Batch kind() const noexcept;  // without arrays
+  Kind kind() const noexcept;
+  Batch without_arrays() const noexcept;
   std::size_t key_of(std::size_t i) const noexcept { return index != nullptr ? index[i] : 0; }
   void zero_outputs(std::size_t item) const noexcept;
   void release_keys() noexcept;  // gives the reference back, if there is one

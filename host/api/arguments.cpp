@@ -214,6 +214,7 @@ Batch checked_batch(const Engine& engine, const warpkem_batch& arguments, Operat
     batch.keys = keys;
     batch.index = arguments.index;
   }
+  if (memory == Memory::host) engine.require(kind_of(batch));
   if (batch.count == 0) return batch;
 
   Extents extents;

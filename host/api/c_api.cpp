@@ -440,7 +440,8 @@ warpkem_status warpkem_cuda_workspace_bytes(warpkem_engine* engine, const warpke
     if (bytes == nullptr) throw Error(Status::invalid_argument, "bytes is NULL");
     *bytes = 0;
     const DeviceArguments arguments(e, given);
-    *bytes = e.device_resident().workspace_bytes(arguments.batch, arguments.failed, arguments.draw_randomness);
+    const Kind kind = kind_of(arguments.batch);
+    *bytes = e.device_resident(&kind).workspace_bytes(arguments.batch, arguments.failed, arguments.draw_randomness);
     return WARPKEM_OK;
   });
 }
@@ -458,8 +459,9 @@ warpkem_status warpkem_cuda_run(warpkem_engine* engine, const warpkem_batch* giv
         return false;
       }
     };
-    e.device_resident().enqueue(arguments.batch, arguments.failed, arguments.draw_randomness, {fill, &e.random()},
-                                workspace, workspace_bytes, stream);
+    const Kind kind = kind_of(arguments.batch);
+    e.device_resident(&kind).enqueue(arguments.batch, arguments.failed, arguments.draw_randomness, {fill, &e.random()},
+                                     workspace, workspace_bytes, stream);
     return WARPKEM_OK;
   });
 }

@@ -71,6 +71,10 @@ class Backend {
   virtual ~Backend() = default;
   virtual const BackendInfo& info() const noexcept = 0;
 
+  // Whether it has this operation with this algorithm and, where dk formats are taken, this format. Always the same
+  // answer. What it does not have is never sent to it: it is passed over, which is no failure.
+  virtual bool supports(Operation operation, std::uint32_t algorithm, DkFormat format) const noexcept = 0;
+
   // Expands `batch.count` keys; the batch is prepare_ek or prepare_dk with ek or dk and statuses. Blocks. Throws Error.
   virtual std::unique_ptr<KeyForm> prepare(const Batch& batch) = 0;
 

@@ -54,6 +54,11 @@ CpuBackend::Workspace::~Workspace() {
   }
 }
 
+bool CpuBackend::supports(Operation operation, std::uint32_t algorithm, DkFormat format) const noexcept {
+  const bool has_format = format == DkFormat::expanded || format == DkFormat::seed;
+  return is_known(operation) && has_format && kernels_.workspace_bytes(algorithm) != 0;
+}
+
 void CpuBackend::run(const Batch& batch) {
   struct Shared {
     CpuBackend& backend;

@@ -18,6 +18,7 @@ class CpuBackend final : public Backend {
   CpuBackend(const CpuKernels& kernels, WorkerPool& pool, std::string detail);
 
   const BackendInfo& info() const noexcept override { return info_; }
+  bool supports(Operation operation, std::uint32_t algorithm, DkFormat format) const noexcept override;
   std::unique_ptr<KeyForm> prepare(const Batch& batch) override;
   void submit(const Batch& batch, Completion done) noexcept override;
 

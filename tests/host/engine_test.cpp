@@ -39,6 +39,7 @@ struct Scene {
   bool no_memory_to_prepare[2] = {};
   std::size_t preferred_count[2] = {1, 1};
   bool usable[2] = {true, true};
+  std::function<bool(Operation, std::uint32_t, DkFormat)> lacks[2];
   std::vector<std::size_t> submitted[2];  // counts, one per submit
   std::size_t prepared[2] = {};
 } scene;
@@ -58,6 +59,10 @@ class ScriptedBackend final : public Backend {
     if (thread_.joinable()) thread_.join();
   }
   const BackendInfo& info() const noexcept override { return info_; }
+  bool supports(Operation operation, std::uint32_t algorithm, DkFormat format) const noexcept override {
+    return portable::kernels().workspace_bytes(algorithm) != 0 &&
+           !(scene.lacks[number_] && scene.lacks[number_](operation, algorithm, format));
+  }
 
   std::unique_ptr<KeyForm> prepare(const Batch& batch) override {
     ++scene.prepared[number_];

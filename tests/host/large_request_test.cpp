@@ -185,7 +185,7 @@ TEST(LargeRequest, IsCutOnADeviceWhileSmallWorkOfItsClassComes) {
     Bench b(0, false);
     host::CostModel& model = b.engine.scheduler().cost_model(b.engine.engine().slots()[0]);
     model.calibrate({0, 100'000});
-    const double item_ns = model.cost(host::Operation::encaps, WARPKEM_ML_KEM_512, false).item_ns;
+    const double item_ns = model.cost({host::Operation::encaps, WARPKEM_ML_KEM_512}).item_ns;
     const Oracle& kind = same_kind ? oracle() : other_kind();
     const auto takes_us = [&] {
       return static_cast<std::uint64_t>(static_cast<double>(b.held.entries[0].batch.count) * item_ns / 1000);

@@ -163,8 +163,8 @@ TEST(BatchFormer, KindsNeverShareABucket) {
           r.left = 1;
           former.add(&r, false);
           EXPECT_EQ(r.bucket->items, 1u) << spec.name << " " << a.name << " " << format;
-          EXPECT_EQ(r.bucket->operation, spec.operation);
-          EXPECT_EQ(r.bucket->algorithm, a.id);
+          EXPECT_EQ(r.bucket->kind.operation, spec.operation);
+          EXPECT_EQ(r.bucket->kind.algorithm, a.id);
         }
       }
     }
@@ -178,18 +178,19 @@ TEST(CostModel, AnotherOperationAndAlgorithmHaveTheirOwnCost) {
   const MoreKinds more;
   CostModel model({1000, 100}, more.kinds());
   const auto expect_known = [&](double item_ns) {
-    EXPECT_DOUBLE_EQ(model.cost(Operation::encaps, reference_algorithm, false).item_ns, item_ns);
-    EXPECT_DOUBLE_EQ(model.cost(Operation::decaps, reference_algorithm, false).item_ns, 1.2 * item_ns);
+    EXPECT_DOUBLE_EQ(model.cost({Operation::encaps, reference_algorithm}).item_ns, item_ns);
+    EXPECT_DOUBLE_EQ(model.cost({Operation::decaps, reference_algorithm}).item_ns, 1.2 * item_ns);
   };
   expect_known(100);
   for (int i = 0; i < 100; ++i) {
     for (const bool prepared : {false, true}) {
-      model.observe(new_operation, new_algorithm.id, prepared, 10, 1'000'000);
-      model.observe(static_cast<Operation>(~0u), ~0u, prepared, 10, 1'000'000);
+      model.observe({new_operation, new_algorithm.id, DkFormat::expanded, prepared}, 10, 1'000'000);
+      model.observe({static_cast<Operation>(~0u), ~0u, DkFormat::expanded, prepared}, 10, 1'000'000);
     }
   }
   expect_known(100);
-  EXPECT_NEAR(static_cast<double>(model.cost(new_operation, new_algorithm.id, true).of(10)), 1e6, 1e5);
+  EXPECT_NEAR(static_cast<double>(model.cost({new_operation, new_algorithm.id, DkFormat::expanded, true}).of(10)), 1e6,
+              1e5);
 }
 
 TEST(Metrics, CountsOfAnotherOperationAreNotLost) {

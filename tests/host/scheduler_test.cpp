@@ -291,7 +291,7 @@ TEST(Scheduler, ABusyDeviceGetsASecondBatchThatIsFullOrLate) {
   host::CostModel& model = engine.scheduler().cost_model(engine.engine().slots()[0]);
   model.calibrate({200'000, 1'000});
   const auto cost = [&](std::size_t items) {
-    return model.cost(host::Operation::encaps, WARPKEM_ML_KEM_512, false).of(items);
+    return model.cost({host::Operation::encaps, WARPKEM_ML_KEM_512}).of(items);
   };
   Queue queue(engine);
   std::deque<Encaps> requests;
@@ -348,10 +348,10 @@ TEST(CostModel, WhatSizesToldIsKeptWhileTheyAreAllTheSame) {
   host::CostModel model({150'000, 100});
   const auto service = [](std::size_t items) { return 20'000 + 500 * items; };
   const auto observe = [&](std::size_t items) {
-    model.observe(host::Operation::encaps, WARPKEM_ML_KEM_768, false, items, service(items));
+    model.observe({host::Operation::encaps, WARPKEM_ML_KEM_768}, items, service(items));
   };
   const auto expected = [&](std::size_t items) {
-    return static_cast<double>(model.cost(host::Operation::encaps, WARPKEM_ML_KEM_768, false).of(items));
+    return static_cast<double>(model.cost({host::Operation::encaps, WARPKEM_ML_KEM_768}).of(items));
   };
   for (int i = 0; i < 10; ++i) observe(100), observe(1000);
   EXPECT_NEAR(expected(3000), static_cast<double>(service(3000)), 2);
@@ -423,7 +423,7 @@ struct OneUnderWay {
     manual.clock.advance_us(960);
   }
   double cost() {
-    return static_cast<double>(model.cost(host::Operation::encaps, WARPKEM_ML_KEM_512, false).of(first.batch.count));
+    return static_cast<double>(model.cost({host::Operation::encaps, WARPKEM_ML_KEM_512}).of(first.batch.count));
   }
 
   Manual manual;
@@ -995,7 +995,7 @@ TEST(Scheduler, BulkWaitsForInteractiveIsCutAndStillHasItsTurn) {
   TestEngine engine({{"device", false, 1, held.behaviour()}}, manual.options(), one_thread());
   host::CostModel& model = engine.scheduler().cost_model(engine.engine().slots()[0]);
   model.calibrate({0, 100'000});  // 100 us an item of ML-KEM-768
-  const double item_ns = model.cost(host::Operation::encaps, WARPKEM_ML_KEM_512, false).item_ns;
+  const double item_ns = model.cost({host::Operation::encaps, WARPKEM_ML_KEM_512}).item_ns;
   Queue queue(engine);
   warpkem_submit_options bulk = to(queue);
   bulk.request_class = WARPKEM_BULK;
@@ -1115,7 +1115,7 @@ TEST(Scheduler, WhatADeviceWillHaveDoneSoonerIsLeftToItAlsoWhenItIsDue) {
   host::CostModel& model = engine.scheduler().cost_model(engine.engine().slots()[0]);
   model.calibrate({200'000, 100});
   engine.scheduler().cost_model(engine.engine().slots()[1]).calibrate({0, 20'000});
-  const std::uint64_t busy = model.cost(host::Operation::encaps, WARPKEM_ML_KEM_512, false).of(1000);
+  const std::uint64_t busy = model.cost({host::Operation::encaps, WARPKEM_ML_KEM_512}).of(1000);
   Queue queue(engine);
   Encaps first(oracle(), 1000, 1), second(oracle(), 1000, 2), small(oracle(), 2, 3);
   submit(engine, first, to(queue));

@@ -27,8 +27,13 @@ class ScriptedBackend final : public Backend {
       : inner_(std::move(inner)),
         info_{script.name, "scripted, around " + inner_->info().name,
               script.preferred_count != 0 ? script.preferred_count : inner_->info().preferred_count},
-        behaviour_(script.behaviour) {}
+        behaviour_(script.behaviour),
+        lacks_(script.lacks) {}
   const BackendInfo& info() const noexcept override { return info_; }
+  bool supports(Operation operation, std::uint32_t algorithm, DkFormat format) const noexcept override {
+    return inner_->supports(operation, algorithm, format) &&
+           (lacks_ == nullptr || !lacks_(operation, algorithm, format));
+  }
   std::unique_ptr<KeyForm> prepare(const Batch& batch) override { return inner_->prepare(batch); }
   void submit(const Batch& batch, Completion done) noexcept override { behaviour_(*inner_, batch, done); }
 
@@ -36,6 +41,7 @@ class ScriptedBackend final : public Backend {
   const std::unique_ptr<Backend> inner_;
   const BackendInfo info_;
   const Behaviour behaviour_;
+  bool (*const lacks_)(Operation, std::uint32_t, DkFormat);
 };
 
 constexpr std::size_t most_scripts = 4;

@@ -30,6 +30,8 @@ struct Script {
   std::size_t preferred_count = 1;  // 0: the inner one's
   Behaviour behaviour;
   const char* inner = "portable";  // the backend of the library's table that computes
+  // What it lacks of what the inner one has; null: nothing.
+  bool (*lacks)(host::Operation operation, std::uint32_t algorithm, host::DkFormat format) = nullptr;
 };
 
 // A table for Engine's constructor, one entry for each script, best first; at most 4. The table is good until the next

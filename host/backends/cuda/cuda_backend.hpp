@@ -17,6 +17,7 @@ class CudaBackend final : public Backend, private DeviceResident {
   ~CudaBackend() override;
 
   const BackendInfo& info() const noexcept override { return info_; }
+  bool supports(Operation operation, std::uint32_t algorithm, DkFormat format) const noexcept override;
   std::unique_ptr<KeyForm> prepare(const Batch& batch) override;
   void submit(const Batch& batch, Completion done) noexcept override;
 

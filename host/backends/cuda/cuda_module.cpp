@@ -5,6 +5,8 @@
 
 #include "host/backends/cuda/cuda_backend.hpp"
 #include "host/backends/cuda/loader.hpp"
+#include "host/operation.hpp"
+#include "warpkem/params.hpp"
 
 namespace warpkem::host {
 
@@ -42,6 +44,11 @@ CudaBackend::CudaBackend(const cuda::Module& module, cuda::Pool* pool, std::stri
     : module_(module), pool_(pool), info_{"cuda", std::move(detail), preferred_count} {}
 
 CudaBackend::~CudaBackend() { module_.destroy(pool_); }
+
+bool CudaBackend::supports(Operation operation, std::uint32_t algorithm, DkFormat format) const noexcept {
+  const bool has_format = format == DkFormat::expanded || format == DkFormat::seed;
+  return is_known(operation) && has_format && with_params(algorithm, [](auto) {});
+}
 
 std::unique_ptr<KeyForm> CudaBackend::prepare(const Batch& batch) {
   cuda::Keys* keys = nullptr;
