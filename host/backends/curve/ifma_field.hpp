@@ -1,0 +1,295 @@
+// Elements of GF(2^255 - 19) in lanes of 52-bit integer multiply-additions (AVX-512 IFMA): five limbs, at bits 0, 52,
+// 104, 156 and 208, of which the last has 47 bits and a little. The high half of a product of two limbs then belongs to
+// the next limb as it is.
+//
+// Multiply-additions ignore what lies above bit 52 of their operands. So carries go up without a mask, and limbs 0 to 3
+// may have anything there; what counts is their low 52 bits, which have to be exact. Only the last limb has slack.
+//
+// `V` has the vector operations; see Avx512Integers in x86/avx512_ifma.cpp.
+#pragma once
+
+#include "host/backends/curve/lanes.hpp"
+
+namespace warpkem::curve {
+namespace {
+
+template <class V>
+struct IfmaField {
+  using I = typename V::I;
+  using Mask = typename V::Mask;
+  static constexpr int lanes = V::lanes;
+
+  // Reduced: v[4] < kTop. Exact: limbs 0 to 3 are below 2^52 as well.
+  struct Element {
+    I v[5];
+  };
+  struct Columns {
+    I c[10];
+  };
+
+  __extension__ typedef unsigned __int128 Wide;
+  static constexpr Wide power(int e) noexcept { return Wide{1} << e; }
+  static constexpr u64 kMask52 = (u64{1} << 52) - 1, kMask47 = (u64{1} << 47) - 1;
+
+  static constexpr u64 kFourP[5] = {2 * kMask52 - 74, 2 * kMask52, 2 * kMask52, 2 * kMask52, (u64{1} << 49) - 2};
+
+  // ---- Bounds
+  static constexpr Wide kTop = power(47) + 32;
+  // Column k of a product gets at most this many halves below 2^52; column 9 the high half of the last limbs' product.
+  static constexpr u64 halves(int k) noexcept {
+    const int low = k < 5 ? k + 1 : 9 - k, high = k < 1 ? 0 : k < 6 ? k : 10 - k;
+    return static_cast<u64>(low + high);
+  }
+  static constexpr Wide kColumn9 = (kTop * kTop >> 52) + 1;
+  // What is added before another product's columns are subtracted: a multiple of p, of which every column is at least
+  // as large as what a product can have there.
+  struct Bias {
+    u64 c[10];
+  };
+  static constexpr Bias make_bias() noexcept {
+    Bias bias{};
+    for (int k = 0; k < 9; ++k) bias.c[k] = halves(k) << 52;
+    bias.c[9] = static_cast<u64>(kColumn9);
+    // The residue mod p in limbs, by 2^260 = 608; 4 p less the residue is added to columns 0 to 4.
+    Wide residue[5] = {};
+    for (int k = 0; k < 5; ++k) residue[k] = Wide{bias.c[k]} + Wide{608} * bias.c[k + 5];
+    for (int pass = 0; pass < 3; ++pass) {
+      for (int k = 0; k < 4; ++k) residue[k + 1] += residue[k] >> 52, residue[k] &= kMask52;
+      residue[0] += 19 * (residue[4] >> 47), residue[4] &= kMask47;
+    }
+    for (int k = 0; k < 4; ++k) residue[k + 1] += residue[k] >> 52, residue[k] &= kMask52;
+    for (int k = 0; k < 5; ++k) bias.c[k] += kFourP[k] - static_cast<u64>(residue[k]);
+    return bias;
+  }
+  static constexpr Bias kBias = make_bias();
+  static constexpr bool bias_is_enough() noexcept {
+    for (int k = 0; k < 9; ++k) {
+      if (Wide{kBias.c[k]} < Wide{halves(k)} << 52) return false;
+    }
+    return kBias.c[9] >= kColumn9;
+  }
+  static_assert(bias_is_enough());
+  static_assert(kTop <= kFourP[4] && kMask52 <= kFourP[0]);
+
+  WARPKEM_CURVE_INLINE static void multiply_add(Columns& s, int k, I a, I b) noexcept {
+    s.c[k] = V::multiply_add_low(s.c[k], a, b);
+    s.c[k + 1] = V::multiply_add_high(s.c[k + 1], a, b);
+  }
+
+  template <bool bias>
+  WARPKEM_CURVE_INLINE static Columns product(const Element& a, const Element& b) noexcept {
+    Columns s;
+    unroll<10>([&](auto k) __attribute__((always_inline)) { s.c[k] = V::set(bias ? kBias.c[k] : 0); });
+    unroll<9>([&](auto k) __attribute__((always_inline)) {
+      unroll<5>([&](auto i) __attribute__((always_inline)) {
+        constexpr int j = k - i;
+        if constexpr (j >= 0 && j < 5) multiply_add(s, k, a.v[i], b.v[j]);
+      });
+    });
+    return s;
+  }
+  // A doubled limb may have 53 bits, so the sums of mixed products are doubled. Columns 0 and 9 have none.
+  template <bool bias>
+  WARPKEM_CURVE_INLINE static Columns square(const Element& a) noexcept {
+    Columns s;
+    unroll<10>([&](auto k) __attribute__((always_inline)) { s.c[k] = V::set(u64{0}); });
+    unroll<9>([&](auto k) __attribute__((always_inline)) {
+      unroll<5>([&](auto i) __attribute__((always_inline)) {
+        constexpr int j = k - i;
+        if constexpr (j > i && j < 5) multiply_add(s, k, a.v[i], a.v[j]);
+      });
+    });
+    unroll<8>([&](auto k) __attribute__((always_inline)) { s.c[k + 1] = V::add(s.c[k + 1], s.c[k + 1]); });
+    if constexpr (bias) {
+      unroll<10>([&](auto k) __attribute__((always_inline)) { s.c[k] = V::add(s.c[k], V::set(kBias.c[k])); });
+    }
+    unroll<5>([&](auto i) __attribute__((always_inline)) { multiply_add(s, 2 * i, a.v[i], a.v[i]); });
+    return s;
+  }
+
+  WARPKEM_CURVE_INLINE static Columns plus(const Columns& p, const Columns& q) noexcept {
+    Columns s;
+    unroll<10>([&](auto k) __attribute__((always_inline)) { s.c[k] = V::add(p.c[k], q.c[k]); });
+    return s;
+  }
+  WARPKEM_CURVE_INLINE static Columns minus(const Columns& p, const Columns& q) noexcept {
+    Columns s;
+    unroll<10>([&](auto k) __attribute__((always_inline)) { s.c[k] = V::sub(p.c[k], q.c[k]); });
+    return s;
+  }
+
+  // Columns 5 to 9 are folded by 2^260 = 608, after a ripple that leaves them 52 bits and column 9 what it has.
+  // Column 9 holds up to three times kColumn9, of two products and the bias, and the ripple's carry: times 304 it has
+  // 52 bits still, so two low halves are all of it.
+  static_assert(304 * (3 * kColumn9 + 64) < power(52));
+  // The others, in units of 2^52: what two products and the bias have, 2 for 4 p in the bias, what is folded onto it,
+  // and carries. Then limb 3 gives limb 4 less than 32.
+  static_assert(3 * halves(3) + 2 + 2 + 1 <= 32 && 3 * halves(4) + 2 + 3 <= 32);
+  WARPKEM_CURVE_INLINE static Element reduce(Columns s) noexcept {
+    unroll<4>([&](auto k) __attribute__((always_inline)) {
+      s.c[k + 6] = V::add(s.c[k + 6], V::template shift_right<52>(s.c[k + 5]));
+    });
+    const I fold = V::set(u64{608}), half = V::set(u64{304});
+    unroll<4>([&](auto k) __attribute__((always_inline)) {
+      s.c[k] = V::multiply_add_low(s.c[k], s.c[k + 5], fold);
+      s.c[k + 1] = V::multiply_add_high(s.c[k + 1], s.c[k + 5], fold);
+    });
+    s.c[4] = V::multiply_add_low(s.c[4], s.c[9], half);
+    s.c[4] = V::multiply_add_low(s.c[4], s.c[9], half);
+    return carry({{s.c[0], s.c[1], s.c[2], s.c[3], s.c[4]}});
+  }
+  WARPKEM_CURVE_INLINE static Element reduce_exactly(const Columns& s) noexcept { return exact(reduce(s)); }
+
+  // What the last limb has above 47 bits goes to limb 0, 19 times; then a ripple from 0 to 4. Of limbs up to 2^57.
+  WARPKEM_CURVE_INLINE static Element carry(Element e) noexcept {
+    const I excess = V::template shift_right<47>(e.v[4]);
+    e.v[4] = V::bit_and(e.v[4], V::set(kMask47));
+    e.v[0] = V::multiply_add_low(e.v[0], excess, V::set(u64{19}));
+    unroll<4>([&](auto k) __attribute__((always_inline)) {
+      e.v[k + 1] = V::add(e.v[k + 1], V::template shift_right<52>(e.v[k]));
+    });
+    return e;
+  }
+  WARPKEM_CURVE_INLINE static Element exact(Element e) noexcept {
+    unroll<4>([&](auto k) __attribute__((always_inline)) { e.v[k] = V::bit_and(e.v[k], V::set(kMask52)); });
+    return e;
+  }
+
+  WARPKEM_CURVE_INLINE static Element difference(const Element& a, const Element& b) noexcept {
+    const Element x = exact(a), y = exact(b);
+    Element d;
+    unroll<5>([&](auto k)
+                  __attribute__((always_inline)) { d.v[k] = V::sub(V::add(x.v[k], V::set(kFourP[k])), y.v[k]); });
+    return carry(d);
+  }
+  WARPKEM_CURVE_INLINE static Element sum_of(const Element& a, const Element& b) noexcept {
+    const Element x = exact(a), y = exact(b);
+    Element s;
+    unroll<5>([&](auto k) __attribute__((always_inline)) { s.v[k] = V::add(x.v[k], y.v[k]); });
+    return carry(s);
+  }
+
+  // AA + a24 E, a24 = (A - 2) / 4 = 121665. The last limb's product has 64 bits: its high half is folded by 608.
+  static_assert((121665 * kTop >> 52) * 608 < power(52));
+  WARPKEM_CURVE_INLINE static Element plus_a24(const Element& AA, const Element& E) noexcept {
+    const I a24 = V::set(u64{121665});
+    Element s = exact(AA);
+    const I above = V::multiply_add_high(V::set(u64{0}), E.v[4], a24);
+    unroll<5>([&](auto k) __attribute__((always_inline)) { s.v[k] = V::multiply_add_low(s.v[k], E.v[k], a24); });
+    unroll<4>([&](auto k)
+                  __attribute__((always_inline)) { s.v[k + 1] = V::multiply_add_high(s.v[k + 1], E.v[k], a24); });
+    s.v[0] = V::multiply_add_low(s.v[0], above, V::set(u64{608}));
+    return carry(s);
+  }
+
+  WARPKEM_CURVE_INLINE static Element select(Mask mask, const Element& a, const Element& b) noexcept {
+    Element e;
+    unroll<5>([&](auto k) __attribute__((always_inline)) { e.v[k] = V::select(mask, a.v[k], b.v[k]); });
+    return e;
+  }
+  WARPKEM_CURVE_INLINE static Element small(int x) noexcept {
+    return {{V::set(static_cast<u64>(x)), V::set(u64{0}), V::set(u64{0}), V::set(u64{0}), V::set(u64{0})}};
+  }
+
+  // ---- Bits of scalars, a word of 64 to a lane
+  using Bits = I;
+  WARPKEM_CURVE_INLINE static Bits load_word(const u64 (&w)[lanes]) noexcept { return V::load(w); }
+  WARPKEM_CURVE_INLINE static Bits next_bit(Bits bits) noexcept { return V::add(bits, bits); }
+  WARPKEM_CURVE_INLINE static Mask top_bit(Bits bits) noexcept { return V::top_bit(bits); }
+  WARPKEM_CURVE_INLINE static Bits next_window(Bits bits) noexcept {
+    return V::template shift_right<kWindowBits>(bits);
+  }
+
+  // ---- In and out
+
+  // Of 256-bit numbers below 2^255.
+  WARPKEM_CURVE_INLINE static Element load(const u64 (&w)[5][lanes]) noexcept {
+    const I w0 = V::load(w[0]), w1 = V::load(w[1]), w2 = V::load(w[2]), w3 = V::load(w[3]);
+    return exact({{w0, V::bit_or(V::template shift_right<52>(w0), V::template shift_left<12>(w1)),
+                   V::bit_or(V::template shift_right<40>(w1), V::template shift_left<24>(w2)),
+                   V::bit_or(V::template shift_right<28>(w2), V::template shift_left<36>(w3)),
+                   V::template shift_right<16>(w3)}});
+  }
+  // Limbs of 51 bits, as canonical() takes them.
+  WARPKEM_CURVE_INLINE static void store(const Element& a, u64 (&limbs)[5][lanes]) noexcept {
+    const Element x = exact(a);
+    const I mask = V::set(kMask51);
+    V::store(limbs[0], V::bit_and(x.v[0], mask));
+    unroll<3>([&](auto k) __attribute__((always_inline)) {
+      V::store(limbs[k + 1],
+               V::bit_and(V::bit_or(V::template shift_right<51 - k>(x.v[k]), V::template shift_left<k + 1>(x.v[k + 1])),
+                          mask));
+    });
+    V::store(limbs[4], V::add(V::template shift_right<48>(x.v[3]), V::template shift_left<4>(x.v[4])));
+  }
+  WARPKEM_CURVE_INLINE static void plus_minus_one(const Element& a, Element& plus, Element& minus) noexcept {
+    plus = sum_of(a, small(1));
+    minus = difference(a, small(1));
+  }
+
+  // ---- The comb
+
+  using Digit = typename V::Digit;
+  WARPKEM_CURVE_INLINE static Digit digit(Bits bits) noexcept { return V::digit(bits); }
+
+  struct Point {
+    Element plus, minus, product;
+    Mask negative;
+  };
+  // Three elements' five limbs, each of 16 points.
+  struct alignas(64) TableEntry {
+    u64 limbs[3][5][kEntries];
+  };
+  struct Table {
+    TableEntry entries[kWindows];
+
+    Table() noexcept {
+      for (int i = 0; i < kWindows; ++i) {
+        for (int e = 0; e < kEntries; ++e) {
+          u8 point[3][kRecordBytes];
+          comb_entry(i, e, point);
+          for (int c = 0; c < 3; ++c) {
+            const Words x = load_words(point[c]);
+            auto& limbs = entries[i].limbs[c];
+            limbs[0][e] = x.w[0] & kMask52;
+            limbs[1][e] = (x.w[0] >> 52 | x.w[1] << 12) & kMask52;
+            limbs[2][e] = (x.w[1] >> 40 | x.w[2] << 24) & kMask52;
+            limbs[3][e] = (x.w[2] >> 28 | x.w[3] << 36) & kMask52;
+            limbs[4][e] = x.w[3] >> 16;
+          }
+        }
+      }
+    }
+  };
+
+  // The point of a digit; a negative one has y + x and y - x exchanged, and its product is subtracted, not added.
+  WARPKEM_CURVE_INLINE static Point look_up(const TableEntry& table, const Digit& digit) noexcept {
+    Point q;
+    q.negative = V::negative(digit);
+    unroll<5>([&](auto k) __attribute__((always_inline)) {
+      const I plus = V::look_up(table.limbs[0][k], digit), minus = V::look_up(table.limbs[1][k], digit);
+      q.plus.v[k] = V::select(q.negative, plus, minus);
+      q.minus.v[k] = V::select(q.negative, minus, plus);
+      q.product.v[k] = V::look_up(table.limbs[2][k], digit);
+    });
+    return q;
+  }
+
+  // F = Z - T q and G = Z + T q, where q is as it was looked up: they change places where the digit is negative.
+  WARPKEM_CURVE_INLINE static void minus_and_plus(const Element& Z, const Element& T, const Point& q, Element& minus,
+                                                  Element& plus) noexcept {
+    const Columns C = product<false>(T, q.product);
+    Columns less, more;
+    unroll<10>([&](auto k) __attribute__((always_inline)) {
+      more.c[k] = k < 5 ? V::add(C.c[k], Z.v[k < 5 ? int{k} : 0]) : C.c[k];
+      const I biased = V::set(kBias.c[k]);
+      less.c[k] = V::sub(k < 5 ? V::add(biased, Z.v[k < 5 ? int{k} : 0]) : biased, C.c[k]);
+    });
+    const Element a = reduce(less), b = reduce(more);
+    minus = select(q.negative, a, b);
+    plus = select(q.negative, b, a);
+  }
+};
+
+}  // namespace
+}  // namespace warpkem::curve
