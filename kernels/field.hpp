@@ -23,6 +23,8 @@ using u16 = std::uint16_t;
 using u32 = std::uint32_t;
 using u64 = std::uint64_t;
 
+inline constexpr int n = MlKem768::n, q = MlKem768::q;  // of every parameter set
+
 // -1664 <= result <= 1664.
 WARPKEM_HD constexpr int centered(int x) noexcept {
   const int r = ((x % q) + q) % q;

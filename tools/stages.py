@@ -279,7 +279,8 @@ def emulated_gpu(run):
         return run.note_skip("CUDA under the emulator", "no nvcc")
     if not (emulator / "Makefile").is_file():
         return run.note_skip("CUDA under the emulator", f"no emulator in {emulator} (WARPKEM_PTXEMU_DIR)")
-    folder = run.build("emu", f"-DWARPKEM_PTXEMU_DIR={emulator}", env={"CUDACXX": nvcc})
+    # Options as of stage gcc, so that what it compiled serves here too.
+    folder = run.build("emu", f"-DWARPKEM_PTXEMU_DIR={emulator}", "-DWARPKEM_WERROR=ON", env={"CUDACXX": nvcc})
     if not folder:
         return
     run.ctest(folder, "--label-regex", "gpu")

@@ -12,11 +12,9 @@
 
 namespace warpkem {
 
-inline constexpr int n = 256;
-inline constexpr int q = 3329;
-
 template <int K, int Eta1, int Du, int Dv>
 struct MlKemParams {
+  static constexpr int n = 256, q = 3329;
   static constexpr int k = K, eta1 = Eta1, eta2 = 2, du = Du, dv = Dv;
   static constexpr std::size_t poly_bytes = 384;  // ByteEncode_12 of one polynomial
   static constexpr std::size_t seed_bytes = 64;   // d || z

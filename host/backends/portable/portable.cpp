@@ -48,6 +48,8 @@ WARPKEM_INLINE uint32_t value_barrier(uint32_t x) noexcept {
 
 // ---- Integers mod q
 
+constexpr int n = MlKem768::n, q = MlKem768::q;  // of every parameter set
+
 // Montgomery multiplication with R = 2^16: reduces a * b to a * b / R mod q by shifts instead of a division.
 
 constexpr uint32_t pow_mod_q(uint32_t base, uint32_t exponent) {
