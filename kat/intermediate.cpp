@@ -19,13 +19,13 @@ using Index = std::vector<Coefficients>::size_type;
 
 Coefficients add(const Coefficients& f, const Coefficients& g) {
   Coefficients h;
-  for (Index i = 0; i < h.size(); ++i) h[i] = static_cast<std::uint16_t>((f[i] + g[i]) % q);
+  for (Index i = 0; i < h.size(); ++i) h[i] = static_cast<std::uint16_t>((f[i] + g[i]) % MlKem768::q);
   return h;
 }
 
 Coefficients subtract(const Coefficients& f, const Coefficients& g) {
   Coefficients h;
-  for (Index i = 0; i < h.size(); ++i) h[i] = static_cast<std::uint16_t>((f[i] + q - g[i]) % q);
+  for (Index i = 0; i < h.size(); ++i) h[i] = static_cast<std::uint16_t>((f[i] + MlKem768::q - g[i]) % MlKem768::q);
   return h;
 }
 

@@ -41,7 +41,7 @@ class Run:
     """Runs commands and counts the tests in what they print."""
 
     def __init__(self):
-        self.passed, self.failures, self.skips = 0, [], []
+        self.passed, self.failures, self.skips, self.seconds = 0, [], [], {}
         self.stage = ""
 
     def note_pass(self, number=1):
@@ -124,6 +124,7 @@ class Run:
             print(f"skipped: {skip}")
         for failure in self.failures:
             print(f"failed: {failure}")
+        print("took:", ", ".join(f"{name} {seconds:.0f} s" for name, seconds in self.seconds.items()))
         print(f"{self.passed} passed, {len(self.failures)} failed, {len(self.skips)} skipped", flush=True)
         return 1 if self.failures else 0
 
@@ -439,7 +440,8 @@ def main():
             STAGES[name][0](run)
         except Exception as error:  # one stage that breaks must not hide the others
             run.note_failure(f"{type(error).__name__}: {error}")
-        print(f"== {name}: {time.monotonic() - start:.0f} s", flush=True)
+        run.seconds[name] = time.monotonic() - start
+        print(f"== {name}: {run.seconds[name]:.0f} s", flush=True)
     print()
     return run.finish()
 

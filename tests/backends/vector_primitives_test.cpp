@@ -16,6 +16,8 @@
 namespace warpkem {
 namespace {
 
+constexpr int n = MlKem768::n, q = MlKem768::q;
+
 using primitives::Coefficients;
 using vector_primitives::i16;
 using vector_primitives::u8;

@@ -18,7 +18,7 @@ using u32 = std::uint32_t;
 using u64 = std::uint64_t;
 
 constexpr int n = MlKem768::n, q = MlKem768::q;  // of every parameter set
-constexpr int kVectors = n / 16;  // __m256i of one polynomial
+constexpr int kVectors = n / 16;                 // __m256i of one polynomial
 
 // x reduced to the representative of least magnitude.
 constexpr i16 centered(std::int64_t x) {
