@@ -134,21 +134,46 @@ WARPKEM_CURVE_INLINE u64 zero_mask(const Words& x) noexcept {
   return ((any | (u64{0} - any)) >> 63) - 1;
 }
 
-// z^(p - 2), which is 1 / z, and 0 for 0. `G` has multiply(a, b) and square(a, n), which squares n times.
+// Hides a constant, so that no copy of a function is made for it.
+WARPKEM_CURVE_INLINE int opaque(int n) noexcept {
+  asm("" : "+r"(n));
+  return n;
+}
+
+// Makes z^(p - 2) of z, which is 1 / z, and 0 for 0. `G` has square(a, n), which squares n times, and
+// multiply(product, a, b). In few variables, for elements in lanes are large; the comments say z to the power of what.
 template <class G, class Element>
-WARPKEM_CURVE_INLINE Element invert(const Element& z) noexcept {
-  const Element z2 = G::square(z, 1);
-  const Element z9 = G::multiply(G::square(z2, 2), z);
-  const Element z11 = G::multiply(z9, z2);
-  const Element z5_0 = G::multiply(G::square(z11, 1), z9);  // z^(2^5 - 1), and so on
-  const Element z10_0 = G::multiply(G::square(z5_0, 5), z5_0);
-  const Element z20_0 = G::multiply(G::square(z10_0, 10), z10_0);
-  const Element z40_0 = G::multiply(G::square(z20_0, 20), z20_0);
-  const Element z50_0 = G::multiply(G::square(z40_0, 10), z10_0);
-  const Element z100_0 = G::multiply(G::square(z50_0, 50), z50_0);
-  const Element z200_0 = G::multiply(G::square(z100_0, 100), z100_0);
-  const Element z250_0 = G::multiply(G::square(z200_0, 50), z50_0);
-  return G::multiply(G::square(z250_0, 5), z11);  // 2^255 - 2^5 + 11 = p - 2
+WARPKEM_CURVE_INLINE void invert(Element& z) noexcept {
+  Element a = z, b, c, d;
+  G::square(a, opaque(1));  // 2
+  b = a;
+  G::square(b, opaque(2));
+  G::multiply(b, b, z);  // 9
+  G::multiply(a, a, b);  // 11, and stays
+  c = a;
+  G::square(c, opaque(1));
+  G::multiply(b, c, b);  // 2^5 - 1
+  c = b;
+  G::square(c, opaque(5));
+  G::multiply(b, c, b);  // 2^10 - 1
+  c = b;
+  G::square(c, opaque(10));
+  G::multiply(c, c, b);  // 2^20 - 1
+  d = c;
+  G::square(d, opaque(20));
+  G::multiply(c, d, c);  // 2^40 - 1
+  G::square(c, opaque(10));
+  G::multiply(b, c, b);  // 2^50 - 1
+  c = b;
+  G::square(c, opaque(50));
+  G::multiply(c, c, b);  // 2^100 - 1
+  d = c;
+  G::square(d, opaque(100));
+  G::multiply(c, d, c);  // 2^200 - 1
+  G::square(c, opaque(50));
+  G::multiply(b, c, b);  // 2^250 - 1
+  G::square(b, opaque(5));
+  G::multiply(z, b, a);  // 2^255 - 2^5 + 11 = p - 2
 }
 
 }  // namespace

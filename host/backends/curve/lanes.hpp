@@ -70,15 +70,18 @@ struct Lanes {
   };
 
   struct Powers {
-    [[gnu::noinline]] static Element square(Element a, int times) noexcept {
-      do a = F::reduce(F::template square<true>(a));
+    [[gnu::noinline]] static void square(Element& a, int times) noexcept {
+      Element s = a;
+      do s = F::reduce(F::template square<true>(s));
       while (--times != 0);
-      return a;
+      a = s;
     }
-    [[gnu::noinline]] static Element multiply(const Element& a, const Element& b) noexcept {
-      return F::reduce(F::template product<true>(a, b));
+    [[gnu::noinline]] static void multiply(Element& product, const Element& a, const Element& b) noexcept {
+      product = F::reduce(F::template product<true>(a, b));
     }
   };
+
+  [[gnu::noinline]] static void inverse(Element& z) noexcept { invert<Powers>(z); }
 
   // Items first, first + 1 ... of n go to the lanes, and the last one also to those that would be idle.
   WARPKEM_CURVE_INLINE static std::size_t item_of(std::size_t first, int lane, std::size_t n) noexcept {
@@ -116,23 +119,15 @@ struct Lanes {
   static void ladder(const LaneWords& scalars, Ladder& s, Element& numerator, Element& denominator) noexcept {
     s.A = s.B = F::small(1);
     F::plus_minus_one(s.x_1, s.C, s.D);
+    int bit = 254;
     for (int word = 3; word >= 0; --word) {
       auto swaps = F::load_word(scalars.w[word]);
-      if (word == 3) swaps = F::next_bit(swaps);
-      for (int bit = word == 3 ? 62 : 63; bit >= (word == 0 ? 3 : 0); --bit) {
-        step(s, F::top_bit(swaps));
-        swaps = F::next_bit(swaps);
-      }
-      if (word == 0) {
-        for (int bit = 2; bit >= 0; --bit) {
-          doubling(s, F::top_bit(swaps));
-          swaps = F::next_bit(swaps);
-        }
-      }
+      if (word == 3) swaps = F::next_bit(swaps);  // bit 255 is none of the scalar's
+      for (; bit >= 64 * word && bit > 2; --bit, swaps = F::next_bit(swaps)) step(s, F::top_bit(swaps));
+      if (word != 0) continue;
+      for (; bit >= 0; --bit, swaps = F::next_bit(swaps)) doubling(s, F::top_bit(swaps));
     }
-    numerator = s.A, denominator = s.B;  // 2 x_2 and 2 z_2 are A + B and A - B
-    const Element sum = F::sum_of(s.A, s.B), difference = F::difference(s.A, s.B);
-    numerator = sum, denominator = difference;
+    numerator = F::sum_of(s.A, s.B), denominator = F::difference(s.A, s.B);  // 2 x_2 and 2 z_2
   }
 
   // Adds a table's point, as CombSum of scalar.hpp does. The last time, Z + Y and Z - Y are all that is wanted.
@@ -180,13 +175,16 @@ struct Lanes {
       const Mask zero = F::top_bit(F::load_word(w.coordinates.w[0]));
       w.denominator[g] = F::select(zero, w.denominator[g], F::small(1));
       w.numerator[g] = F::select(zero, w.numerator[g], F::small(0));
-      w.product[g] = g == 0 ? w.denominator[0] : Powers::multiply(w.product[g - 1], w.denominator[g]);
+      w.product[g] = w.denominator[g];
+      if (g > 0) Powers::multiply(w.product[g], w.product[g - 1], w.denominator[g]);
     }
-    w.inverse = invert<Powers>(w.product[used - 1]);
+    w.inverse = w.product[used - 1];  // the inverse of all, then of all but the last groups
+    inverse(w.inverse);
     for (int g = used - 1; g >= 0; --g) {
-      w.result = g == 0 ? w.inverse : Powers::multiply(w.inverse, w.product[g - 1]);
-      w.inverse = Powers::multiply(w.inverse, w.denominator[g]);
-      w.result = Powers::multiply(w.result, w.numerator[g]);
+      w.result = w.inverse;
+      if (g > 0) Powers::multiply(w.result, w.inverse, w.product[g - 1]);
+      Powers::multiply(w.inverse, w.inverse, w.denominator[g]);
+      Powers::multiply(w.result, w.result, w.numerator[g]);
       F::store(w.result, w.coordinates.w);
       for (int l = 0; l < lanes; ++l) {
         w.results[l] = canonical_lane(w.coordinates, l);

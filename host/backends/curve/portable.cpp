@@ -5,12 +5,15 @@
 namespace warpkem::curve {
 namespace {
 
+// Not inlined into what makes the table, which would take much code and much of the stack.
+[[gnu::noinline]] Element multiply(const Element& a, const Element& b) noexcept { return Field::multiply(a, b); }
+
 // By plain square and multiply: the base point is no secret.
 Element power(const Element& a, const u64 (&exponent)[4]) noexcept {
   Element result = Field::small(1);
   for (int bit = 254; bit >= 0; --bit) {
     result = Field::square(result);
-    if ((exponent[bit / 64] >> (bit % 64) & 1) != 0) result = Field::multiply(result, a);
+    if ((exponent[bit / 64] >> (bit % 64) & 1) != 0) result = multiply(result, a);
   }
   return result;
 }
@@ -23,16 +26,16 @@ struct Table {
   Table() noexcept {
     // d = -121665 / 121666; the base point has u = 9, so y = 8 / 10.
     const Element one = Field::small(1);
-    d_ = Field::multiply(Field::subtract(Field::small(0), Field::small(121665)), inverse(Field::small(121666)));
+    d_ = multiply(Field::subtract(Field::small(0), Field::small(121665)), inverse(Field::small(121666)));
     half_ = inverse(Field::small(2));
-    const Element y = Field::multiply(Field::small(4), inverse(Field::small(5)));
+    const Element y = multiply(Field::small(4), inverse(Field::small(5)));
     // x^2 = (y^2 - 1) / (d y^2 + 1). Which of the two roots does not matter: (-x, y) has the same u.
     const Element yy = Field::square(y);
-    const Element xx = Field::multiply(Field::subtract(yy, one), inverse(Field::add(Field::multiply(d_, yy), one)));
+    const Element xx = multiply(Field::subtract(yy, one), inverse(Field::add(multiply(d_, yy), one)));
     constexpr u64 top = ~u64{0};
     Element x = power(xx, {top - 1, top, top, 0x0fffffffffffffff});  // (p + 3) / 8 = 2^252 - 2
     if (!equal(Field::square(x), xx)) {  // then it is the root of -xx: times 2^((p - 1) / 4), which is a root of -1
-      x = Field::multiply(x, power(Field::small(2), {top - 4, top, top, 0x1fffffffffffffff}));
+      x = multiply(x, power(Field::small(2), {top - 4, top, top, 0x1fffffffffffffff}));
     }
     fill(x, y);
   }
@@ -42,37 +45,40 @@ struct Table {
     Element X, Y, Z;
   };
 
-  CombPoint entry(const Element& x, const Element& y) const noexcept {
-    return {Field::multiply(Field::add(y, x), half_), Field::multiply(Field::subtract(y, x), half_),
-            Field::multiply(d_, Field::multiply(x, y))};
+  [[gnu::noinline]] CombPoint entry(const Element& x, const Element& y) const noexcept {
+    return {multiply(Field::add(y, x), half_), multiply(Field::subtract(y, x), half_), multiply(d_, multiply(x, y))};
+  }
+
+  [[gnu::noinline]] static void add(CombSum& sum, const CombPoint& point, Element& X, Element& Y) noexcept {
+    sum.add(point, X, Y);
+    sum.sum = Field::add(Y, X), sum.difference = Field::subtract(Y, X);
   }
 
   // Window by window: 1, 3, 5 ... 31 times the window's point, each from the last one, and then 32 times, which is the
   // next window's. All additions are of affine points. One inversion makes a window affine (Montgomery's trick).
-  void fill(Element x, Element y) noexcept {
+  [[gnu::noinline]] void fill(Element x, Element y) noexcept {
     for (auto& window : comb.points) {
       const CombPoint once = entry(x, y);
       CombSum sum = CombSum::neutral();
       Element X, Y;
-      sum.add(once);
-      sum.add(once, X, Y);
+      add(sum, once, X, Y);
+      add(sum, once, X, Y);
       const Element z = inverse(sum.Z);
-      const CombPoint twice = entry(Field::multiply(X, z), Field::multiply(Y, z));
+      const CombPoint twice = entry(multiply(X, z), multiply(Y, z));
 
       Projective points[kEntries + 1];
       Element products[kEntries + 1];  // of all Z so far
       sum = CombSum::neutral();
       for (int e = 0; e <= kEntries; ++e) {
-        sum.add(e == 0 || e == kEntries ? once : twice, X, Y);
-        sum.sum = Field::add(Y, X), sum.difference = Field::subtract(Y, X);
+        add(sum, e == 0 || e == kEntries ? once : twice, X, Y);
         points[e] = {X, Y, sum.Z};
-        products[e] = e == 0 ? sum.Z : Field::multiply(products[e - 1], sum.Z);
+        products[e] = e == 0 ? sum.Z : multiply(products[e - 1], sum.Z);
       }
       Element inverses = inverse(products[kEntries]);
       for (int e = kEntries; e >= 0; --e) {
-        const Element one_over_z = e == 0 ? inverses : Field::multiply(inverses, products[e - 1]);
-        inverses = Field::multiply(inverses, points[e].Z);
-        x = Field::multiply(points[e].X, one_over_z), y = Field::multiply(points[e].Y, one_over_z);
+        const Element one_over_z = e == 0 ? inverses : multiply(inverses, products[e - 1]);
+        inverses = multiply(inverses, points[e].Z);
+        x = multiply(points[e].X, one_over_z), y = multiply(points[e].Y, one_over_z);
         if (e == kEntries) {
           next_x_ = x, next_y_ = y;
         } else {

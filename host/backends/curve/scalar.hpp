@@ -194,17 +194,21 @@ using Element = Field::Element;
 
 // What invert() needs.
 struct FieldPowers {
-  [[gnu::noinline]] static Element square(Element a, int times) noexcept {
-    do a = Field::square(a);
+  [[gnu::noinline]] static void square(Element& a, int times) noexcept {
+    Element s = a;
+    do s = Field::square(s);
     while (--times != 0);
-    return a;
+    a = s;
   }
-  [[gnu::noinline]] static Element multiply(const Element& a, const Element& b) noexcept {
-    return Field::multiply(a, b);
+  [[gnu::noinline]] static void multiply(Element& product, const Element& a, const Element& b) noexcept {
+    product = Field::multiply(a, b);
   }
 };
 
-[[gnu::noinline]] inline Element inverse(const Element& z) noexcept { return invert<FieldPowers>(z); }
+[[gnu::noinline]] inline Element inverse(Element z) noexcept {
+  invert<FieldPowers>(z);
+  return z;
+}
 
 // X25519, RFC 7748, Section 5. Only the inputs of AA and BB are swapped: an exchange of (x_2, z_2) and (x_3, z_3)
 // leaves DA + CB as it is, and changes DA - CB by a sign that is squared away.
@@ -244,8 +248,8 @@ struct CombSum {
 
   static CombSum neutral() noexcept { return {Field::small(1), Field::small(1), Field::small(1), Field::small(0)}; }
 
-  // Complete: right for all points, equal ones and the neutral one included. Not for X and Y themselves: returns them
-  // with the new Z and T left in place.
+  // Complete: right for all points, equal ones and the neutral one included. Leaves Z and T, and gives X and Y, of
+  // which the caller makes `sum` and `difference`.
   WARPKEM_CURVE_INLINE void add(const CombPoint& q, Element& X, Element& Y) noexcept {
     const Element A = Field::multiply(difference, q.minus), B = Field::multiply(sum, q.plus);
     const Element C = Field::multiply(T, q.product);
@@ -255,12 +259,6 @@ struct CombSum {
     Y = Field::multiply(G, H);
     Z = Field::multiply(F, G);
     T = Field::multiply(E, H);
-  }
-  WARPKEM_CURVE_INLINE void add(const CombPoint& q) noexcept {
-    Element X, Y;
-    add(q, X, Y);
-    sum = Field::add(Y, X);
-    difference = Field::subtract(Y, X);
   }
 };
 
