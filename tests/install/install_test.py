@@ -153,8 +153,9 @@ class Installed(unittest.TestCase):
         folder, text = self.configure("no-tool", "-DCMAKE_DISABLE_FIND_PACKAGE_fmt=ON")
         self.assertRegex(text, "Command-line tool: no, there is no .*fmt")
         self.assertNotIn("warpkem_tool", run("cmake", "--build", folder, "--target", "help"))
-        with self.assertRaisesRegex(AssertionError, r"fmt[^;]*not found;\s+WARPKEM_TOOLS=OFF"):
-            self.configure("no-tool", "-DCMAKE_DISABLE_FIND_PACKAGE_fmt=ON", "-DWARPKEM_TOOLS=ON")
+        for package, debian in ("CLI11", "libcli11-dev"), ("fmt", "libfmt-dev"):
+            with self.assertRaisesRegex(AssertionError, rf"{package}[^;]*{debian}[^;]*not\s+found;\s+WARPKEM_TOOLS=OFF"):
+                self.configure(f"no-tool-{package}", f"-DCMAKE_DISABLE_FIND_PACKAGE_{package}=ON", "-DWARPKEM_TOOLS=ON")
 
     def test_find_package_checks_the_version(self):
         folder = WORK / "wrong-version"

@@ -190,6 +190,9 @@ class Mistakes(UsageTest):
                 (count, ["--count", "N"]), ([*count, "--json"], ["--count", "'--json'"]), ([*count, "-1"], ["--count", "'-1'"]),
                 ([*count, 1, "--json=yes"], ["--json"]), ([*count, 1, "--ek", "c"], ["--ek", "more than once"]),
                 ([*count, 1, "--seeds", "s"], ["--count", "--seeds"]),
+                (["keygen", "--param", P, "--count=1", "--dk=b", "--ek=", "c"], ["--ek", "''"]),
+                (["keygen", "--param", P, "--count=1", "--ek", "--dk", "b"], ["--ek", "'--dk'", "--ek=--dk"]),
+                (["check", "", "--param", P, "--ek", "x"], ["''"]), (["check", "++", "--ek", "x", ""], ["--ek"]),
                 (["bench", "--seconds", "0"], ["--seconds"]), (["bench", "--seconds", "nan"], ["--seconds"]),
                 (["bench", "--seconds", "3601"], ["--seconds", "3600"])):
             with self.subTest(arguments):

@@ -1,9 +1,9 @@
-// The command line: which command, options and values its words are, what is wrong with them, and the help.
+// The command line, the one file that includes CLI11: which command, options and values its words are, what is wrong
+// with them, and the help.
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cstdio>
-#include <optional>
 
 #include "tools/warpkem/commands.hpp"
 #include "tools/warpkem/io.hpp"
@@ -11,38 +11,18 @@
 
 namespace warpkem::tool {
 
-struct Command {
-  struct Option {
-    std::string name, type, description;  // a flag has no type
-    Need need;
-    std::function<std::string(const std::string&)> parse;
-    std::optional<std::string> value;  // as given; of a flag, empty
-  };
+// Not with an option group of CLI11 for each choice: 2.1 takes an empty word for a command that bears the group's name,
+// and hangs.
+struct Command : CLI::App {
   struct Choice {
-    std::vector<std::string> names;
+    std::vector<const CLI::Option*> options;
     bool several;  // may be given
   };
-  struct Note {
-    std::string text;
-    std::vector<std::pair<std::string, std::string>> rows;
-  };
 
-  const Option* find(std::string_view option) const {
-    const auto found = std::find_if(options.begin(), options.end(), [&](const Option& o) { return o.name == option; });
-    return found == options.end() ? nullptr : &*found;
-  }
-  Option* find(std::string_view option) { return const_cast<Option*>(std::as_const(*this).find(option)); }
-  // "--ek FILE", with a space that no line ends at.
-  std::string usage_of(std::string_view option) const {
-    const Option& o = *find(option);
-    return o.name + (o.type.empty() ? "" : "\t" + o.type);
-  }
+  Command(const std::string& description, const std::string& name, CLI::App* program)
+      : App(description, name, program) {}
 
-  std::string name, description;
-  std::function<int()> run;
-  std::vector<Option> options;
   std::vector<Choice> choices;
-  std::vector<Note> notes;
 };
 
 namespace {
@@ -56,206 +36,164 @@ constexpr std::pair<const char*, const char*> synonyms[] = {
     {"--number", "--count"},  {"--num", "--count"},        {"--items", "--count"},         {"--jobs", "--threads"},
     {"--message", "--m"},     {"--randomness", "--m"},     {"--seed", "--seeds"},          {"--format", "--dk-format"}};
 
-const char* const exit_note =
-    "Exit status: 0 success; 1 wrong usage, or input, output or a backend that does not work; 2 some items failed.";
-
 bool is_help(const std::string& word) { return word == "-h" || word == "--help"; }
 bool is_option(const std::string& word) { return word.size() > 1 && word.front() == '-'; }
-std::string name_of_option(const std::string& word) { return word.substr(0, word.find('=')); }
+std::string name_of(const std::string& option) { return option.substr(0, option.find('=')); }
 
-template <class Range, class Get>
-std::string joined(const Range& range, const char* between, Get get) {
-  std::string all;
-  for (const auto& one : range) all += (all.empty() ? "" : between) + std::string(get(one));
-  return all;
+bool is_flag(const CLI::Option* option) { return option->get_items_expected_max() == 0; }
+
+std::vector<const CLI::App*> commands_of(const CLI::App& program) {
+  return program.get_subcommands([](const CLI::App*) { return true; });
 }
-std::string joined(const std::vector<std::string>& words, const char* between) {
-  return joined(words, between, [](const std::string& word) { return word; });
+bool is_command(const CLI::App& program, const std::string& word) {
+  const auto commands = commands_of(program);
+  return std::ranges::any_of(commands, [&](auto* command) { return command->get_name() == word; });
+}
+std::vector<const CLI::Option*> options_of(const CLI::App& app) {
+  return app.get_options([&app](const CLI::Option* option) { return option != app.get_help_ptr(); });
 }
 
-// What is wrong with a command line, and whose help says what would be right.
-class WrongUsage : public Error {
- public:
-  explicit WrongUsage(const std::string& text, std::string who = "warpkem") : Error(text), who_(std::move(who)) {}
-  const std::string& who() const noexcept { return who_; }
-
- private:
-  std::string who_;
-};
-
+constexpr auto name_in_list = [](const auto* one) { return one->get_name(); };
+// "--ek FILE", with a space that no line ends at.
+std::string usage_of(const CLI::Option* option) {
+  return option->get_name() + (is_flag(option) ? "" : "\t" + option->get_type_name());
+}
 // ---- help ----
 
-std::string usage(const Command& command, std::size_t width) {
-  std::string text = "Usage: warpkem\t" + command.name;
-  for (const auto& option : command.options) {
-    if (option.need == Need::required) text += " " + command.usage_of(option.name);
+// CLI11's own layout does not fit a terminal.
+class Help : public CLI::FormatterBase {
+ public:
+  std::string make_help(const CLI::App* app, std::string, CLI::AppFormatMode) const override {
+    const std::size_t width = text_width(STDOUT_FILENO);
+    const auto commands = commands_of(*app);
+    const std::size_t column = commands.empty() ? 24 : 16;
+    std::string text = wrapped("Usage: warpkem\t" + usage(*app), width, 7, 0) + "\n\n" +
+                       wrapped(app->get_description() + ".", width, 0, 0) + "\n";
+    if (!commands.empty()) text += "\nCommands:\n";
+    for (const CLI::App* const command : commands)
+      text += entry(command->get_name(), command->get_description(), width, column);
+    text += "\nOptions:\n";
+    auto options = options_of(*app);
+    std::stable_partition(options.begin(), options.end(), [](auto* option) { return option->get_required(); });
+    for (const CLI::Option* const option : options) {
+      std::string term = usage_of(option);
+      std::ranges::replace(term, '\t', ' ');
+      text += entry(term, option->get_description() + (option->get_required() ? " (required)" : ""), width, column);
+    }
+    text += entry("-h, --help", app->get_help_ptr()->get_description(), width, column);
+    return text + app->get_footer() + "\n" +
+           wrapped(
+               "Exit status: 0 success; 1 wrong usage, or input, output or a backend that does not work; 2 some "
+               "items failed.",
+               width, 0, 0) +
+           "\n";
   }
-  for (const auto& choice : command.choices) {
-    text += " (" + joined(choice.names, "\t| ", [&](const std::string& name) { return command.usage_of(name); }) + ")";
-  }
-  return wrapped(text + " [OPTION...]", width, 7, 0) + "\n";
-}
 
-std::string help_of(const Command& command, std::size_t width) {
-  std::string text = usage(command, width) + "\n" + wrapped(command.description + ".", width, 0, 0) + "\n\nOptions:\n";
-  constexpr std::size_t column = 24;
-  std::vector<Command::Option> options = command.options;
-  std::stable_partition(options.begin(), options.end(), [](const auto& o) { return o.need == Need::required; });
-  for (const auto& option : options) {
-    const std::string needed = option.need == Need::required ? " (required)" : "";
-    text +=
-        entry(option.name + (option.type.empty() ? "" : " " + option.type), option.description + needed, width, column);
+ private:
+  static std::string usage(const CLI::App& app) {
+    if (app.get_parent() == nullptr) return "COMMAND [OPTION...]\nwarpkem help [COMMAND]";
+    std::string text = app.get_name();
+    for (const CLI::Option* const option : options_of(app)) {
+      if (option->get_required()) text += " " + usage_of(option);
+    }
+    for (const auto& choice : static_cast<const Command&>(app).choices)
+      text += " (" + CLI::detail::join(choice.options, usage_of, "\t| ") + ")";
+    return text + " [OPTION...]";
   }
-  text += entry("-h, --help", "Print this help", width, column);
-  for (const auto& note : command.notes) {
-    text += "\n" + wrapped(note.text, width, 0, 0) + "\n";
-    for (const auto& [term, description] : note.rows) text += entry(term, description, width, 6);
-  }
-  return text + "\n" + wrapped(exit_note, width, 0, 0) + "\n";
-}
+};
 
-std::string general_help(const std::vector<std::unique_ptr<Command>>& commands, std::size_t width) {
-  std::string text =
-      wrapped("Usage: warpkem\tCOMMAND [OPTION...]", width, 7, 0) + "\n       warpkem help [COMMAND]\n\n" +
-      wrapped("Batch ML-KEM (FIPS 203): raw concatenated records in, raw concatenated records out.", width, 0, 0) +
-      "\n\nCommands:\n";
-  constexpr std::size_t column = 16;
-  for (const auto& command : commands) text += entry(command->name, command->description, width, column);
-  text += entry("help", "Say what a command does and which options it has", width, column);
-  text += "\nOptions:\n";
-  text += entry("-h, --help", "Print this help; of a command where one is named", width, column);
-  text += entry("--version", "Print the version", width, column);
-  text += "\n";
-  text += wrapped(
-      "'warpkem help COMMAND' lists the options of a command; they may stand before and after it, as --name VALUE or "
-      "--name=VALUE.",
-      width, 0, 0);
-  text += "\n\n";
-  text += wrapped(
-      "FILE is a file, a pipe or a device; '-' is standard input or output. 'warpkem info' lists the sizes of records, "
-      "the backends, and what the numbers of statuses mean.",
-      width, 0, 0);
-  text += "\n\n";
-  text += wrapped(
-      "Environment: WARPKEM_BACKEND names the backend where --backend does not; WARPKEM_CUDA_GRAPHS=0 keeps the CUDA "
-      "backend from using CUDA graphs.",
-      width, 0, 0);
-  text += "\n\n";
-  return text + wrapped(exit_note, width, 0, 0) + "\n";
+// A paragraph at the end of the help; with rows, the terms that it explains.
+void add_note(CLI::App& app, const std::string& text,
+              const std::vector<std::pair<std::string, std::string>>& rows = {}) {
+  const std::size_t width = text_width(STDOUT_FILENO);
+  std::string note = "\n" + wrapped(text, width, 0, 0) + "\n";
+  for (const auto& [term, description] : rows) note += entry(term, description, width, 6);
+  app.footer(app.get_footer() + note);
 }
 
 // ---- what is wrong ----
 
-// Options that the command does not have, with what may have been meant. NULL: the command is not known yet.
-std::string unknown_options(const std::vector<std::string>& words, const Command* command,
-                            const std::vector<std::unique_ptr<Command>>& commands) {
+std::vector<const CLI::App*> owners_of(const std::string& option, const CLI::App& program) {
+  auto owners = commands_of(program);
+  std::erase_if(owners, [&](auto* command) { return command->get_option_no_throw(option) == nullptr; });
+  return owners;
+}
+
+// Options that the command, or without one any of them, does not have, with what may have been meant.
+std::string unknown_options(const std::vector<std::string>& words, const CLI::App* command, const CLI::App& program) {
   std::vector<std::string> own;
-  for (const auto& one : commands) {
-    for (const auto& option : one->options) {
-      if (command == nullptr || one.get() == command) own.push_back(option.name);
-    }
+  for (const CLI::App* const one : commands_of(program)) {
+    if (command != nullptr && one != command) continue;
+    for (const CLI::Option* const option : options_of(*one)) own.push_back(option->get_name());
   }
-  return joined(words, "; ", [&](const std::string& word) {
-    const std::string name = name_of_option(word);
+  const auto text_of = [&](const std::string& word) {
+    const std::string name = name_of(word);
     std::string text = fmt::format("unknown option '{}'", name);
     std::string meant;
     for (const auto& [other, ours] : synonyms) {
-      if (name == other && std::find(own.begin(), own.end(), ours) != own.end()) meant = ours;
+      if (name == other && std::ranges::find(own, ours) != own.end()) meant = ours;
     }
     if (meant.empty()) meant = nearest(name, own);
     if (!meant.empty()) return text + " (did you mean " + meant + "?)";
-    std::vector<std::string> owners;
-    for (const auto& one : commands) {
-      if (one->find(name) != nullptr) owners.push_back(one->name);
-    }
-    return owners.empty() ? text : text + ", which " + joined(owners, ", ") + (owners.size() == 1 ? " has" : " have");
-  });
+    const auto owners = owners_of(name, program);
+    if (owners.empty()) return text;
+    return fmt::format("{}, which {} {}", text, CLI::detail::join(owners, name_in_list, ", "),
+                       owners.size() == 1 ? "has" : "have");
+  };
+  return CLI::detail::join(words, text_of, "; ");
 }
 
-std::string no_command(const std::string& word, std::vector<std::string> names) {
-  names.emplace_back("help");
+std::string no_command(const std::string& word, const CLI::App& program) {
+  std::vector<std::string> names;
+  for (const CLI::App* const command : commands_of(program)) names.push_back(command->get_name());
+  const std::string accepted = CLI::detail::join(names, ", ");
+  if (word.empty()) return "a command is needed: " + accepted;
   const std::string meant = nearest(word, names);
   return fmt::format("'{}' is no command{}; accepted: {}", word,
-                     meant.empty() ? "" : fmt::format(" (did you mean {}?)", meant), joined(names, ", "));
+                     meant.empty() ? "" : fmt::format(" (did you mean {}?)", meant), accepted);
 }
 
-// Sorts the words, without the command, into options and their values. Throws WrongUsage: options that nobody knows
-// come first, for they explain what else is wrong.
-void take_words(Command& command, const std::vector<std::string>& words,
-                const std::vector<std::unique_ptr<Command>>& commands) {
-  const std::string who = "warpkem " + command.name;
+// What is required and not there, all of it, or what excludes each other; "" if nothing is wrong.
+std::string missing(const Command& command) {
+  std::vector<std::string> all;
+  for (const CLI::Option* const option : options_of(command)) {
+    if (option->get_required() && option->count() == 0) all.push_back(usage_of(option));
+  }
+  for (const auto& [options, several] : command.choices) {
+    auto given = options;
+    std::erase_if(given, [](auto* option) { return option->count() == 0; });
+    if (given.size() > 1 && !several)
+      return CLI::detail::join(given, name_in_list, " and ") + " exclude each other; give one";
+    if (given.empty()) all.push_back("(" + CLI::detail::join(options, usage_of, " or ") + ")");
+  }
+  if (all.empty()) return "";
+  std::string text = "missing: " + CLI::detail::join(all, ", ");
+  std::ranges::replace(text, '\t', ' ');
+  return text;
+}
+
+// CLI11 stops at the first fault in an order of its own. What is told first here explains the rest best: options that
+// nobody knows, then a wrong value, words that belong to nothing, and what is missing.
+std::string fault(const CLI::ParseError& error, const std::vector<std::string>& words, const CLI::App& program,
+                  const Command* command) {
   std::vector<std::string> unknown, stray;
-  std::string wrong;  // the first thing that is, of a known option
-  const auto refuse = [&wrong](const std::string& text) {
-    if (wrong.empty()) wrong = text;
-  };
-  bool options_end = false;
-  for (std::size_t i = 0; i < words.size(); ++i) {
-    const std::string& word = words[i];
-    if (options_end || !is_option(word)) {
-      stray.push_back(word);
-      continue;
-    }
-    if (word == "--") {
-      options_end = true;
-      continue;
-    }
-    const std::size_t equals = word.find('=');
-    Command::Option* const option = command.find(name_of_option(word));
-    if (option == nullptr) {
-      unknown.push_back(word);
-      continue;
-    }
-    if (option->type.empty()) {
-      if (equals != std::string::npos) refuse(option->name + " takes no value");
-      option->value.emplace();
-      continue;
-    }
-    if (option->value) refuse(option->name + " is given more than once");
-    if (equals != std::string::npos) {
-      option->value = word.substr(equals + 1);
-    } else if (i + 1 == words.size()) {
-      refuse(fmt::format("{} needs a value, {}", option->name, option->type));
-    } else if (words[i + 1].starts_with("--")) {
-      refuse(fmt::format("{0} needs a value, {1}, and '{2}' looks like an option; if it is meant: {0}={2}",
-                         option->name, option->type, words[i + 1]));
-    } else {
-      option->value = words[++i];
-    }
+  for (const std::string& word : program.remaining(true)) {
+    const auto owners = owners_of(name_of(word), program);
+    const bool known = command == nullptr ? !owners.empty() : std::ranges::find(owners, command) != owners.end();
+    if (word != "--") (is_option(word) && !known ? unknown : stray).push_back(word);
   }
-  if (!unknown.empty()) throw WrongUsage(unknown_options(unknown, &command, commands), who);
-  if (!wrong.empty()) throw WrongUsage(wrong, who);
-  if (!stray.empty()) throw WrongUsage(fmt::format("'{}' belongs to no option", joined(stray, "', '")), who);
-}
-
-// What the values say, and whether all are there. Throws WrongUsage.
-void take_values(const Command& command) {
-  const std::string who = "warpkem " + command.name;
-  for (const auto& option : command.options) {
-    if (!option.value) continue;
-    if (const std::string accepted = option.parse(*option.value); !accepted.empty()) {
-      throw WrongUsage(fmt::format("{}: '{}' is not accepted; {} is", option.name, *option.value, accepted), who);
-    }
+  if (command == nullptr) {
+    if (!unknown.empty()) return unknown_options(unknown, command, program) + "; " + no_command("", program);
+    return no_command(words.empty() || is_option(words[0]) ? "" : words[0], program);
   }
-  std::vector<std::string> missing;
-  for (const auto& option : command.options) {
-    if (option.need == Need::required && !option.value) missing.push_back(command.usage_of(option.name));
+  if (!unknown.empty()) return unknown_options(unknown, command, program);
+  if (error.get_name() == "ArgumentMismatch") {
+    const CLI::Option* const last = command->get_option(words.back());
+    return last->get_name() + " needs a value, " + last->get_type_name();
   }
-  for (const auto& choice : command.choices) {
-    std::vector<std::string> given, all;
-    for (const std::string& name : choice.names) {
-      if (command.find(name)->value) given.push_back(name);
-      all.push_back(command.usage_of(name));
-    }
-    if (given.size() > 1 && !choice.several) {
-      throw WrongUsage(fmt::format("{} exclude each other; give one", joined(given, " and ")), who);
-    }
-    if (given.empty()) missing.push_back("(" + joined(all, " or ") + ")");
-  }
-  if (missing.empty()) return;
-  std::string text = "missing: " + joined(missing, ", ");
-  std::replace(text.begin(), text.end(), '\t', ' ');
-  throw WrongUsage(text, who);
+  if (error.get_name() == "ValidationError") return error.what();
+  if (!stray.empty()) return fmt::format("'{}' belongs to no option", CLI::detail::join(stray, "', '"));
+  return error.get_name() == "RequiredError" ? missing(*command) : error.what();
 }
 
 }  // namespace
@@ -279,7 +217,22 @@ std::string accepted_algorithms() {
 
 void Arguments::text(const std::string& name, const std::string& type, const std::string& description,
                      std::function<std::string(const std::string&)> parse, Need need) {
-  command_.options.push_back({name, type, description, need, std::move(parse), std::nullopt});
+  const auto refuse = [name](const std::string& why) -> bool { throw CLI::ValidationError(name + why); };
+  const auto take = [=, words = &words_](const CLI::results_t& values) {
+    const std::string& text = values.front();
+    if (values.size() > 1) return refuse(" is given more than once");
+    // CLI11 takes whatever comes next.
+    const std::string whole = name + "=" + text;
+    if (text.starts_with("--") && std::ranges::find(*words, whole) == words->end())
+      return refuse(
+          fmt::format(" needs a value, {}, and '{}' looks like an option; if it is meant: {}", type, text, whole));
+    const std::string accepted = parse(text);
+    return accepted.empty() || refuse(fmt::format(": '{}' is not accepted; {} is", text, accepted));
+  };
+  command_.add_option(name, take, description)
+      ->type_name(type)
+      ->required(need == Need::required)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 }
 
 void Arguments::file(const std::string& name, std::string& path, const std::string& description, Need need) {
@@ -292,23 +245,17 @@ void Arguments::file(const std::string& name, std::string& path, const std::stri
 }
 
 void Arguments::flag(const std::string& name, bool& value, const std::string& description) {
-  const auto parse = [&value](const std::string&) {
-    value = true;
-    return std::string();
-  };
-  command_.options.push_back({name, "", description, Need::optional, parse, std::nullopt});
+  const auto alone = [](const std::string& text) { return std::string(text == "true" ? "" : "takes no value"); };
+  command_.add_flag(name, value, description)->check(alone);
 }
 
-void Arguments::exactly_one(std::initializer_list<const char*> names) {
-  command_.choices.push_back({{names.begin(), names.end()}, false});
+void Arguments::choice(std::initializer_list<const char*> names, bool several) {
+  command_.choices.push_back({{}, several});
+  for (const char* const name : names) command_.choices.back().options.push_back(command_.get_option(name));
 }
 
-void Arguments::at_least_one(std::initializer_list<const char*> names) {
-  command_.choices.push_back({{names.begin(), names.end()}, true});
-}
-
-void Arguments::note(const std::string& text, std::vector<std::pair<std::string, std::string>> rows) {
-  command_.notes.push_back({text, std::move(rows)});
+void Arguments::note(const std::string& text, const std::vector<std::pair<std::string, std::string>>& rows) {
+  add_note(command_, text, rows);
 }
 
 void Arguments::real(const std::string& name, const std::string& type, double& value, double least, double most,
@@ -357,88 +304,91 @@ void Arguments::dk_format(std::uint32_t& format) {
 
 // ---- the program ----
 
-Program::Program() = default;
+Program::Program()
+    : app_(std::make_unique<CLI::App>(
+          "Batch ML-KEM (FIPS 203): raw concatenated records in, raw concatenated records out", "warpkem")) {
+  app_->set_help_flag("-h,--help", "Print this help; of a command where one is named");
+  app_->set_version_flag("--version", fmt::format("warpkem {}", warpkem_version()), "Print the version");
+  app_->formatter(std::make_shared<Help>());
+  app_->require_subcommand(1);
+  add_note(*app_,
+           "'warpkem help COMMAND' lists the options of a command; they may stand before and after it, as --name VALUE "
+           "or --name=VALUE.");
+  add_note(*app_,
+           "FILE is a file, a pipe or a device; '-' is standard input or output. 'warpkem info' lists the sizes of "
+           "records, the backends, and what the numbers of statuses mean.");
+  add_note(*app_,
+           "Environment: WARPKEM_BACKEND names the backend where --backend does not; WARPKEM_CUDA_GRAPHS=0 keeps the "
+           "CUDA backend from using CUDA graphs.");
+}
+
 Program::~Program() = default;
 
-Arguments Program::add(const std::string& name, const std::string& description, std::function<int()> command) {
-  commands_.push_back(std::make_unique<Command>());
-  Command& added = *commands_.back();
-  added.name = name;
-  added.description = description;
-  added.run = std::move(command);
-  return Arguments(added);
+Arguments Program::add(const std::string& name, const std::string& description, std::function<int()> run) {
+  const auto added = std::make_shared<Command>(description, name, app_.get());
+  added->set_help_flag("-h,--help", "Print this help");
+  added->footer("");
+  added->callback([this, command = added.get(), run = std::move(run)] {
+    if (const std::string text = missing(*command); !text.empty()) throw CLI::RequiredError(text);
+    status_ = run();
+  });
+  app_->add_subcommand(added);
+  return Arguments(*added, words_);
 }
 
-Command* Program::find(const std::string& name) const {
-  const auto found =
-      std::find_if(commands_.begin(), commands_.end(), [&](const auto& command) { return command->name == name; });
-  return found == commands_.end() ? nullptr : found->get();
-}
-
-std::vector<std::string> Program::names() const {
-  std::vector<std::string> all;
-  for (const auto& command : commands_) all.push_back(command->name);
-  return all;
-}
-
-std::size_t Program::position_of_command(const std::vector<std::string>& words) const {
-  for (std::size_t i = 0; i < words.size(); ++i) {
-    if (!is_option(words[i])) return i;
-    for (const auto& command : commands_) {
-      const auto* const option = command->find(words[i]);
-      if (option == nullptr || option->type.empty()) continue;
-      ++i;
-      break;
-    }
+// CLI11 wants the command first, where options may stand here, and no fault before a call for help. Of "--name=" it
+// would take the next word for the value.
+void Program::arrange() {
+  const auto takes_value = [this](const std::string& word) {
+    const auto owners = owners_of(word, *app_);
+    return std::ranges::any_of(owners, [&](auto* one) { return !is_flag(one->get_option(word)); });
+  };
+  for (std::size_t i = 0; i < words_.size(); ++i) {
+    const std::string name = name_of(words_[i]);
+    if (name.size() + 1 != words_[i].size() || !takes_value(name)) continue;
+    words_[i] = name;
+    words_.insert(words_.begin() + static_cast<std::ptrdiff_t>(i + 1), "");
   }
-  return words.size();
-}
+  auto command = words_.begin();
+  while (command != words_.end() && is_option(*command))
+    command += std::min<std::ptrdiff_t>(takes_value(*command) ? 2 : 1, words_.end() - command);
+  if (command != words_.end()) {
+    if (!is_command(*app_, *command)) words_.erase(command + 1, words_.end());
+    std::rotate(words_.begin(), command, command + 1);
+  }
 
-int Program::print_help(const Command* command) const {
-  const std::size_t width = text_width(STDOUT_FILENO);
-  write_stdout(command != nullptr ? help_of(*command, width) : general_help(commands_, width));
-  return exit_ok;
+  const bool help = !words_.empty() && words_[0] == "help";
+  if (help) words_.erase(words_.begin());
+  if (std::erase_if(words_, is_help) > 0 || help) {
+    words_.resize(std::min<std::size_t>(words_.size(), 1));
+    if (words_.empty() || words_[0] == "help" || is_option(words_[0])) {
+      words_ = {"--help"};
+    } else if (is_command(*app_, words_[0])) {
+      words_.emplace_back("--help");
+    }
+  } else if (std::ranges::find(words_, "--version") != words_.end()) {
+    words_ = {"--version"};
+  }
 }
 
 int Program::run(int argc, char** argv) {
+  add("help", "Say what a command does and which options it has", {});
+  words_.assign(argv + std::min(argc, 1), argv + argc);
+  arrange();
   try {
-    std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
-    const std::size_t position = position_of_command(words);
-    const bool help = std::any_of(words.begin(), words.end(), is_help);
-    if (!help && std::find(words.begin(), words.end(), "--version") != words.end()) {
-      write_stdout(fmt::format("warpkem {}\n", warpkem_version()));
-      return exit_ok;
-    }
-    const std::string name = position < words.size() ? words[position] : "";
-    if (find(name) == nullptr && name != "help") {
-      if (help && name.empty()) return print_help(nullptr);
-      std::vector<std::string> unknown;
-      for (const std::string& word :
-           std::vector(words.begin(), words.begin() + static_cast<std::ptrdiff_t>(position))) {
-        const auto has_it = [&](const auto& command) { return command->find(name_of_option(word)) != nullptr; };
-        if (is_option(word) && word != "--" && !is_help(word) &&
-            std::none_of(commands_.begin(), commands_.end(), has_it))
-          unknown.push_back(word);
-      }
-      const std::string wrong = unknown.empty() ? "" : unknown_options(unknown, nullptr, commands_) + "; ";
-      if (name.empty() || !unknown.empty()) throw WrongUsage(wrong + "a command is needed: " + joined(names(), ", "));
-      throw WrongUsage(no_command(name, names()));
-    }
-    words.erase(words.begin() + static_cast<std::ptrdiff_t>(position));
-    if (name == "help") {
-      std::erase_if(words, is_help);
-      if (words.empty() || words[0] == "help") return print_help(nullptr);
-      const Command* const about = find(words[0]);
-      if (about == nullptr) throw WrongUsage(no_command(words[0], names()));
-      return print_help(about);
-    }
-    Command* const command = find(name);
-    if (help) return print_help(command);
-    take_words(*command, words, commands_);
-    take_values(*command);
-    return command->run();
-  } catch (const WrongUsage& error) {
-    write_stderr({error.who(), ": ", error.what(), "\nSee '", error.who(), " --help' for what is accepted.\n"});
+    app_->parse(std::vector(words_.rbegin(), words_.rend()));  // it takes them from the back
+    return status_;
+  } catch (const CLI::CallForHelp&) {
+    write_stdout(app_->help());
+    return exit_ok;
+  } catch (const CLI::CallForVersion& version) {
+    write_stdout(version.what() + std::string("\n"));
+    return exit_ok;
+  } catch (const CLI::ParseError& error) {
+    const auto chosen = app_->get_subcommands();
+    const auto* const command = chosen.empty() ? nullptr : static_cast<const Command*>(chosen.front());
+    const std::string who = command == nullptr ? "warpkem" : "warpkem " + command->get_name();
+    write_stderr({who, ": ", fault(error, words_, *app_, command), "\nSee '", who, " --help' for what is accepted.\n"});
     return exit_error;
   }
 }

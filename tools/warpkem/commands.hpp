@@ -15,6 +15,10 @@
 #include <utility>
 #include <vector>
 
+namespace CLI {
+class App;
+}
+
 namespace warpkem::tool {
 
 enum Exit : int { exit_ok = 0, exit_error = 1, exit_items_failed = 2 };
@@ -31,18 +35,18 @@ std::string accepted_algorithms();
 // The arguments of one subcommand. Values are written where the references lead when the command line is parsed.
 class Arguments {
  public:
-  explicit Arguments(Command& command) : command_(command) {}
+  Arguments(Command& command, const std::vector<std::string>& words) : command_(command), words_(words) {}
 
   void file(const std::string& name, std::string& path, const std::string& description, Need need = Need::optional);
   void flag(const std::string& name, bool& value, const std::string& description);
   // `parse` gets the text and answers with what is accepted in its place; with nothing if it is good.
   void text(const std::string& name, const std::string& type, const std::string& description,
             std::function<std::string(const std::string&)> parse, Need need = Need::optional);
-  void exactly_one(std::initializer_list<const char*> names);
-  void at_least_one(std::initializer_list<const char*> names);
+  void exactly_one(std::initializer_list<const char*> names) { choice(names, false); }
+  void at_least_one(std::initializer_list<const char*> names) { choice(names, true); }
 
   // A paragraph at the end of the help; with rows, the terms that it explains.
-  void note(const std::string& text, std::vector<std::pair<std::string, std::string>> rows = {});
+  void note(const std::string& text, const std::vector<std::pair<std::string, std::string>>& rows = {});
 
   // A whole number in decimal digits, from `least` to `most`.
   template <class Integer>
@@ -70,7 +74,10 @@ class Arguments {
   void dk_format(std::uint32_t& format);
 
  private:
+  void choice(std::initializer_list<const char*> names, bool several);
+
   Command& command_;
+  const std::vector<std::string>& words_;  // of the command line, once it is parsed
 };
 
 class Program {
@@ -78,18 +85,16 @@ class Program {
   Program();
   ~Program();
 
-  // A new subcommand. When it is named on the command line, run() ends with `command` and returns its exit status.
-  Arguments add(const std::string& name, const std::string& description, std::function<int()> command);
+  // A new subcommand. When it is named on the command line, run() ends with `run` and returns its exit status.
+  Arguments add(const std::string& name, const std::string& description, std::function<int()> run);
   int run(int argc, char** argv);
 
  private:
-  Command* find(const std::string& name) const;
-  std::vector<std::string> names() const;
-  // Of the first word that is neither an option nor the value of one; words.size(): there is none.
-  std::size_t position_of_command(const std::vector<std::string>& words) const;
-  int print_help(const Command* command) const;
+  void arrange();
 
-  std::vector<std::unique_ptr<Command>> commands_;
+  std::unique_ptr<CLI::App> app_;
+  std::vector<std::string> words_;
+  int status_ = exit_ok;
 };
 
 void add_keygen(Program& program);
