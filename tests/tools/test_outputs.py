@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """What becomes of the tool's outputs: exit statuses without a listener, memory, files in each other's way, pairs that
 belong together, temporaries. WARPKEM_TOOL is the executable."""
+import base64
 import os
 import pathlib
 import pty
 import resource
+import shutil
 import signal
 import socket
 import stat
@@ -14,7 +16,7 @@ import threading
 import time
 import unittest
 
-from test_tool import C, DK, EK, P, SANITIZED, TOOL, ToolTest
+from test_tool import C, DK, EK, INVALID_EK, P, SANITIZED, TOOL, ToolTest
 
 FAULTS = os.environ.get("WARPKEM_FILE_FAULTS")
 faults_can_be_made = unittest.skipIf(SANITIZED or not FAULTS, "no faults can be slipped in here: a sanitizer wants to "
@@ -332,6 +334,64 @@ class SecretsAreKept(ToolTest):
         self.assertEqual(self.read("K"), self.read("K2"))
         for name in "dk", "K", "K2":
             self.assertEqual(stat.S_IMODE(os.stat(self.dir / name).st_mode), 0o600)
+
+    def public_outputs(self, name):
+        """Every way to write what is public to a file."""
+        ek, c, K = ["--ek", "ek"], ["--ciphertext", "c"], ["--shared-secret", "/dev/null"]
+        for command, output in ((["keygen", "--count", 2, "--dk", "new"], "--ek"),
+                                (["keygen", "--count", 2, "--dk", "new", "--ek", "new-ek"], "--status"),
+                                (["encaps", *ek, *K], "--ciphertext"), (["encaps", *ek, *c, *K], "--status"),
+                                (["decaps", "--dk", "dk", *c, *K], "--status"), (["check", *ek], "--status"),
+                                (["check", *ek, "--dk", "dk"], "--status")):
+            yield output, [*command, "--param", P, output, name]
+
+    def test_what_is_public_does_not_replace_secrets_either(self):
+        self.tool("keygen", "--param", P, "--count", 3, "--ek", "ek3", "--dk", "seeds", "--dk-format", "seed")
+        shutil.copy(self.dir / "dk", self.dir / "dk-of-mine")
+        shutil.copy(self.dir / "dk", self.dir / "dk-for-all")
+        (self.dir / "dk-for-all").chmod(0o644)
+        self.write("dk-cut", self.read("dk")[:-5])
+        info = bytes.fromhex("3054020100300b0609608648016503040402044280") + b"\x40" + os.urandom(64)
+        self.write("pkcs8", info)
+        self.write("pem", b"-----BEGIN PRIVATE KEY-----\n" + base64.b64encode(info) + b"\n-----END PRIVATE KEY-----\n")
+        os.symlink("K", self.dir / "soft")
+        before = self.contents()
+        for secret, what in (("dk-of-mine", "expanded dk of ML-KEM-768"), ("dk-for-all", "expanded dk of ML-KEM-768"),
+                             ("dk-cut", "expanded dk of ML-KEM-768"), ("pkcs8", "PrivateKeyInfo"), ("pem", "PRIVATE KEY"),
+                             ("K", "0600"), ("K2", "0600"), ("seeds", "0600"), ("soft", "0600")):
+            for output, arguments in self.public_outputs(secret):
+                with self.subTest(arguments):
+                    done = self.tool(*arguments, rc=1)
+                    self.assertIn(f"{output} {secret}: is there already", done.stderr)
+                    self.assertIn(what, done.stderr)
+                    self.assertIn("--force", done.stderr)
+                    self.assertEqual(self.contents(), before)
+        with open(self.dir / "K", "r+b") as file:
+            self.tool("check", "--ek", "ek", "--status", "-", "--param", P, stdout=file, rc=1)
+            self.assertEqual(self.contents(), before)
+        for output, arguments in self.public_outputs("K"):
+            self.tool(*arguments, "--force")
+            self.assertNotEqual(self.read("K"), before["K"])
+            self.write("K", before["K"])
+
+    def test_secret_that_appears_meanwhile(self):
+        process = self.start("check", "--param", P, "--ek", "-", "--status", "s", stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(process.stderr.close)
+        process.stdin.write(self.read("ek"))
+        process.stdin.flush()
+        shutil.copy(self.dir / "dk", self.dir / "s")
+        process.stdin.close()
+        self.assertEqual(process.wait(60), 1)
+        self.assertEqual(self.read("s"), self.read("dk"))
+
+    def test_what_is_public_is_replaced_though_nobody_else_may_read_it(self):
+        for content in self.read("ek"), bytes(2), bytes([INVALID_EK, 0]):
+            for _, arguments in self.public_outputs("there"):
+                self.write("there", content)
+                (self.dir / "there").chmod(0o600)
+                self.tool(*arguments)
+                self.assertTrue(self.read("there"))
+                (self.dir / "new").unlink(missing_ok=True)
 
     def test_what_is_public_is_replaced_as_ever(self):
         ek = self.read("ek")

@@ -133,6 +133,18 @@ int rename_to_nothing(int folder, const std::string& from, const std::string& to
   return renameat(folder, from.c_str(), folder, to.c_str());
 }
 
+// Why a file may hold dk or K, in words; "" if it holds neither. What nobody but its owner may read counts as secret,
+// for K and seeds look like nothing in particular, unless it shows that it is not.
+std::string secret_in(int fd, const struct stat& info) {
+  const Buffer beginning(static_cast<std::size_t>(std::min<off_t>(info.st_size, sample_bytes)));
+  const ssize_t got = fd < 0 ? -1 : pread(fd, beginning.data(), beginning.size(), 0);
+  const Sample sample{beginning.data(), static_cast<std::size_t>(std::max<ssize_t>(got, 0)),
+                      static_cast<std::uint64_t>(info.st_size)};
+  if (const std::string secret = proven_secret(sample); !secret.empty()) return "is there already and holds " + secret;
+  if ((info.st_mode & 077) != 0 || (got >= 0 && is_proven_public(sample))) return "";
+  return fmt::format("is there already, for its owner alone (mode {:04o}) as secrets are", info.st_mode & 0777);
+}
+
 // Waits until a descriptor that somebody made non-blocking is ready.
 void wait_ready(int fd, short events) {
   pollfd entry{fd, events, 0};
@@ -344,17 +356,21 @@ void Output::sync() {
 // Secrets that are overwritten are lost. An empty file, as mktemp makes it, holds none.
 void Output::refuse_loss(int in_place) const {
   struct stat info {};
+  FileDescriptor there;
   if (in_place >= 0) {
     if (fstat(in_place, &info) != 0 || !S_ISREG(info.st_mode)) return;
     if ((fcntl(in_place, F_GETFL) & O_APPEND) != 0 || lseek(in_place, 0, SEEK_CUR) >= info.st_size) return;
+    there = FileDescriptor(::open(own_descriptor(in_place).c_str(), O_RDONLY | O_CLOEXEC));
   } else {
     if (fstatat(folder_.get(), name_.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return;
     if (!S_ISREG(info.st_mode)) throw Error(fmt::format("{}: is no longer a regular file", label_));
+    there = FileDescriptor(openat(folder_.get(), name_.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   }
-  if (secrecy_ == Secrecy::secret && replace_ == Replace::what_is_public && info.st_size > 0) {
-    throw Error(fmt::format(
-        "{}: is there already, and secrets that are replaced are lost; accepted: another name, or --force", label_));
-  }
+  if (replace_ == Replace::everything || info.st_size == 0) return;
+  const std::string why = secrecy_ == Secrecy::secret ? "is there already" : secret_in(there.get(), info);
+  if (why.empty()) return;
+  throw Error(
+      fmt::format("{}: {}, and secrets that are replaced are lost; accepted: another name, or --force", label_, why));
 }
 
 Output::Claim Output::claim() const {

@@ -116,7 +116,8 @@ class Input {
 };
 
 enum class Secrecy { open, secret };  // a secret file has mode 0600
-// What may stand where an output is to appear. Without `everything`, a file of secrets must not, unless it is empty.
+// What may stand where an output is to appear. Without `everything`, what may hold secrets must not: whatever is not
+// empty where a secret is to appear, and what looks like secrets where anything else is.
 enum class Replace { what_is_public, everything };
 
 class Output {

@@ -296,6 +296,26 @@ std::string proven_other(const Sample& sample, const Content& wanted) {
   return encoded.empty() ? records(sample, wanted) : encoded;
 }
 
+std::string proven_secret(const Sample& sample) {
+  std::string found = pem(sample);
+  if (found.empty()) found = known_der(sample);
+  if (found.find("PRIVATE KEY") != std::string::npos || found.find("PrivateKeyInfo") != std::string::npos) return found;
+  found.clear();
+  each_algorithm([&](warpkem_algorithm id) {
+    if (found.empty() && fits_dk({sample.data, sample.bytes, std::nullopt}, id))
+      found = Content{RecordKind::dk, id}.name();
+  });
+  return found;
+}
+
+bool is_proven_public(const Sample& sample) {
+  std::uint32_t not_statuses = 0;
+  for (std::size_t i = 0; i < sample.bytes; ++i) not_statuses |= is_below(sample.data[i], 32) ^ 1u;
+  bool found = not_statuses == 0;
+  each_algorithm([&](warpkem_algorithm id) { found = found || fits_ek(sample, id); });
+  return found;
+}
+
 std::string likely_other(const Sample& sample, const Content& wanted) {
   if (const std::string proven = proven_other(sample, wanted); !proven.empty()) return "it is " + proven;
   if (!sample.total || *sample.total == 0) return "";

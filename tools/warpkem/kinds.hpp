@@ -36,6 +36,11 @@ inline constexpr std::size_t sample_bytes = 8192;
 // accesses tell no more than the answer does.
 std::string proven_other(const Sample& sample, const Content& wanted);
 
+// What holds secrets, as far as the content shows: an expanded dk, or a private key in PEM or DER; else "".
+std::string proven_secret(const Sample& sample);
+// Whether the content shows that nothing is secret: an ek, or statuses.
+bool is_proven_public(const Sample& sample);
+
 // What an input whose length is wrong for `wanted` may be: what is proven, else what the length fits. "" or a sentence.
 std::string likely_other(const Sample& sample, const Content& wanted);
 
