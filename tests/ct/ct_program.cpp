@@ -2,6 +2,7 @@
 // address that depends on one. Without valgrind the stepper (stepper/) does that, and runs each operation again with
 // other secrets and equal public inputs, which must give the same program counters and addresses.
 //
+//   ct_program BACKEND X25519 derive|public-key [COUNT...]   the curve's kernels, by the names that they have
 //   ct_program BACKEND ALGORITHM OPERATION [COUNT...]    one operation, on batches of each count; with all secrets for
 //                                                        the first count, or for all if WARPKEM_LONG_TESTS is set
 //   ct_program planted [NAME]                            lists the planted faults, or runs one under the stepper
@@ -23,6 +24,7 @@
 #include <string>
 #include <vector>
 
+#include "host/backends/curve/x25519.hpp"
 #include "host/ct.hpp"
 #ifdef WARPKEM_CT_STEPPER
 #include "tests/ct/planted.hpp"
@@ -230,6 +232,42 @@ void check(warpkem_engine* e, Records& r) {
   expect_public(r.statuses, "statuses are secret");
 }
 
+// X25519 without an engine: scalars are secret, and so are coordinates, which costs nothing.
+void x25519(const warpkem::curve::X25519Kernels& kernels, std::size_t n, bool derive) {
+  using namespace warpkem::curve;
+  Bytes k(n * 32), u(n * 32), result(n * 32), expected(n * 32), is_zero(n), workspace(kernels.workspace_bytes + 64);
+  for (std::size_t i = 0; i < k.size(); ++i) {
+    k[i] = static_cast<std::uint8_t>((i * 31 + (i >> 5) + 1) ^ variant * 37);
+    u[i] = static_cast<std::uint8_t>(i * 17 + (i >> 4) + 2 + variant);
+  }
+  const auto run = [&](const X25519Kernels& by, Bytes& to) {
+    std::uint8_t* scratch = workspace.data() + (64 - reinterpret_cast<std::uintptr_t>(workspace.data()) % 64) % 64;
+    if (derive) {
+      Derive batch;
+      batch.count = n;
+      batch.k.data = k.data(), batch.u.data = u.data(), batch.result.data = to.data();
+      batch.is_zero = is_zero.data();
+      by.derive(batch, scratch);
+    } else {
+      PublicKey batch;
+      batch.count = n;
+      batch.k.data = k.data(), batch.result.data = to.data();
+      by.public_key(batch, scratch);
+    }
+  };
+  run(portable(), expected);
+  {
+    const Secrets scalars(k), coordinates(u);
+    const Traced traced;
+    run(kernels, result);
+  }
+  expect_secret(result.data(), result.size(), "results are public");
+  if (derive) expect_secret(is_zero.data(), is_zero.size(), "which results are zero is public");
+  declassify(result.data(), result.size());
+  declassify(is_zero.data(), is_zero.size());
+  expect(result == expected, "a result is wrong");
+}
+
 // What the check must catch.
 [[gnu::noinline]] int planted_branch(const std::uint8_t* x) {
   static volatile int odd;
@@ -246,11 +284,14 @@ struct Job {
   warpkem_algorithm algorithm;
   warpkem_engine* engine;
   Records* records;
+  const warpkem::curve::X25519Kernels* curve;  // null: an operation of the engine
+  std::size_t items;
 };
 
 void run_operation(void* context) {
   const Job& job = *static_cast<Job*>(context);
   const std::string& operation = job.operation;
+  if (job.curve != nullptr) return x25519(*job.curve, job.items, operation == "derive");
   warpkem_engine* e = job.engine;
   Records& r = *job.records;
   Bytes planted(1, static_cast<std::uint8_t>(3 + variant));
@@ -288,6 +329,23 @@ void run_operation(void* context) {
 
 // The engine and right answers to compare with. False: this backend cannot be run here.
 bool prepare(Job& job, std::size_t n) {
+  if (job.algorithm == 0) {
+    job.items = n;
+    for (const auto* one = warpkem::curve::implementations(); one->kernels != nullptr; ++one) {
+      if (!one->usable()) continue;
+      if (job.backend == one->kernels().name) job.curve = &one->kernels();
+    }
+    if (job.curve == nullptr) {
+      std::printf("the CPU lacks what %s needs\n", job.backend.c_str());
+      return false;
+    }
+    warpkem::curve::PublicKey nothing;  // makes the tables, which are public
+    Bytes k(32), result(32), workspace(job.curve->workspace_bytes + 64);
+    nothing.count = 1, nothing.k.data = k.data(), nothing.result.data = result.data();
+    std::uint8_t* scratch = workspace.data() + (64 - reinterpret_cast<std::uintptr_t>(workspace.data()) % 64) % 64;
+    job.curve->public_key(nothing, scratch);
+    return true;
+  }
   warpkem_options options = WARPKEM_OPTIONS_DEFAULT;
   options.backend = job.backend.c_str();
   options.threads = 0;
@@ -438,8 +496,8 @@ int main(int argc, char** argv) {
   }
 #endif
   if (argc < 4) fail("usage: ct_program BACKEND ALGORITHM OPERATION [COUNT...]");
-  Job job{argv[1], argv[3], warpkem_algorithm_by_name(argv[2]), nullptr, nullptr};
-  expect(job.algorithm != 0, "no such algorithm");
+  Job job{argv[1], argv[3], warpkem_algorithm_by_name(argv[2]), nullptr, nullptr, nullptr, 0};
+  expect(job.algorithm != 0 || std::strcmp(argv[2], "X25519") == 0, "no such algorithm");
   std::vector<std::size_t> counts;
   for (int i = 4; i < argc; ++i) counts.push_back(std::strtoul(argv[i], nullptr, 10));
   if (counts.empty()) counts = {1, 2, 9};  // alone, a small group, full groups and a tail
