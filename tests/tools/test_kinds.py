@@ -5,17 +5,14 @@ import hashlib
 import json
 import os
 import pathlib
-import pty
 import random
 import subprocess
-import sys
 import tempfile
 import unittest
 
-TOOL = os.environ.get("WARPKEM_TOOL") or sys.exit("WARPKEM_TOOL is not set")
-SETS = {"ML-KEM-512": (800, 1632, 768), "ML-KEM-768": (1184, 2400, 1088), "ML-KEM-1024": (1568, 3168, 1568)}
+from tool_case import INVALID_DK, INVALID_EK, SETS, TOOL, ToolTest
+
 OIDS = {name: bytes.fromhex(f"06096086480165030404{i:02x}") for i, name in enumerate(SETS, 1)}
-INVALID_EK, INVALID_DK = 3, 4
 
 
 def der(tag, *contents):
@@ -39,7 +36,7 @@ def pem(label, data):
     return "\n".join([f"-----BEGIN {label}-----", *lines, f"-----END {label}-----", ""]).encode()
 
 
-class KindsTest(unittest.TestCase):
+class KindsTest(ToolTest):
     @classmethod
     def setUpClass(cls):
         """Records of every kind and set, a hundred each."""
@@ -57,22 +54,6 @@ class KindsTest(unittest.TestCase):
                 run("encaps", "--param", param, "--ek", "ek", "--ciphertext", "c", "--shared-secret", f"K-{param}")
                 cls.records[param] = {"ek": read("ek"), "dk": read(f"dk-{param}"), "seed": read("seeds"), "c": read("c"),
                                       "K": read(f"K-{param}"), "m": os.urandom(32 * 100)}
-
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory(prefix="warpkem-test-")
-        self.addCleanup(folder.cleanup)
-        self.dir = pathlib.Path(folder.name)
-
-    def tool(self, *arguments, rc=0, stdin=b"", **options):
-        done = subprocess.run([TOOL, *map(str, arguments)], cwd=self.dir, input=stdin, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, timeout=300, **options)
-        done.stderr = done.stderr.decode()
-        self.assertEqual(done.returncode, rc, f"{arguments}\n{done.stderr}")
-        return done
-
-    def write(self, name, data):
-        (self.dir / name).write_bytes(data)
-        return name
 
     def some(self, param, kind, count):
         data = self.records[param][kind]
@@ -224,6 +205,11 @@ class Encodings(KindsTest):
                                                                                  "EC PRIVATE KEY"):
                     pipes = param == "ML-KEM-768" and label == "PRIVATE KEY"
                     self.refused(param, wanted, data, "PEM", label, pipes=False)
+                    if not pipes:
+                        continue
+                    described = b"Bag Attributes\n    localKeyID: 54\nKey Attributes: <No Attributes>\n" + data
+                    if len(described) % self.record_bytes(param, wanted) != 0:
+                        self.refused(param, wanted, described, "PEM", label, pipes=False)
                     self.refused(param, wanted, self.padded(data, self.record_bytes(param, wanted)), "PEM", label, pipes=pipes)
 
     def test_der(self):
@@ -239,6 +225,10 @@ class Encodings(KindsTest):
                     self.refused(param, wanted, self.padded(data, self.record_bytes(param, wanted)), "DER", *words, pipes=pipes)
         p256 = der(0x30, der(0x30, bytes.fromhex("06072a8648ce3d020106082a8648ce3d030107")), der(0x03, b"\0\4", os.urandom(64)))
         self.refused("ML-KEM-768", "ek", p256, "DER", "SubjectPublicKeyInfo")
+        # Of any structure, short ones too, where the length fits nothing.
+        for content in 90, 127, 128, 200, 255, 256, 3000:
+            for wanted in "ek", "dk", "c":
+                self.refused("ML-KEM-768", wanted, der(0x30, os.urandom(content)), "DER", pipes=False)
         # A structure of another kind, as long as records are.
         for wanted in "seed", "m", "ek", "c":
             record = self.record_bytes("ML-KEM-768", wanted)
@@ -290,25 +280,6 @@ class Lengths(KindsTest):
 
 
 class Terminals(KindsTest):
-    def in_terminal(self, *arguments, rc):
-        master, terminal = pty.openpty()
-        process = subprocess.Popen([TOOL, *map(str, arguments)], cwd=self.dir, stdout=terminal, stdin=subprocess.DEVNULL,
-                                   stderr=subprocess.PIPE)
-        os.close(terminal)
-        seen = b""
-        while True:
-            try:
-                some = os.read(master, 65536)
-            except OSError:
-                break
-            if not some:
-                break
-            seen += some
-        os.close(master)
-        text = process.communicate()[1].decode()
-        self.assertEqual(process.returncode, rc, text)
-        return seen, text
-
     def test_records_do_not_go_to_one(self):
         self.write("ek", self.some("ML-KEM-768", "ek", 2))
         self.write("dk", self.some("ML-KEM-768", "dk", 2))
@@ -323,17 +294,17 @@ class Terminals(KindsTest):
                     (["decaps", "--dk", "dk", "--ciphertext", "c", "--shared-secret", name], "--shared-secret"),
                     (["check", "--ek", "ek", "--status", name], "--status")):
                 with self.subTest(arguments):
-                    seen, text = self.in_terminal(*arguments, "--param", "768", rc=1)
+                    seen, text = self.on_terminal(*arguments, "--param", "768", rc=1)
                     self.assertEqual(seen, b"")
                     self.assertIn(f"{option} {name}: ", text)
                     self.assertIn("terminal", text)
                     self.assertEqual(sorted(os.listdir(self.dir)), before)
-        seen, _ = self.in_terminal("check", "--ek", "ek", "--status", "-", "--param", "768", "--force", rc=0)
+        seen, _ = self.on_terminal("check", "--ek", "ek", "--status", "-", "--param", "768", "--force", rc=0)
         self.assertEqual(seen, bytes(2))
 
     def test_text_does(self):
         self.write("ek", self.some("ML-KEM-768", "ek", 2))
-        seen, _ = self.in_terminal("check", "--ek", "ek", "--json", "--param", "768", rc=0)
+        seen, _ = self.on_terminal("check", "--ek", "ek", "--json", "--param", "768", rc=0)
         self.assertEqual(json.loads(seen)["items"], 2)
 
 

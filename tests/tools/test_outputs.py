@@ -16,7 +16,7 @@ import threading
 import time
 import unittest
 
-from test_tool import C, DK, EK, INVALID_EK, P, SANITIZED, TOOL, ToolTest
+from tool_case import C, DK, EK, INVALID_EK, P, SANITIZED, TOOL, ToolTest
 
 FAULTS = os.environ.get("WARPKEM_FILE_FAULTS")
 faults_can_be_made = unittest.skipIf(SANITIZED or not FAULTS, "no faults can be slipped in here: a sanitizer wants to "

@@ -10,7 +10,7 @@ import subprocess
 import termios
 import unittest
 
-from test_tool import P, SANITIZED, ToolTest
+from tool_case import P, SANITIZED, ToolTest, chunks_of
 
 
 class Screen:
@@ -68,13 +68,9 @@ class TerminalTest(ToolTest):
 
     def read_all(self, screen):
         text = ""
-        while select.select([self.master], [], [], 60)[0]:
-            try:
-                part = os.read(self.master, 65536).decode()
-            except OSError:  # the other end is closed
-                break
-            text += part
-            screen.feed(part)
+        for part in chunks_of(self.master):
+            text += part.decode()
+            screen.feed(part.decode())
         return text
 
     def keygen_on(self, width, count, batch=50):

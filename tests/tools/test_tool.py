@@ -4,76 +4,18 @@ import gzip
 import json
 import os
 import pathlib
-import pty
 import re
 import resource
-import select
 import signal
 import stat
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
 
-TOOL = os.environ.get("WARPKEM_TOOL") or sys.exit("WARPKEM_TOOL is not set")
+from tool_case import C, DK, EK, INVALID_DK, INVALID_EK, LONG, P, SANITIZED, SETS, TOOL, ToolTest
+
 KAT = pathlib.Path(os.environ.get("WARPKEM_KAT_DIR", "")) / "acvp" / "cases.jsonl.gz"
-LONG = bool(os.environ.get("WARPKEM_LONG_TESTS"))
-SANITIZED = bool(os.environ.get("WARPKEM_SANITIZED"))
-SETS = {"ML-KEM-512": (800, 1632, 768), "ML-KEM-768": (1184, 2400, 1088), "ML-KEM-1024": (1568, 3168, 1568)}
-P = "ML-KEM-768"
-EK, DK, C = SETS[P]
-INVALID_EK, INVALID_DK = 3, 4
-
-
-class ToolTest(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory(prefix="warpkem-test-")
-        self.addCleanup(folder.cleanup)
-        self.dir = pathlib.Path(folder.name)
-
-    def start(self, *args, **options):
-        options.setdefault("cwd", self.dir)
-        process = subprocess.Popen([TOOL, *map(str, args)], **options)
-        self.addCleanup(lambda: process.poll() is None and (process.kill(), process.wait()))  # a failed test leaves none
-        return process
-
-    def tool(self, *args, rc=0, stdin=b"", **options):
-        options.setdefault("cwd", self.dir)
-        options.setdefault("timeout", 300)
-        options.setdefault("stdout", subprocess.PIPE)
-        if "stdin" not in options and not hasattr(stdin, "fileno"):
-            options["input"] = stdin
-        else:
-            options["stdin"] = stdin
-        done = subprocess.run([TOOL, *map(str, args)], stderr=subprocess.PIPE, **options)
-        done.stderr = done.stderr.decode()
-        self.assertEqual(done.returncode, rc, f"{args}\n{done.stderr}")
-        if rc == 1:
-            self.assertRegex(done.stderr, r"\Awarpkem[^\n]*: ", "an error has a text")
-        return done
-
-    def read(self, name):
-        return (self.dir / name).read_bytes()
-
-    def write(self, name, data):
-        (self.dir / name).write_bytes(data)
-        return name
-
-    def files(self):
-        return sorted(os.listdir(self.dir))
-
-    def keygen(self, count, ek="ek", dk="dk", param=P, *more):
-        return self.tool("keygen", "--param", param, "--count", count, "--ek", ek, "--dk", dk, *more)
-
-    def encaps(self, *more, ek="ek", c="c", K="K", param=P, **options):
-        return self.tool("encaps", "--param", param, "--ek", ek, "--ciphertext", c, "--shared-secret", K, *more, **options)
-
-    def decaps(self, *more, dk="dk", c="c", K="K2", param=P, **options):
-        return self.tool("decaps", "--param", param, "--dk", dk, "--ciphertext", c, "--shared-secret", K, *more, **options)
-
-    def assertNothingWritten(self, before):
-        self.assertEqual(self.files(), sorted(before))
 
 
 class RoundTrip(ToolTest):
@@ -832,27 +774,12 @@ class Reports(ToolTest):
         table = self.tool("bench", "--op", "keygen", "--backend", "portable", "--batch", 1, "--seconds", 0.01).stdout
         self.assertIn(b"keygen/ML-KEM-512/portable/batch:1/", table)
 
-    def on_terminal(self, *arguments):
-        master, terminal = pty.openpty()
-        process = self.start(*arguments, stderr=terminal, stdout=subprocess.PIPE, env=dict(os.environ, TERM="xterm"))
-        os.close(terminal)
-        seen = b""
-        while True:
-            select.select([master], [], [], 60)
-            try:
-                seen += os.read(master, 65536)
-            except OSError:  # the other end is closed
-                break
-        os.close(master)
-        process.stdout.close()
-        self.assertEqual(process.wait(60), 0, seen)
-        return seen.decode()
-
     def test_progress_on_a_terminal_only(self):
         count = 3000 if SANITIZED else 30000
         self.assertEqual(self.keygen(count, "ek", "/dev/null", P, "--batch", 100).stderr, "")
-        seen = self.on_terminal("encaps", "--param", P, "--ek", "ek", "--ciphertext", "c", "--shared-secret", "K",
-                                "--batch", 100)
+        seen, _ = self.on_terminal("encaps", "--param", P, "--ek", "ek", "--ciphertext", "c", "--shared-secret", "K",
+                                   "--batch", 100, stream="stderr")
+        seen = seen.decode()
         self.assertRegex(seen, rf"\[[#.]+\] +\d+ %  \d+/{count}  [\d.]+ ?[kM]?/s  ETA \d+:\d\d")
         self.assertRegex(seen, rf"{count} items in [\d.]+ s")
         self.assertNotIn("\x1b", self.encaps("--force").stderr)

@@ -1,40 +1,27 @@
 #!/usr/bin/env python3
 """What the tool says to somebody who does not know it: help, mistakes on the command line, and why something cannot start.
 WARPKEM_TOOL is the executable."""
-import fcntl
 import json
 import os
 import pathlib
-import pty
 import re
 import resource
-import struct
 import subprocess
-import sys
-import tempfile
-import termios
 import unittest
 
+from tool_case import P, SANITIZED, TOOL, ToolTest
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-TOOL = os.environ.get("WARPKEM_TOOL") or sys.exit("WARPKEM_TOOL is not set")
-SANITIZED = bool(os.environ.get("WARPKEM_SANITIZED"))
 COMMANDS = ("keygen", "encaps", "decaps", "check", "info", "selftest", "bench", "serve-bench")
-P = "ML-KEM-768"
 STATUSES = re.findall(r"^#define (WARPKEM_\w+) (\d+)u",
                       re.search(r"typedef uint32_t warpkem_status;.*?(?=/\* How a decapsulation key)",
                                 (ROOT / "include/warpkem/warpkem.h").read_text(), re.DOTALL)[0], re.MULTILINE)
 
 
-class UsageTest(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory(prefix="warpkem-test-")
-        self.addCleanup(folder.cleanup)
-        self.dir = pathlib.Path(folder.name)
-
-    def tool(self, *arguments, rc=0, **options):
-        done = subprocess.run([TOOL, *map(str, arguments)], cwd=self.dir, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, text=True, timeout=300, **options)
-        self.assertEqual(done.returncode, rc, f"{arguments}\n{done.stdout}\n{done.stderr}")
+class UsageTest(ToolTest):
+    def tool(self, *arguments, **options):
+        done = super().tool(*arguments, **options)
+        done.stdout = done.stdout.decode()
         return done
 
     def refused(self, arguments, words, **options):
@@ -82,22 +69,7 @@ class Help(UsageTest):
         return text.replace("\r", "").split()
 
     def in_terminal(self, columns, *arguments):
-        master, terminal = pty.openpty()
-        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-        process = subprocess.Popen([TOOL, *arguments], stdout=terminal, stdin=subprocess.DEVNULL)
-        os.close(terminal)
-        seen = b""
-        while True:
-            try:
-                some = os.read(master, 65536)
-            except OSError:
-                break
-            if not some:
-                break
-            seen += some
-        os.close(master)
-        self.assertEqual(process.wait(60), 0)
-        return seen.decode().replace("\r", "")
+        return self.on_terminal(*arguments, columns=columns)[0].decode().replace("\r", "")
 
     def test_lines_end_between_words_and_fit(self):
         for command in [], *([c] for c in COMMANDS):

@@ -113,12 +113,12 @@ bool begins_with(const Sample& sample, std::string_view beginning) {
   return different == 0;
 }
 
+constexpr std::string_view pem_beginning = "-----BEGIN ";
 // "a PEM text (BEGIN PRIVATE KEY)"
 std::string pem(const Sample& sample) {
-  constexpr std::string_view beginning = "-----BEGIN ";
-  if (!begins_with(sample, beginning)) return "";
+  if (!begins_with(sample, pem_beginning)) return "";
   std::string label;
-  for (std::size_t i = beginning.size(); i < std::min<std::size_t>(sample.bytes, 60); ++i) {
+  for (std::size_t i = pem_beginning.size(); i < std::min<std::size_t>(sample.bytes, 60); ++i) {
     const char c = static_cast<char>(sample.data[i]);
     if (!(c == ' ' || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))) break;
     label += c;
@@ -320,8 +320,15 @@ std::string likely_other(const Sample& sample, const Content& wanted) {
   if (const std::string proven = proven_other(sample, wanted); !proven.empty()) return "it is " + proven;
   if (!sample.total || *sample.total == 0) return "";
   if (const Characters characters(sample);
-      sample.bytes > 0 && characters.digits + characters.spaces + characters.others == sample.bytes)
-    return "it looks like text";
+      sample.bytes > 0 && characters.digits + characters.spaces + characters.others == sample.bytes) {
+    // OpenSSL puts a description before some.
+    const std::string_view text(reinterpret_cast<const char*>(sample.data), sample.bytes);
+    const std::size_t at = std::min(text.find(pem_beginning), text.size());
+    const std::string found = pem({sample.data + at, sample.bytes - at, std::nullopt});
+    return "it looks like " + (found.empty() ? "text" : found);
+  }
+  if (const auto whole = element_at(sample, 0); whole && whole->tag == der_sequence && whole->end() == *sample.total)
+    return "it looks like a DER encoding";
   std::string fitting;
   const auto add = [&](const Content& content) {
     const std::size_t record = content.record_bytes();
