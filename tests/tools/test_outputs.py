@@ -434,11 +434,7 @@ class SecretsAreKept(ToolTest):
         process = self.start("keygen", "--param", P, "--seeds", "-", "--ek", "ek1", "--dk", "dk1", *more,
                              stdin=subprocess.PIPE, stderr=subprocess.PIPE)
         self.addCleanup(process.stderr.close)
-        end = time.monotonic() + 60
-        while not any(os.path.realpath(self.dir) in os.readlink(fd) and os.path.isfile(fd) or ".warpkem" in os.readlink(fd)
-                      for fd in pathlib.Path(f"/proc/{process.pid}/fd").iterdir() if os.path.islink(fd)):
-            self.assertLess(time.monotonic(), end)
-            time.sleep(0.01)
+        self.wait_for(lambda: self.being_written(process))
         return process
 
     def test_file_that_appears_meanwhile(self):
@@ -612,23 +608,10 @@ class NothingIsLeft(ToolTest):
                              preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)))
         process.stdin.write(os.urandom(640))
         process.stdin.flush()
-        end = time.monotonic() + 60
-        while self.bytes_written(process) < 3:
-            self.assertLess(time.monotonic(), end)
-            time.sleep(0.01)
+        self.wait_for(lambda: sum(file.st_size > 0 for file in self.being_written(process)) == 3)
         process.send_signal(number)
         self.assertEqual(process.wait(60), -number)
         process.stdin.close()
-
-    def bytes_written(self, process):
-        """How many files of the folder, with or without a name, hold something."""
-        found = 0
-        for fd in pathlib.Path(f"/proc/{process.pid}/fd").iterdir():
-            try:
-                found += os.path.realpath(self.dir) in os.readlink(fd) and os.path.isfile(fd) and os.stat(fd).st_size > 0
-            except FileNotFoundError:
-                pass
-        return found
 
     def signals(self):
         harmless = {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH, signal.SIGSTOP, signal.SIGTSTP,

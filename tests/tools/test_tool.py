@@ -454,27 +454,8 @@ class WholeOrNothing(ToolTest):
         process.stdin.write(bytes(64))
         process.stdin.flush()
         self.wait_for(lambda: len(self.being_written(process)) == 2)
-        self.assertEqual([stat.S_IMODE(os.stat(f).st_mode) for f in self.being_written(process)], [0o600] * 2)
+        self.assertEqual([stat.S_IMODE(file.st_mode) for file in self.being_written(process)], [0o600] * 2)
         self.assertEqual([self.mode(f) for f in self.files()], [0o600] * len(self.files()))
-
-    def being_written(self, process):
-        """The files in the folder that the process writes, with or without a name: as /proc shows them."""
-        found = []
-        for name in os.listdir(f"/proc/{process.pid}/fd"):
-            path = pathlib.Path(f"/proc/{process.pid}/fd/{name}")
-            try:
-                target, status = os.readlink(path), os.stat(path)
-            except FileNotFoundError:
-                continue
-            if stat.S_ISREG(status.st_mode) and os.path.dirname(target) == os.path.realpath(self.dir):
-                found.append(path)
-        return found
-
-    def wait_for(self, condition):
-        end = time.monotonic() + 60
-        while not condition():
-            self.assertLess(time.monotonic(), end)
-            time.sleep(0.01)
 
     def test_signals_leave_nothing_and_keep_what_was_there(self):
         for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT:

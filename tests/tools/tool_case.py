@@ -4,11 +4,13 @@ import os
 import pathlib
 import pty
 import select
+import stat
 import struct
 import subprocess
 import sys
 import tempfile
 import termios
+import time
 import unittest
 
 TOOL = os.environ.get("WARPKEM_TOOL") or sys.exit("WARPKEM_TOOL is not set")
@@ -78,6 +80,24 @@ class ToolTest(unittest.TestCase):
 
     def assertNothingWritten(self, before):
         self.assertEqual(self.files(), sorted(before))
+
+    def being_written(self, process):
+        """The status of each file in the folder that the process has open, with or without a name: as /proc shows them."""
+        found = []
+        for fd in pathlib.Path(f"/proc/{process.pid}/fd").iterdir():
+            try:
+                target, status = os.readlink(fd), os.stat(fd)
+            except FileNotFoundError:
+                continue
+            if stat.S_ISREG(status.st_mode) and os.path.dirname(target) == os.path.realpath(self.dir):
+                found.append(status)
+        return found
+
+    def wait_for(self, condition):
+        end = time.monotonic() + 60
+        while not condition():
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.01)
 
     def on_terminal(self, *arguments, stream="stdout", columns=None, rc=0):
         """With standard output or standard error on a terminal: what is seen there, and the text of the other one."""

@@ -135,9 +135,9 @@ int rename_to_nothing(int folder, const std::string& from, const std::string& to
 
 // Why a file may hold dk or K, in words; "" if it holds neither. What nobody but its owner may read counts as secret,
 // for K and seeds look like nothing in particular, unless it shows that it is not.
-std::string secret_in(int fd, const struct stat& info) {
+std::string secret_in(const FileDescriptor& file, const struct stat& info) {
   const Buffer beginning(static_cast<std::size_t>(std::min<off_t>(info.st_size, sample_bytes)));
-  const ssize_t got = fd < 0 ? -1 : pread(fd, beginning.data(), beginning.size(), 0);
+  const ssize_t got = pread(file.get(), beginning.data(), beginning.size(), 0);
   const Sample sample{beginning.data(), static_cast<std::size_t>(std::max<ssize_t>(got, 0)),
                       static_cast<std::uint64_t>(info.st_size)};
   if (const std::string secret = proven_secret(sample); !secret.empty()) return "is there already and holds " + secret;
@@ -356,18 +356,21 @@ void Output::sync() {
 // Secrets that are overwritten are lost. An empty file, as mktemp makes it, holds none.
 void Output::refuse_loss(int in_place) const {
   struct stat info {};
-  FileDescriptor there;
   if (in_place >= 0) {
     if (fstat(in_place, &info) != 0 || !S_ISREG(info.st_mode)) return;
     if ((fcntl(in_place, F_GETFL) & O_APPEND) != 0 || lseek(in_place, 0, SEEK_CUR) >= info.st_size) return;
-    there = FileDescriptor(::open(own_descriptor(in_place).c_str(), O_RDONLY | O_CLOEXEC));
   } else {
     if (fstatat(folder_.get(), name_.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return;
     if (!S_ISREG(info.st_mode)) throw Error(fmt::format("{}: is no longer a regular file", label_));
-    there = FileDescriptor(openat(folder_.get(), name_.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   }
   if (replace_ == Replace::everything || info.st_size == 0) return;
-  const std::string why = secrecy_ == Secrecy::secret ? "is there already" : secret_in(there.get(), info);
+  std::string why = "is there already";
+  if (secrecy_ == Secrecy::open) {
+    constexpr int flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+    why = secret_in(FileDescriptor(in_place >= 0 ? ::open(own_descriptor(in_place).c_str(), flags)
+                                                 : openat(folder_.get(), name_.c_str(), flags | O_NOFOLLOW)),
+                    info);
+  }
   if (why.empty()) return;
   throw Error(
       fmt::format("{}: {}, and secrets that are replaced are lost; accepted: another name, or --force", label_, why));
