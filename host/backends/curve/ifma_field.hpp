@@ -23,8 +23,9 @@ struct IfmaField {
   struct Element {
     I v[5];
   };
+  // Five columns: those from 2^260 on are folded onto them.
   struct Columns {
-    I c[10];
+    I c[5];
   };
 
   __extension__ typedef unsigned __int128 Wide;
@@ -34,65 +35,89 @@ struct IfmaField {
   static constexpr u64 kFourP[5] = {2 * kMask52 - 74, 2 * kMask52, 2 * kMask52, 2 * kMask52, (u64{1} << 49) - 2};
 
   // ---- Bounds
-  static constexpr Wide kTop = power(47) + 32;
-  // Column k of a product gets at most this many halves below 2^52; column 9 the high half of the last limbs' product.
-  static constexpr u64 halves(int k) noexcept {
-    const int low = k < 5 ? k + 1 : 9 - k, high = k < 1 ? 0 : k < 6 ? k : 10 - k;
-    return static_cast<u64>(low + high);
-  }
-  static constexpr Wide kColumn9 = (kTop * kTop >> 52) + 1;
-  // What is added before another product's columns are subtracted: a multiple of p, of which every column is at least
-  // as large as what a product can have there.
+  static constexpr Wide kTop = power(47) + 64;
+  // Column k of a product, in units of 2^52: its low and high halves, and what columns 5 to 9 give when they are
+  // folded.
+  static constexpr u64 kUnits[5] = {1 + 1, 3 + 2, 5 + 2, 7 + 2, 9 + 2};
+  // Column 9 has the high half of the last limbs' product, and a carry. Times 608 it has 52 bits still, so the low half
+  // is all of that.
+  static_assert(608 * ((kTop * kTop >> 52) + 16) < power(52));
+  // What is added before another product's columns are subtracted: a multiple of p, each column of which is at least as
+  // large as what a product can have there. Half of it is one as well: squares double it.
   struct Bias {
-    u64 c[10];
+    u64 half[5], whole[5];
   };
   static constexpr Bias make_bias() noexcept {
     Bias bias{};
-    for (int k = 0; k < 9; ++k) bias.c[k] = halves(k) << 52;
-    bias.c[9] = static_cast<u64>(kColumn9);
-    // The residue mod p in limbs, by 2^260 = 608; 4 p less the residue is added to columns 0 to 4.
     Wide residue[5] = {};
-    for (int k = 0; k < 5; ++k) residue[k] = Wide{bias.c[k]} + Wide{608} * bias.c[k + 5];
+    for (int k = 0; k < 5; ++k) residue[k] = bias.half[k] = (kUnits[k] + 1) / 2 << 52;
     for (int pass = 0; pass < 3; ++pass) {
       for (int k = 0; k < 4; ++k) residue[k + 1] += residue[k] >> 52, residue[k] &= kMask52;
       residue[0] += 19 * (residue[4] >> 47), residue[4] &= kMask47;
     }
     for (int k = 0; k < 4; ++k) residue[k + 1] += residue[k] >> 52, residue[k] &= kMask52;
-    for (int k = 0; k < 5; ++k) bias.c[k] += kFourP[k] - static_cast<u64>(residue[k]);
+    for (int k = 0; k < 5; ++k) {  // 4 p less the residue makes it a multiple
+      bias.half[k] += kFourP[k] - static_cast<u64>(residue[k]);
+      bias.whole[k] = 2 * bias.half[k];
+    }
     return bias;
   }
   static constexpr Bias kBias = make_bias();
-  static constexpr bool bias_is_enough() noexcept {
-    for (int k = 0; k < 9; ++k) {
-      if (Wide{kBias.c[k]} < Wide{halves(k)} << 52) return false;
+  static constexpr bool bounds_hold() noexcept {
+    for (int k = 0; k < 5; ++k) {
+      // Enough for a difference; and in reduce(), of two products and the bias, carries stay below 64, those that come
+      // up included.
+      if (kBias.whole[k] < kUnits[k] << 52 || kBias.whole[k] > (kUnits[k] + 5) << 52) return false;
+      if (3 * kUnits[k] + 5 + 1 > 64) return false;
     }
-    return kBias.c[9] >= kColumn9;
+    return true;
   }
-  static_assert(bias_is_enough());
+  static_assert(bounds_hold());
   static_assert(kTop <= kFourP[4] && kMask52 <= kFourP[0]);
 
-  WARPKEM_CURVE_INLINE static void multiply_add(Columns& s, int k, I a, I b) noexcept {
+  struct Sums {
+    I c[10];
+  };
+  WARPKEM_CURVE_INLINE static void multiply_add(Sums& s, int k, I a, I b) noexcept {
     s.c[k] = V::multiply_add_low(s.c[k], a, b);
     s.c[k + 1] = V::multiply_add_high(s.c[k + 1], a, b);
   }
 
+  // Columns 5 to 9 are folded by 2^260 = 608, after a ripple: what they have above 52 bits goes up.
+  WARPKEM_CURVE_INLINE static Columns fold(Sums s) noexcept {
+    unroll<4>([&](auto k) __attribute__((always_inline)) {
+      s.c[k + 6] = V::add(s.c[k + 6], V::template shift_right<52>(s.c[k + 5]));
+    });
+    const I by = V::set(u64{608});
+    unroll<5>([&](auto k) __attribute__((always_inline)) {
+      s.c[k] = V::multiply_add_low(s.c[k], s.c[k + 5], by);
+      if constexpr (k < 4) s.c[k + 1] = V::multiply_add_high(s.c[k + 1], s.c[k + 5], by);
+    });
+    return {{s.c[0], s.c[1], s.c[2], s.c[3], s.c[4]}};
+  }
+
   template <bool bias>
   WARPKEM_CURVE_INLINE static Columns product(const Element& a, const Element& b) noexcept {
-    Columns s;
-    unroll<10>([&](auto k) __attribute__((always_inline)) { s.c[k] = V::set(bias ? kBias.c[k] : 0); });
+    Sums s;
+    unroll<10>([&](auto k) __attribute__((always_inline)) {
+      s.c[k] = V::set(bias && k < 5 ? kBias.whole[k < 5 ? int{k} : 0] : 0);
+    });
     unroll<9>([&](auto k) __attribute__((always_inline)) {
       unroll<5>([&](auto i) __attribute__((always_inline)) {
         constexpr int j = k - i;
         if constexpr (j >= 0 && j < 5) multiply_add(s, k, a.v[i], b.v[j]);
       });
     });
-    return s;
+    return fold(s);
   }
   // A doubled limb may have 53 bits, so the sums of mixed products are doubled. Columns 0 and 9 have none.
   template <bool bias>
   WARPKEM_CURVE_INLINE static Columns square(const Element& a) noexcept {
-    Columns s;
-    unroll<10>([&](auto k) __attribute__((always_inline)) { s.c[k] = V::set(u64{0}); });
+    Sums s;
+    s.c[0] = V::set(bias ? kBias.whole[0] : 0);
+    unroll<9>([&](auto k) __attribute__((always_inline)) {
+      s.c[k + 1] = V::set(bias && k < 4 ? kBias.half[k < 4 ? k + 1 : 0] : 0);
+    });
     unroll<9>([&](auto k) __attribute__((always_inline)) {
       unroll<5>([&](auto i) __attribute__((always_inline)) {
         constexpr int j = k - i;
@@ -100,47 +125,27 @@ struct IfmaField {
       });
     });
     unroll<8>([&](auto k) __attribute__((always_inline)) { s.c[k + 1] = V::add(s.c[k + 1], s.c[k + 1]); });
-    if constexpr (bias) {
-      unroll<10>([&](auto k) __attribute__((always_inline)) { s.c[k] = V::add(s.c[k], V::set(kBias.c[k])); });
-    }
     unroll<5>([&](auto i) __attribute__((always_inline)) { multiply_add(s, 2 * i, a.v[i], a.v[i]); });
-    return s;
+    return fold(s);
   }
 
   WARPKEM_CURVE_INLINE static Columns plus(const Columns& p, const Columns& q) noexcept {
     Columns s;
-    unroll<10>([&](auto k) __attribute__((always_inline)) { s.c[k] = V::add(p.c[k], q.c[k]); });
+    unroll<5>([&](auto k) __attribute__((always_inline)) { s.c[k] = V::add(p.c[k], q.c[k]); });
     return s;
   }
   WARPKEM_CURVE_INLINE static Columns minus(const Columns& p, const Columns& q) noexcept {
     Columns s;
-    unroll<10>([&](auto k) __attribute__((always_inline)) { s.c[k] = V::sub(p.c[k], q.c[k]); });
+    unroll<5>([&](auto k) __attribute__((always_inline)) { s.c[k] = V::sub(p.c[k], q.c[k]); });
     return s;
   }
 
-  // Columns 5 to 9 are folded by 2^260 = 608, after a ripple that leaves them 52 bits and column 9 what it has.
-  // Column 9 holds up to three times kColumn9, of two products and the bias, and the ripple's carry: times 304 it has
-  // 52 bits still, so two low halves are all of it.
-  static_assert(304 * (3 * kColumn9 + 64) < power(52));
-  // The others, in units of 2^52: what two products and the bias have, 2 for 4 p in the bias, what is folded onto it,
-  // and carries. Then limb 3 gives limb 4 less than 32.
-  static_assert(3 * halves(3) + 2 + 2 + 1 <= 32 && 3 * halves(4) + 2 + 3 <= 32);
-  WARPKEM_CURVE_INLINE static Element reduce(Columns s) noexcept {
-    unroll<4>([&](auto k) __attribute__((always_inline)) {
-      s.c[k + 6] = V::add(s.c[k + 6], V::template shift_right<52>(s.c[k + 5]));
-    });
-    const I fold = V::set(u64{608}), half = V::set(u64{304});
-    unroll<4>([&](auto k) __attribute__((always_inline)) {
-      s.c[k] = V::multiply_add_low(s.c[k], s.c[k + 5], fold);
-      s.c[k + 1] = V::multiply_add_high(s.c[k + 1], s.c[k + 5], fold);
-    });
-    s.c[4] = V::multiply_add_low(s.c[4], s.c[9], half);
-    s.c[4] = V::multiply_add_low(s.c[4], s.c[9], half);
+  WARPKEM_CURVE_INLINE static Element reduce(const Columns& s) noexcept {
     return carry({{s.c[0], s.c[1], s.c[2], s.c[3], s.c[4]}});
   }
   WARPKEM_CURVE_INLINE static Element reduce_exactly(const Columns& s) noexcept { return exact(reduce(s)); }
 
-  // What the last limb has above 47 bits goes to limb 0, 19 times; then a ripple from 0 to 4. Of limbs up to 2^57.
+  // What the last limb has above 47 bits goes to limb 0, 19 times; then a ripple from 0 to 4. Of limbs below 2^58.
   WARPKEM_CURVE_INLINE static Element carry(Element e) noexcept {
     const I excess = V::template shift_right<47>(e.v[4]);
     e.v[4] = V::bit_and(e.v[4], V::set(kMask47));
@@ -280,10 +285,9 @@ struct IfmaField {
                                                   Element& plus) noexcept {
     const Columns C = product<false>(T, q.product);
     Columns less, more;
-    unroll<10>([&](auto k) __attribute__((always_inline)) {
-      more.c[k] = k < 5 ? V::add(C.c[k], Z.v[k < 5 ? int{k} : 0]) : C.c[k];
-      const I biased = V::set(kBias.c[k]);
-      less.c[k] = V::sub(k < 5 ? V::add(biased, Z.v[k < 5 ? int{k} : 0]) : biased, C.c[k]);
+    unroll<5>([&](auto k) __attribute__((always_inline)) {
+      more.c[k] = V::add(C.c[k], Z.v[k]);
+      less.c[k] = V::sub(V::add(Z.v[k], V::set(kBias.whole[k])), C.c[k]);
     });
     const Element a = reduce(less), b = reduce(more);
     minus = select(q.negative, a, b);

@@ -2,7 +2,7 @@
 // precision (double_field.hpp) or in 52-bit integers (ifma_field.hpp). Both have
 //
 //   Element         a number mod p in every lane; "reduced" where its limbs keep the bounds that products need
-//   Columns         a sum of products that is not reduced yet
+//   Columns         a sum of products, mod p or nearly, whose carries are still to come
 //   product<bias>, square<bias>   of reduced elements. Columns that something is subtracted from, or that are reduced
 //                   without any more, have the bias; columns that are added to or subtracted from such ones have not.
 //   plus, minus     of Columns
