@@ -129,7 +129,9 @@ class NobodyListens(ToolTest):
                 os.write(write, bytes(65536))
             except BlockingIOError:
                 break
+        start = time.monotonic()
         done = self.status_of(["check", "--param", P, "--ek", "bad"], None, stderr=write)
+        self.assertLess(time.monotonic() - start, 8, "it waits for each of 11 lines")
         os.close(write)
         self.assertEqual(done.returncode, 2)
 

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <climits>
 #include <csignal>
@@ -600,6 +601,7 @@ void write_stdout(const std::string& text) {
 }
 
 void write_stderr(std::initializer_list<std::string_view> parts) noexcept {
+  static constinit std::atomic<bool> patient{true};
   // Collected without memory of the heap, which may be what has run out.
   std::array<char, 1024> collected;
   std::size_t used = 0;
@@ -612,8 +614,10 @@ void write_stderr(std::initializer_list<std::string_view> parts) noexcept {
         data += written;
         used -= static_cast<std::size_t>(written);
       } else if (errno == EAGAIN) {
+        // Who made it non-blocking does not want to be waited for: once, in case somebody is about to read.
         pollfd entry{STDERR_FILENO, POLLOUT, 0};
-        heard = poll(&entry, 1, 1000) > 0;  // who made it non-blocking does not want to be waited for
+        heard = poll(&entry, 1, patient.exchange(false) ? 1000 : 0) > 0;
+        if (heard) patient = true;
       } else {
         heard = errno == EINTR;
       }
