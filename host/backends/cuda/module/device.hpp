@@ -9,7 +9,7 @@
 #include <string>
 
 #include "host/backends/cuda/interface.hpp"
-#include "host/backends/cuda/module/resident.hpp"
+#include "host/backends/cuda/module/random_ring.hpp"
 
 namespace warpkem::cuda {
 

@@ -13,6 +13,7 @@
 #include "host/backends/cuda/module/devices.hpp"
 #include "host/backends/cuda/module/driver.hpp"
 #include "host/backends/cuda/module/pool.hpp"
+#include "host/backends/cuda/module/resident.hpp"
 #include "host/secure.hpp"
 
 namespace warpkem::cuda {
