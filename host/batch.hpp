@@ -65,6 +65,7 @@ WARPKEM_LEAF void for_each_array(F f, Batches&... batches) {
   f(Array::K_out, batches.K_out...);
 }
 
+class KeyForm;  // a backend's own form of a prepared set
 class KeySet;
 
 // What holds for every batch that reaches a backend: arguments are checked, arrays do not overlap, seeds and m are
@@ -86,7 +87,8 @@ struct Batch {
   Out c_out;           // encaps
   Out K_out;           // encaps, decaps
 
-  KeySet* keys = nullptr;                // a prepared set, or null
+  KeySet* keys = nullptr;                // a prepared set, or null: the engine's, of which a backend gets the form
+  const KeyForm* form = nullptr;         // the set's, of the backend that gets the batch
   const std::uint32_t* index = nullptr;  // item i uses key index[i]; null: key 0
   Forms forms;                           // CPU backends: the set's expanded keys; prepare_*: where to write them
 

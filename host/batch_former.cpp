@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "host/key_set.hpp"
+#include "host/prepared_set.hpp"
 
 namespace warpkem::host {
 
@@ -12,7 +12,7 @@ BatchFormer::BatchFormer(const Kinds& kinds) : kinds_(kinds), fixed_(kinds.size(
 
 Bucket& BatchFormer::bucket_of(const Request& r) noexcept {
   const auto of_class = static_cast<std::size_t>(r.request_class);
-  if (r.work.keys != nullptr) return r.work.keys->buckets()[of_class];
+  if (r.work.keys != nullptr) return static_cast<PreparedSet*>(r.work.keys)->buckets[of_class];
   const std::size_t row = kinds_.row(r.work.operation, r.work.algorithm);
   const auto format = static_cast<std::size_t>(r.work.dk_format);
   return fixed_[(row * max_dk_formats + format) * num_classes + of_class];

@@ -10,8 +10,6 @@
 #include <string>
 #include <thread>
 
-#include "host/scheduler.hpp"
-
 namespace warpkem::host {
 
 void SchedulerLink::cut() noexcept {
@@ -114,7 +112,7 @@ std::size_t CompletionQueue::hand_over(RequestChain chain, std::span<warpkem_com
 }
 
 void CompletionQueue::wake_lane() noexcept {
-  link_->with([](Scheduler& s) { return s.wake_lane(), true; });
+  link_->with([](QueueServer& s) { return s.wake_lane(), true; });
 }
 
 void CompletionQueue::pay_wake() noexcept {
@@ -141,7 +139,7 @@ std::size_t CompletionQueue::wait(std::span<warpkem_completion> out, std::size_t
   }
   // Taken before the count is looked at: a wake that is owed for another thread's request makes the count larger.
   const bool owed = owes_wake_.load(std::memory_order_relaxed) && owes_wake_.exchange(false);
-  const bool helped = unfinished_.load() == 1 && link_->with([this](Scheduler& s) { return s.help(*this); });
+  const bool helped = unfinished_.load() == 1 && link_->with([this](QueueServer& s) { return s.help(*this); });
   if (owed && !helped) wake_lane();
   RequestChain chain;
   {
@@ -175,13 +173,13 @@ int CompletionQueue::event_fd() {
 }
 
 void CompletionQueue::finish() {
-  link_->with([this](Scheduler& s) { return s.cancel_all(*this), true; });
+  link_->with([this](QueueServer& s) { return s.cancel_all(*this), true; });
   pay_wake();
   while (unfinished() != 0) std::this_thread::sleep_for(std::chrono::microseconds(50));
 }
 
 void CompletionQueue::finish_later() noexcept {
-  link_->with([this](Scheduler& s) { return s.cancel_all(*this), true; });
+  link_->with([this](QueueServer& s) { return s.cancel_all(*this), true; });
   pay_wake();
   if (unfinished_.fetch_or(ownerless) == 0) delete this;
 }

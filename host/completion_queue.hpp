@@ -13,18 +13,28 @@
 
 namespace warpkem::host {
 
-class Scheduler;
+// What a queue asks of the scheduler that fills it.
+class QueueServer {
+ public:
+  // A waiter offers its thread. True if it ran the queue's only request.
+  virtual bool help(const CompletionQueue& queue) = 0;
+  virtual void wake_lane() noexcept = 0;
+  virtual void cancel_all(const CompletionQueue& queue) = 0;
+
+ protected:
+  ~QueueServer() = default;
+};
 
 // How a queue reaches its scheduler, which may be shut down first.
 class SchedulerLink {
  public:
-  explicit SchedulerLink(Scheduler* scheduler) noexcept : scheduler_(scheduler) {}
+  explicit SchedulerLink(QueueServer* scheduler) noexcept : scheduler_(scheduler) {}
 
   // Calls f(scheduler) unless it is gone; it stays until f returns.
   template <class F>
   bool with(F f) {
     const Inside inside(inside_);
-    Scheduler* const s = scheduler_.load();
+    QueueServer* const s = scheduler_.load();
     return s != nullptr && f(*s);
   }
   void cut() noexcept;  // returns when nobody is inside, and tells the queues
@@ -46,7 +56,7 @@ class SchedulerLink {
     std::atomic<unsigned>& count_;
   };
 
-  std::atomic<Scheduler*> scheduler_;
+  std::atomic<QueueServer*> scheduler_;
   std::atomic<unsigned> inside_{0};
   std::atomic<bool> cut_{false};
   std::mutex mutex_;  // guards queues_; taken before a queue's

@@ -13,7 +13,6 @@
 #include "host/key_set.hpp"
 #include "host/operation.hpp"
 #include "host/outputs.hpp"
-#include "host/scheduler.hpp"
 #include "host/secure.hpp"
 
 namespace warpkem::host {
@@ -192,7 +191,6 @@ Engine::Engine(const EngineOptions& options, std::span<const BackendEntry> table
 
 Engine::~Engine() {
   if (!forked()) return;
-  static_cast<void>(scheduler_owner_.release());
   // Threads, locks and devices are the parent's: they are left alone, and what they hold goes with the process.
   for (std::size_t i = 0; i < num_slots_; ++i) static_cast<void>(slots_[i].backend.release());
   static_cast<void>(pool_.release());
@@ -219,16 +217,19 @@ void Engine::require(const Kind& kind) const {
                                                             : "no backend of this engine has " + name_of(kind));
 }
 
-DeviceResident& Engine::device_resident(const Kind* kind) const {
+DeviceResident& Engine::device_resident(Batch* batch) const {
   std::string why_not;
   for (const Slot& slot : slots()) {
     if (slot.entry->on_cpu) continue;
     DeviceResident* const resident = slot.backend ? slot.backend->device_resident() : nullptr;
-    if (resident != nullptr && kind != nullptr && !slot.abilities.has(*kind)) {
-      why_not += std::string("; ") + slot.entry->name + " does not have " + name_of(*kind);
+    if (resident != nullptr && batch != nullptr && !slot.abilities.has(kind_of(*batch))) {
+      why_not += std::string("; ") + slot.entry->name + " does not have " + name_of(kind_of(*batch));
       continue;
     }
-    if (resident != nullptr) return *resident;
+    if (resident != nullptr) {
+      if (batch != nullptr && batch->keys != nullptr) batch->form = &batch->keys->form(*slot.backend);
+      return *resident;
+    }
     why_not += std::string("; ") + slot.entry->name + ": " + slot.detail;
   }
   throw Error(Status::unsupported, "the engine has no backend for device memory" + why_not);
@@ -240,9 +241,9 @@ void Engine::dispatch(const Batch& batch, std::uint64_t* items_by_backend, std::
   const auto try_backend = [&](Slot& slot) {
     for (Range range = next_pending(batch, 0); range.count != 0;
          range = next_pending(batch, range.first + range.count)) {
-      const Batch part = slice(batch, range.first, range.count);
+      Batch part = slice(batch, range.first, range.count);
       Waiter waiter;
-      slot.backend->submit(part, waiter.completion());
+      if (give_form(part, *slot.backend, waiter.completion())) slot.backend->submit(part, waiter.completion());
       waiter.wait();
       const auto left = static_cast<std::size_t>(std::count(part.statuses, part.statuses + part.count, pending));
       slot.items.fetch_add(part.count - left, std::memory_order_relaxed);
@@ -322,29 +323,17 @@ CallResult Engine::run(Batch batch, std::uint64_t* items_by_backend) noexcept {
   return result;
 }
 
-Scheduler& Engine::scheduler() {
-  if (Scheduler* const made = started_scheduler()) return *made;
-  const std::scoped_lock lock(scheduler_mutex_);
-  if (!scheduler_owner_) {
-    scheduler_owner_ =
-        std::make_unique<Scheduler>(*this, scheduler_options_ ? *scheduler_options_ : SchedulerOptions{});
-    scheduler_.store(scheduler_owner_.get(), std::memory_order_release);
-  }
-  return *scheduler_owner_;
+std::unique_ptr<KeySet> Engine::make_key_set(std::shared_ptr<const void> owner, const ForkGuard& fork_guard,
+                                             const Batch& batch, std::size_t record_bytes) {
+  return std::make_unique<KeySet>(std::move(owner), fork_guard, batch, record_bytes);
 }
 
-void Engine::configure(const SchedulerOptions& options) {
-  const std::scoped_lock lock(scheduler_mutex_);
-  if (scheduler_owner_) throw Error(Status::invalid_argument, "the scheduler is at work already");
-  scheduler_options_ = std::make_unique<SchedulerOptions>(options);
-}
-
-CallResult Engine::prepare(const Batch& batch, KeySet*& keys) noexcept {
+CallResult Engine::prepare(const Batch& batch, KeySet*& keys, MakeKeySet make) noexcept {
   keys = nullptr;
   try {
     const std::size_t record =
         record_bytes(*find_algorithm(batch.algorithm), spec_of(batch.operation).key, batch.dk_format);
-    auto set = std::make_unique<KeySet>(shared_from_this(), batch, record);
+    std::unique_ptr<KeySet> set = make(shared_from_this(), fork_guard_, batch, record);
     std::string texts;
     bool only_memory = true;
     const Kind kind = kind_of(batch);

@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
@@ -26,8 +25,6 @@
 namespace warpkem::host {
 
 class KeySet;
-class Scheduler;
-struct SchedulerOptions;
 
 // The cores that the process may use: of its affinity, and of its CPU quota if that is for fewer.
 unsigned default_threads();
@@ -92,8 +89,10 @@ class Engine : public std::enable_shared_from_this<Engine> {
   const Cores& cores() const noexcept { return cores_; }
   Random& random() noexcept { return random_; }
   bool is_device_pointer(const void* pointer) const noexcept { return !devices_.empty() && a_device_knows(pointer); }
-  // The backend that has device memory, or takes batches of that kind there. Throws Error(unsupported).
-  DeviceResident& device_resident(const Kind* kind = nullptr) const;
+  // The backend that has device memory. Throws Error(unsupported).
+  DeviceResident& device_resident() const { return device_resident(nullptr); }
+  // That takes this batch there, which gets the form of its keys. Throws Error.
+  DeviceResident& device_resident(Batch& batch) const { return device_resident(&batch); }
 
   // Blocks until the batch is done; its arguments are already checked. Null statuses are allowed here; absent seeds or
   // m are drawn. Adds to items_by_backend[slot], if given. Never throws: whatever goes wrong is in the result, and the
@@ -101,20 +100,17 @@ class Engine : public std::enable_shared_from_this<Engine> {
   CallResult run(Batch batch, std::uint64_t* items_by_backend = nullptr) noexcept;
 
   // Makes a prepared set from a prepare_* batch. The set has one reference, which is the caller's; null if the call
-  // failed as a whole.
-  CallResult prepare(const Batch& batch, KeySet*& keys) noexcept;
-
-  // The scheduler, made when it is first asked for.
-  Scheduler& scheduler();
-  // Before that: how it is to be made. Throws Error(invalid_argument) afterwards.
-  void configure(const SchedulerOptions& options);
-  // Null if nothing was ever submitted.
-  Scheduler* started_scheduler() noexcept { return scheduler_.load(std::memory_order_acquire); }
+  // failed as a whole. `make` makes the set, for those who want one with more in it.
+  using MakeKeySet = std::unique_ptr<KeySet>(std::shared_ptr<const void> owner, const ForkGuard& fork_guard,
+                                             const Batch& batch, std::size_t record_bytes);
+  CallResult prepare(const Batch& batch, KeySet*& keys, MakeKeySet make = make_key_set) noexcept;
 
   // Known-answer test of one usable backend by name, or of all. Throws Error.
   void selftest(std::string_view backend);
 
  private:
+  static MakeKeySet make_key_set;
+  DeviceResident& device_resident(Batch* batch) const;
   bool a_device_knows(const void* pointer) const noexcept;
   void run_slice(Batch batch, std::uint64_t* items_by_backend);
   // Sends the batch's pending items to the backends of `order` in turn until none is pending. Throws Error.
@@ -132,11 +128,6 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::vector<Slot*> devices_;  // those of them that are not on the CPU
   Abilities abilities_;         // of the candidates
   bool forced_ = false;         // order_ begins with the one that was asked for
-
-  std::mutex scheduler_mutex_;
-  std::unique_ptr<SchedulerOptions> scheduler_options_;
-  std::unique_ptr<Scheduler> scheduler_owner_;
-  std::atomic<Scheduler*> scheduler_{nullptr};
 };
 
 }  // namespace warpkem::host

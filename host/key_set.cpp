@@ -4,13 +4,14 @@
 
 #include <algorithm>
 
-#include "host/engine.hpp"
 #include "host/operation.hpp"
 
 namespace warpkem::host {
 
-KeySet::KeySet(std::shared_ptr<Engine> engine, const Batch& batch, std::size_t record_bytes)
-    : engine_(std::move(engine)),
+KeySet::KeySet(std::shared_ptr<const void> owner, const ForkGuard& fork_guard, const Batch& batch,
+               std::size_t record_bytes)
+    : owner_(std::move(owner)),
+      fork_guard_(fork_guard),
       encoded_(batch.count * record_bytes),
       statuses_(batch.count, static_cast<std::uint8_t>(ItemStatus::pending)),
       encoded_batch_(batch),
@@ -23,12 +24,12 @@ KeySet::KeySet(std::shared_ptr<Engine> engine, const Batch& batch, std::size_t r
 }
 
 KeySet::~KeySet() {
-  if (!engine_->forked()) return;
+  if (!fork_guard_.forked()) return;
   for (auto& [backend, form] : forms_) static_cast<void>(form.release());  // may be a device's, which is the parent's
 }
 
 std::size_t KeySet::bytes_per_key() const noexcept {
-  if (engine_->forked()) return record_bytes_;  // a thread of the parent may hold the lock for ever
+  if (fork_guard_.forked()) return record_bytes_;  // a thread of the parent may hold the lock for ever
   const std::scoped_lock lock(mutex_);
   std::size_t bytes = record_bytes_;
   for (const auto& [backend, form] : forms_) bytes += form->bytes_per_key();
@@ -51,6 +52,17 @@ KeyForm& KeySet::form(Backend& backend) {
   return *forms_.emplace_back(&backend, std::move(form)).second;
 }
 
-KeyForm& form_of(KeySet& keys, Backend& backend) { return keys.form(backend); }
+bool give_form(Batch& batch, Backend& backend, Completion done) noexcept {
+  if (batch.keys == nullptr) return true;
+  try {
+    batch.form = &batch.keys->form(backend);
+    return true;
+  } catch (const Error& error) {
+    done.call(done.context, {error.status(), error.what()});
+  } catch (const std::exception& error) {  // std::bad_alloc
+    done.call(done.context, {Status::out_of_memory, error.what()});
+  }
+  return false;
+}
 
 }  // namespace warpkem::host

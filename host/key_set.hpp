@@ -1,7 +1,6 @@
 // A prepared set: encoded keys, a status for each, and each backend's expanded form of them.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -12,29 +11,28 @@
 
 #include "host/backends/backend.hpp"
 #include "host/batch.hpp"
-#include "host/batch_former.hpp"
+#include "host/fork_guard.hpp"
 #include "host/kinds.hpp"
 #include "host/operation.hpp"
 #include "host/secure.hpp"
 
 namespace warpkem::host {
 
-class Engine;
-
 class KeySet {
  public:
   // Copies the keys of `batch` (prepare_ek or prepare_dk); their statuses follow when a backend has looked at them.
-  KeySet(std::shared_ptr<Engine> engine, const Batch& batch, std::size_t record_bytes);
+  // `owner` is the engine, which owns the backends and the guard: the set keeps it.
+  KeySet(std::shared_ptr<const void> owner, const ForkGuard& fork_guard, const Batch& batch, std::size_t record_bytes);
   KeySet(const KeySet&) = delete;
   KeySet& operator=(const KeySet&) = delete;
-  ~KeySet();
+  virtual ~KeySet();
 
   void retain() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
   void release() noexcept {
     if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
   }
 
-  const Engine* engine() const noexcept { return engine_.get(); }
+  bool belongs_to(const void* owner) const noexcept { return owner_.get() == owner; }
   std::uint32_t algorithm() const noexcept { return encoded_batch_.algorithm; }
   Array kind() const noexcept { return spec_of(encoded_batch_.operation).key; }  // ek or dk
   DkFormat dk_format() const noexcept { return encoded_batch_.dk_format; }       // that it was made from
@@ -46,22 +44,19 @@ class KeySet {
   }
   std::size_t bytes_per_key() const noexcept;
 
-  // Where submitted requests that use this set wait: interactive or bulk. The scheduler's.
-  std::array<Bucket, 2>& buckets() noexcept { return buckets_; }
-
   // The form of this backend, made now if it has none yet: when work fails over, or is sent to a second backend.
   // Throws.
   KeyForm& form(Backend& backend);
 
  private:
-  std::shared_ptr<Engine> engine_;
+  std::shared_ptr<const void> owner_;
+  const ForkGuard& fork_guard_;
   SecureBuffer encoded_;
   std::vector<std::uint8_t> statuses_;
   Batch encoded_batch_;  // over encoded_ and statuses_
   std::size_t record_bytes_;
   mutable std::mutex mutex_;  // guards forms_
   std::vector<std::pair<const Backend*, std::unique_ptr<KeyForm>>> forms_;
-  std::array<Bucket, 2> buckets_{};
   std::atomic<std::size_t> references_{1};
 };
 
@@ -69,6 +64,10 @@ inline Kind kind_of(const Batch& batch) noexcept {
   const bool prepared = batch.keys != nullptr;
   return {batch.operation, batch.algorithm, prepared ? batch.keys->dk_format() : batch.dk_format, prepared};
 }
+
+// Gives a batch the form of its keys that `backend` wants, if it has keys. False: it could not be made, and `done` was
+// told why, as the backend would have told it.
+bool give_form(Batch& batch, Backend& backend, Completion done) noexcept;
 
 // Holds a set while work is in flight.
 class KeyReference {

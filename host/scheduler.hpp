@@ -71,7 +71,7 @@ struct Lane {
   std::uint64_t finish(BatchRun& run, std::uint64_t now) noexcept;
 };
 
-class Scheduler {
+class Scheduler final : public QueueServer {
  public:
   Scheduler(Engine& engine, const SchedulerOptions& options);
   Scheduler(const Scheduler&) = delete;
@@ -83,6 +83,7 @@ class Scheduler {
   Metrics& metrics() noexcept { return metrics_; }
   std::uint64_t now_ns() const noexcept { return clock_.now_ns(); }
   const SchedulerOptions& options() const noexcept { return options_; }
+  bool forked() const noexcept { return engine_.forked(); }
 
   // Takes requests that are admitted and announced, in order. `wake` false: a wait follows that runs them or wakes.
   // Throws Error(aborted) if shut down, Error(out_of_memory) or std::bad_alloc if its threads cannot be started, and
@@ -90,7 +91,7 @@ class Scheduler {
   void submit(RequestChain requests, bool wake);
   // Only a request; false: there is no such request any more.
   bool cancel(std::uint64_t handle);
-  void cancel_all(const CompletionQueue& queue);
+  void cancel_all(const CompletionQueue& queue) override;
 
   // Drain: everything that was submitted is finished first. Abort: what no backend has completes as aborted. Either way
   // nothing can be submitted any more and every request has completed when this returns; completions stay in their
@@ -98,9 +99,8 @@ class Scheduler {
   void shut_down(bool drain);
   bool closed() const noexcept { return closed_.load(); }
 
-  // A queue's waiter offers its thread. True if it ran the queue's only request.
-  bool help(const CompletionQueue& queue);
-  void wake_lane() noexcept;
+  bool help(const CompletionQueue& queue) override;
+  void wake_lane() noexcept override;
 
   void quarantine(Engine::Slot& slot, const char* why) noexcept;
   void take_back(Engine::Slot& slot);

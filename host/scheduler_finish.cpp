@@ -86,12 +86,15 @@ void Scheduler::execute(BatchRun& run) noexcept {
   if (run.batch_items() == 0) return resolve(run);  // every item names a bad key, or wants randomness
   run.began_ns = clock_.now_ns();
   const WorkerPool::Alone alone;
-  // `run` may be another batch's by the time that this returns.
-  run.slot->backend->submit(run.batch(), {[](void* context, const Outcome& outcome) noexcept {
-                                            BatchRun& r = *static_cast<BatchRun*>(context);
-                                            r.scheduler->finish(r, outcome);
-                                          },
-                                          &run});
+  const Completion done{[](void* context, const Outcome& outcome) noexcept {
+                          BatchRun& r = *static_cast<BatchRun*>(context);
+                          r.scheduler->finish(r, outcome);
+                        },
+                        &run};
+  Backend& backend = *run.slot->backend;
+  Batch batch = run.batch();
+  // `run` may be another batch's by the time that either of these returns.
+  if (give_form(batch, backend, done)) backend.submit(batch, done);
 }
 
 void Scheduler::finish(BatchRun& run, const Outcome& outcome) noexcept {

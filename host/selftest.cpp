@@ -119,7 +119,7 @@ void Engine::selftest(Slot& slot) {
       const auto prepared = [&](Operation operation, In Batch::*encoded, const Bytes& bytes) {
         Batch batch = start(operation);
         batch.*encoded = from(bytes);
-        auto set = std::make_unique<KeySet>(shared_from_this(), batch, bytes.size() / iterations);
+        auto set = make_key_set(shared_from_this(), fork_guard_, batch, bytes.size() / iterations);
         set->form(*slot.backend);
         return set;
       };

@@ -205,7 +205,7 @@ Batch checked_batch(const Engine& engine, const warpkem_batch& arguments, Operat
   batch.count = arguments.count;
   if (prepared) {
     KeySet* const keys = reinterpret_cast<KeySet*>(arguments.keys);
-    if (keys->engine() != &engine) refuse("keys were prepared by another engine");
+    if (!keys->belongs_to(&engine)) refuse("keys were prepared by another engine");
     if (keys->algorithm() != arguments.algorithm) refuse("keys are of another algorithm");
     if (keys->kind() != spec.key) {
       refuse(spec.key == Array::ek ? "keys are decapsulation keys; encaps needs encapsulation keys"

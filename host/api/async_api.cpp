@@ -52,6 +52,7 @@ std::size_t bytes_of(const Batch& b) noexcept {
 }
 
 struct Submission {
+  const warpkem_engine& handle;
   Engine& engine;
   Scheduler& scheduler;
   const warpkem_submit_options& options;
@@ -165,7 +166,7 @@ warpkem_status admit_and_submit(const Submission& s, RequestChain filled, warpke
       if (filled.empty()) return WARPKEM_OK;
       is_too_large = admission.exceeds_bound(*filled.first);
       if (is_too_large || s.options.timeout_us == 0) break;
-      refuse_in_callback(s.engine, "waiting for room");
+      warpkem::host::refuse_in_callback(s.handle, "waiting for room");
       const std::uint64_t waited_us = (s.scheduler.now_ns() - s.now_ns) / 1000;
       if (s.options.timeout_us <= waited_us) break;
       admitted = admission.wait(filled, s.options.timeout_us - waited_us);
@@ -235,7 +236,7 @@ warpkem_status submit(warpkem_engine* handle, const warpkem_batch* batches, std:
   if (options.flags != 0 && options.queue == nullptr) {
     throw Error(Status::invalid_argument, "WARPKEM_WILL_WAIT is for queues");
   }
-  Scheduler& scheduler = engine.scheduler();
+  Scheduler& scheduler = handle->scheduler();
   if (options.queue != nullptr && options.queue->store() != scheduler.store().get()) {
     throw Error(Status::invalid_argument, "the queue is another engine's");
   }
@@ -247,7 +248,7 @@ warpkem_status submit(warpkem_engine* handle, const warpkem_batch* batches, std:
   // Also the distance to the next, which must be aligned like the first.
   const std::size_t distance = batches->struct_size;
   check_struct_size(distance, known_struct<warpkem_batch>, "batches[0]");
-  const Submission s{engine, scheduler, options, options.queue, scheduler.now_ns()};
+  const Submission s{*handle, engine, scheduler, options, options.queue, scheduler.now_ns()};
   // By portions: requests are taken from the pool only for descriptors that are looked at next.
   constexpr std::size_t portion_most = 1024;
   const auto* at = reinterpret_cast<const unsigned char*>(batches);
@@ -265,8 +266,8 @@ warpkem_status submit(warpkem_engine* handle, const warpkem_batch* batches, std:
   }
 }
 
-void read_counters(Engine& engine, warpkem_counters& out) {
-  Scheduler* const s = engine.started_scheduler();
+void read_counters(const warpkem_engine& engine, warpkem_counters& out) {
+  Scheduler* const s = engine.lazy_scheduler.started();
   if (s == nullptr) return;
   const auto value = [&](Counter c) { return s->metrics().value(c); };
   out.submitted = value(Counter::submitted);
@@ -288,9 +289,10 @@ void read_counters(Engine& engine, warpkem_counters& out) {
   out.bytes = s->store()->admission.bytes();
 }
 
-std::vector<warpkem_histogram> read_histograms(Engine& engine) {
+std::vector<warpkem_histogram> read_histograms(const warpkem_engine& handle) {
   std::vector<warpkem_histogram> histograms;
-  Scheduler* const s = engine.started_scheduler();
+  const Engine& engine = *handle.engine;
+  Scheduler* const s = handle.lazy_scheduler.started();
   if (s == nullptr) return histograms;
   for (std::size_t slot = 0; slot <= no_backend; ++slot) {
     if (slot != no_backend && slot >= engine.slots().size()) continue;
@@ -338,11 +340,11 @@ extern "C" {
 
 warpkem_status warpkem_configure(warpkem_engine* engine, const warpkem_scheduler_options* given) {
   return guarded([&] {
-    Engine& e = usable(engine);
+    static_cast<void>(usable(engine));
     if (given == nullptr) throw Error(Status::invalid_argument, "options is NULL");
     warpkem_scheduler_options options{};
     copy_struct(options, given, "options");
-    e.configure(parse(options));
+    engine->lazy_scheduler.configure(parse(options));
     return WARPKEM_OK;
   });
 }
@@ -354,25 +356,22 @@ warpkem_status warpkem_submit(warpkem_engine* engine, const warpkem_batch* batch
 
 int warpkem_in_callback(void) { return Scheduler::in_callback() ? 1 : 0; }
 
-int warpkem_in_callback_of(warpkem_engine* engine) {
-  if (engine == nullptr || !Scheduler::in_callback()) return 0;
-  Scheduler* const scheduler = engine->engine->started_scheduler();
-  return scheduler != nullptr && Scheduler::in_callback_of(scheduler->store().get()) ? 1 : 0;
-}
+int warpkem_in_callback_of(warpkem_engine* engine) { return engine != nullptr && is_in_callback_of(*engine) ? 1 : 0; }
 
 warpkem_status warpkem_cancel(warpkem_engine* engine, warpkem_request request) {
   return guarded([&] {
-    if (Scheduler* const scheduler = usable(engine).started_scheduler()) scheduler->cancel(request);
+    static_cast<void>(usable(engine));
+    if (Scheduler* const scheduler = engine->lazy_scheduler.started()) scheduler->cancel(request);
     return WARPKEM_OK;
   });
 }
 
 warpkem_status warpkem_shutdown(warpkem_engine* engine, uint32_t how) {
   return guarded([&] {
-    Engine& e = usable(engine);
+    static_cast<void>(usable(engine));
     if (how > WARPKEM_ABORT) throw Error(Status::invalid_argument, "how " + std::to_string(how) + " is unknown");
-    refuse_in_callback(e, "a shutdown");
-    e.scheduler().shut_down(how == WARPKEM_DRAIN);
+    refuse_in_callback(*engine, "a shutdown");
+    engine->scheduler().shut_down(how == WARPKEM_DRAIN);
     return WARPKEM_OK;
   });
 }
@@ -387,7 +386,7 @@ warpkem_status warpkem_take_back(warpkem_engine* engine, const char* backend) {
     if (found == order.end()) {
       throw Error(Status::unsupported, "backend \"" + std::string(backend) + "\" is not in use here");
     }
-    e.scheduler().take_back(**found);
+    engine->scheduler().take_back(**found);
     return WARPKEM_OK;
   });
 }
@@ -396,7 +395,8 @@ warpkem_status warpkem_queue_new(warpkem_engine* engine, warpkem_queue** queue) 
   return guarded([&] {
     if (queue == nullptr) throw Error(Status::invalid_argument, "queue is NULL");
     *queue = nullptr;
-    Scheduler& scheduler = usable(engine).scheduler();
+    static_cast<void>(usable(engine));
+    Scheduler& scheduler = engine->scheduler();
     *queue = new warpkem_queue(scheduler.store(), scheduler.link());
     return WARPKEM_OK;
   });
@@ -459,13 +459,13 @@ warpkem_status warpkem_queue_fd(warpkem_queue* queue, int* fd) {
 warpkem_status warpkem_metrics(warpkem_engine* engine, warpkem_counters* counters, warpkem_histogram* histograms,
                                size_t capacity, size_t* count) {
   return guarded([&] {
-    Engine& e = usable(engine);
+    static_cast<void>(usable(engine));
     if (counters != nullptr) {
       clear_out_struct(counters, "counters");
-      read_counters(e, *counters);
+      read_counters(*engine, *counters);
     }
     if (histograms == nullptr && count == nullptr) return WARPKEM_OK;
-    const std::vector<warpkem_histogram> read = read_histograms(e);
+    const std::vector<warpkem_histogram> read = read_histograms(*engine);
     if (histograms != nullptr) std::copy_n(read.begin(), std::min(capacity, read.size()), histograms);
     if (count != nullptr) *count = read.size();
     return WARPKEM_OK;
@@ -497,13 +497,13 @@ warpkem_status warpkem_metrics_text(warpkem_engine* engine, char* text, size_t c
   return guarded([&] {
     Engine& e = usable(engine);
     warpkem_counters counters{};
-    read_counters(e, counters);
+    read_counters(*engine, counters);
     std::vector<BackendMetrics> backends;
     for (const Engine::Slot& slot : e.slots()) {
       if (!slot.backend) continue;
       backends.push_back({slot.entry->name, slot.items.load(std::memory_order_relaxed), slot.backend->kept_bytes()});
     }
-    const std::string all = prometheus_text(counters, read_histograms(e), backends);
+    const std::string all = prometheus_text(counters, read_histograms(*engine), backends);
     if (needed != nullptr) *needed = all.size() + 1;
     if (text == nullptr || capacity <= all.size()) {
       if (text != nullptr && capacity != 0) *text = '\0';

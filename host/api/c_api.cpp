@@ -14,22 +14,13 @@
 #include "host/api/last_error.hpp"
 #include "host/api/seam.hpp"
 #include "host/engine.hpp"
-#include "host/key_set.hpp"
 #include "host/operation.hpp"
+#include "host/prepared_set.hpp"
 #include "host/scheduler.hpp"
 #include "warpkem/cuda.h"
 #include "warpkem/warpkem.h"
 
 namespace warpkem::host {
-
-namespace {
-
-bool is_in_callback_of(Engine& engine) noexcept {
-  const Scheduler* const scheduler = engine.started_scheduler();
-  return scheduler != nullptr && Scheduler::in_callback_of(scheduler->store().get());
-}
-
-}  // namespace
 
 warpkem_status fail(Status status, const char* text) noexcept {
   keep_last_error(status, text);
@@ -43,8 +34,14 @@ Engine& usable(warpkem_engine* engine) {
   return *engine->engine;
 }
 
-void refuse_in_callback(Engine& engine, const char* what) {
-  if (Scheduler::in_callback() && is_in_callback_of(engine)) {
+bool is_in_callback_of(const warpkem_engine& engine) noexcept {
+  if (!Scheduler::in_callback()) return false;
+  const Scheduler* const scheduler = engine.lazy_scheduler.started();
+  return scheduler != nullptr && Scheduler::in_callback_of(scheduler->store().get());
+}
+
+void refuse_in_callback(const warpkem_engine& engine, const char* what) {
+  if (is_in_callback_of(engine)) {
     throw Error(Status::would_deadlock, std::string(what) + " in a callback of the engine would deadlock");
   }
 }
@@ -74,7 +71,7 @@ warpkem_status run(warpkem_engine* engine, const warpkem_batch& arguments) noexc
   return guarded([&] {
     if (is_empty(engine, arguments)) return WARPKEM_OK;
     Engine& e = usable(engine);
-    refuse_in_callback(e, "a synchronous call");
+    refuse_in_callback(*engine, "a synchronous call");
     const Batch batch = checked_batch(e, arguments, static_cast<Operation>(arguments.operation));
     if (arguments.items_by_backend != nullptr) {
       memset(arguments.items_by_backend, 0, WARPKEM_MAX_BACKENDS * sizeof *arguments.items_by_backend);
@@ -89,14 +86,14 @@ warpkem_status prepare(warpkem_engine* engine, const warpkem_batch& arguments, O
     if (keys != nullptr) *keys = nullptr;
     if (is_empty(engine, arguments)) return WARPKEM_OK;
     Engine& e = usable(engine);
-    refuse_in_callback(e, "a synchronous call");
+    refuse_in_callback(*engine, "a synchronous call");
     const Batch batch = checked_batch(e, arguments, operation);
     if (keys == nullptr) {
       if (batch.count != 0) throw Error(Status::invalid_argument, "keys is NULL");
       return finish({}, arguments.failed);
     }
     KeySet* set = nullptr;
-    const CallResult result = e.prepare(batch, set);
+    const CallResult result = e.prepare(batch, set, &PreparedSet::make);
     *keys = reinterpret_cast<warpkem_keys*>(set);
     return finish(result, arguments.failed);
   });
@@ -175,9 +172,8 @@ void free_later(warpkem_engine* engine) noexcept {
     engine->goes_in = getpid();
     engine->engine->cores()
         .start([engine] {
-          Scheduler& scheduler = *engine->engine->started_scheduler();
-          scheduler.await_idle();
-          scheduler.shut_down(false);
+          engine->lazy_scheduler.started()->await_idle();
+          engine->lazy_scheduler.reset();
           engine->engine.reset();
           engine->is_gone.store(true);
           engine->is_gone.notify_all();
@@ -299,11 +295,8 @@ void warpkem_engine_free(warpkem_engine* engine) {
     if (!Scheduler::in_callback() && engine->goes_in == getpid()) engine->is_gone.wait(false);
     return;
   }
-  if (!engine->engine->forked()) {
-    if (is_in_callback_of(*engine->engine)) return free_later(engine);
-    // Prepared sets may keep the engine alive, but not what was submitted to it.
-    if (Scheduler* const scheduler = engine->engine->started_scheduler()) scheduler->shut_down(false);
-  }
+  if (!engine->engine->forked() && is_in_callback_of(*engine)) return free_later(engine);
+  // Prepared sets may keep the engine alive, but not what was submitted to it.
   delete engine;
 }
 
@@ -439,9 +432,9 @@ warpkem_status warpkem_cuda_workspace_bytes(warpkem_engine* engine, const warpke
     Engine& e = usable(engine);
     if (bytes == nullptr) throw Error(Status::invalid_argument, "bytes is NULL");
     *bytes = 0;
-    const DeviceArguments arguments(e, given);
-    const Kind kind = kind_of(arguments.batch);
-    *bytes = e.device_resident(&kind).workspace_bytes(arguments.batch, arguments.failed, arguments.draw_randomness);
+    DeviceArguments arguments(e, given);
+    DeviceResident& device = e.device_resident(arguments.batch);
+    *bytes = device.workspace_bytes(arguments.batch, arguments.failed, arguments.draw_randomness);
     return WARPKEM_OK;
   });
 }
@@ -450,7 +443,7 @@ warpkem_status warpkem_cuda_run(warpkem_engine* engine, const warpkem_batch* giv
                                 size_t workspace_bytes, struct CUstream_st* stream) {
   return guarded([&] {
     Engine& e = usable(engine);
-    const DeviceArguments arguments(e, given);
+    DeviceArguments arguments(e, given);
     const auto fill = [](void* random, uint8_t* out, size_t count) noexcept {
       try {
         static_cast<Random*>(random)->fill(out, count);
@@ -459,9 +452,9 @@ warpkem_status warpkem_cuda_run(warpkem_engine* engine, const warpkem_batch* giv
         return false;
       }
     };
-    const Kind kind = kind_of(arguments.batch);
-    e.device_resident(&kind).enqueue(arguments.batch, arguments.failed, arguments.draw_randomness, {fill, &e.random()},
-                                     workspace, workspace_bytes, stream);
+    DeviceResident& device = e.device_resident(arguments.batch);
+    device.enqueue(arguments.batch, arguments.failed, arguments.draw_randomness, {fill, &e.random()}, workspace,
+                   workspace_bytes, stream);
     return WARPKEM_OK;
   });
 }
@@ -527,7 +520,7 @@ warpkem_status warpkem_engine_backend(warpkem_engine* engine, size_t index, warp
 warpkem_status warpkem_selftest(warpkem_engine* engine, const char* backend) {
   return guarded([&] {
     Engine& e = usable(engine);
-    refuse_in_callback(e, "a self-test");
+    refuse_in_callback(*engine, "a self-test");
     e.selftest(backend != nullptr ? backend : "");
     return WARPKEM_OK;
   });

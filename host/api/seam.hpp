@@ -9,11 +9,15 @@
 #include <new>
 
 #include "host/engine.hpp"
+#include "host/lazy_scheduler.hpp"
 #include "host/status.hpp"
 #include "warpkem/warpkem.h"
 
 struct warpkem_engine {
   std::shared_ptr<warpkem::host::Engine> engine;  // null: it was freed in a callback
+  warpkem::host::LazyScheduler lazy_scheduler{};
+
+  warpkem::host::Scheduler& scheduler() { return lazy_scheduler.of(*engine); }
 
   // Of one that warpkem_engine_new() made.
   bool can_go_later = false;
@@ -30,7 +34,8 @@ warpkem_status fail(Status status, const char* text) noexcept;
 // The engine behind a handle. Throws Error.
 Engine& usable(warpkem_engine* engine);
 // Throws Error(would_deadlock) on a thread that is in a callback of that engine.
-void refuse_in_callback(Engine& engine, const char* what);
+void refuse_in_callback(const warpkem_engine& engine, const char* what);
+bool is_in_callback_of(const warpkem_engine& engine) noexcept;
 
 // Runs `body`, which returns a status, and turns what it throws into one.
 template <class Body>

@@ -36,11 +36,6 @@ class KeyForm {
   virtual std::size_t bytes_per_key() const noexcept = 0;
 };
 
-class Backend;
-
-// What `backend.prepare()` made of a set, which is done now if it was not yet. Throws Error.
-KeyForm& form_of(KeySet& keys, Backend& backend);
-
 // The engine's randomness for a backend that must put it somewhere itself. `fill` answers false if there is none.
 struct RandomSource {
   bool (*fill)(void* context, std::uint8_t* out, std::size_t bytes) noexcept = nullptr;

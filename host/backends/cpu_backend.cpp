@@ -5,7 +5,6 @@
 #include <new>
 
 #include "host/algorithms.hpp"
-#include "host/key_set.hpp"
 #include "host/operation.hpp"
 
 namespace warpkem::host {
@@ -96,7 +95,7 @@ std::unique_ptr<KeyForm> CpuBackend::prepare(const Batch& batch) {
 void CpuBackend::submit(const Batch& batch, Completion done) noexcept {
   try {
     Batch resolved = batch;
-    if (batch.keys != nullptr) resolved.forms = static_cast<CpuKeyForm&>(batch.keys->form(*this)).forms;
+    if (batch.form != nullptr) resolved.forms = static_cast<const CpuKeyForm*>(batch.form)->forms;
     run(resolved);
   } catch (const Error& error) {
     return done.call(done.context, {error.status(), error.what()});

@@ -96,13 +96,9 @@ class ScriptedBackend final : public Backend {
 
   void act(Batch batch, Completion done) noexcept {
     const Script& script = scene.script[number_];
-    if (batch.keys != nullptr) {
-      try {
-        Form& form = static_cast<Form&>(batch.keys->form(*this));
-        batch.forms = {form.memory.data(), form.stride};
-      } catch (const std::exception& error) {
-        return done.call(done.context, {Status::backend_failed, error.what()});
-      }
+    if (batch.form != nullptr) {
+      const Form& form = *static_cast<const Form*>(batch.form);
+      batch.forms = {form.memory.data(), form.stride};
     }
     for (std::size_t i = 0; i < batch.count; ++i) {
       if (script.does(i)) {

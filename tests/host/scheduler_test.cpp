@@ -1228,7 +1228,7 @@ TEST(Scheduler, NothingIsSubmittedWrongly) {
   engine.settle();
   EXPECT_EQ(queue.poll().at(0).status, WARPKEM_OK);
   host::SchedulerOptions late;
-  EXPECT_THROW(engine.engine().configure(late), host::Error);
+  EXPECT_THROW(engine.get()->lazy_scheduler.configure(late), host::Error);
 }
 
 TEST(Scheduler, ItemsAreCountedByTheBackendThatDidThem) {

@@ -41,20 +41,16 @@ class TestEngine {
   TestEngine(std::vector<scripted::Script> scripts, const host::SchedulerOptions& options,
              host::EngineOptions engine_options = {})
       : handle_{std::make_shared<host::Engine>(engine_options, scripted::table(std::move(scripts)))} {
-    handle_.engine->configure(options);
+    handle_.lazy_scheduler.configure(options);
   }
   // With other backends; `table` lives as long as the engine.
   TestEngine(std::span<const host::BackendEntry> table, const host::SchedulerOptions& options,
              const host::EngineOptions& engine_options)
       : handle_{std::make_shared<host::Engine>(engine_options, table)} {
-    handle_.engine->configure(options);
-  }
-  ~TestEngine() {
-    if (handle_.engine->forked()) return;
-    if (host::Scheduler* s = handle_.engine->started_scheduler()) s->shut_down(false);
+    handle_.lazy_scheduler.configure(options);
   }
   warpkem_engine* get() { return &handle_; }
-  host::Scheduler& scheduler() { return handle_.engine->scheduler(); }
+  host::Scheduler& scheduler() { return handle_.scheduler(); }
   host::Engine& engine() { return *handle_.engine; }
   warpkem_counters counters() {
     warpkem_counters c{};

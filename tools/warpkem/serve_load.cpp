@@ -759,7 +759,7 @@ ServeReport serve(const ServeOptions& options, const std::function<void(warpkem_
   scheduler_options.most_items = max_items;
   scheduler_options.max_delay_ns = options.max_delay_us * std::uint64_t{1000};
   scheduler_options.cpu_sentinel = scheduler_options.device_sentinel = options.sentinel;
-  handle.engine->configure(scheduler_options);
+  handle.lazy_scheduler.configure(scheduler_options);
 
   const Engine portable("portable", 1);
   ServeReport report;
@@ -906,8 +906,8 @@ ServeReport serve_virtually(const ServeOptions& options) {
   scheduler_options.max_delay_ns = options.max_delay_us * std::uint64_t{1000};
   warpkem_engine handle{std::make_shared<host::Engine>(
       host::EngineOptions{}, scripted::table({{"simulated", false, 1, device.behaviour(), "portable"}}))};
-  handle.engine->configure(scheduler_options);
-  host::Scheduler& scheduler = handle.engine->scheduler();
+  handle.lazy_scheduler.configure(scheduler_options);
+  host::Scheduler& scheduler = handle.scheduler();
   const Engine portable("portable", 1);
   std::vector<double> up_to;
   const std::deque<Kind> kinds = make_kinds(options, portable.get(), up_to);

@@ -35,7 +35,6 @@ class CudaBackend final : public Backend, private DeviceResident {
   std::size_t workspace_bytes(const Batch& batch, std::size_t* failed, bool draw_randomness) override;
   void enqueue(const Batch& batch, std::size_t* failed, bool draw_randomness, RandomSource random, void* workspace,
                std::size_t workspace_bytes, void* stream) override;
-  const cuda::Keys* keys_of(const Batch& batch);  // makes the form if there is none yet; throws Error
 
   const cuda::Module& module_;
   cuda::Pool* pool_;

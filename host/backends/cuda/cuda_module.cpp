@@ -38,6 +38,10 @@ class CudaKeyForm final : public KeyForm {
   cuda::Keys* keys_;
 };
 
+const cuda::Keys* keys_of(const Batch& batch) noexcept {
+  return batch.form != nullptr ? static_cast<const CudaKeyForm*>(batch.form)->keys() : nullptr;
+}
+
 }  // namespace
 
 CudaBackend::CudaBackend(const cuda::Module& module, cuda::Pool* pool, std::string detail)
@@ -61,20 +65,8 @@ std::unique_ptr<KeyForm> CudaBackend::prepare(const Batch& batch) {
   }
 }
 
-const cuda::Keys* CudaBackend::keys_of(const Batch& batch) {
-  return batch.keys != nullptr ? static_cast<CudaKeyForm&>(form_of(*batch.keys, *this)).keys() : nullptr;
-}
-
 void CudaBackend::submit(const Batch& batch, Completion done) noexcept {
-  const cuda::Keys* keys = nullptr;
-  try {
-    keys = keys_of(batch);
-  } catch (const Error& error) {
-    return done.call(done.context, {error.status(), error.what()});
-  } catch (const std::exception& error) {
-    return done.call(done.context, {Status::out_of_memory, error.what()});
-  }
-  module_.submit(pool_, &batch, keys, done);
+  module_.submit(pool_, &batch, keys_of(batch), done);
 }
 
 std::size_t CudaBackend::workspace_bytes(const Batch& batch, std::size_t* failed, bool draw_randomness) {

@@ -86,9 +86,9 @@ class Group {
       case Operation::keygen:
         return keygen();
       case Operation::encaps:
-        return batch_.keys != nullptr ? encaps_prepared() : encaps();
+        return batch_.forms.data != nullptr ? encaps_prepared() : encaps();
       case Operation::decaps:
-        return batch_.keys != nullptr ? decaps_prepared() : decaps();
+        return batch_.forms.data != nullptr ? decaps_prepared() : decaps();
       case Operation::check_ek:
         for (int l = 0; l < size_; ++l) finish(l, ek_status(batch_.ek[first_ + index(l)]));
         return;

@@ -153,7 +153,7 @@ Lane::Layout Lane::choose_layout(const Batch& items, std::size_t room, bool in_p
   const Layout layout = lay_out(items, items.count, in_place);
   if (!replays_ || host::spec_of(items.operation).prepares) return layout;
   Layout padded = lay_out(items, std::min(room, launch_cost::padded_count(items.count)), false);
-  padded.replayed = launch_cost::replay_is_cheaper(launch_cost::num_calls(items.operation, items.keys != nullptr),
+  padded.replayed = launch_cost::replay_is_cheaper(launch_cost::num_calls(items.operation, items.form != nullptr),
                                                    layout.bytes, padded.bytes, layout.bytes_in_place);
   return padded.replayed ? padded : layout;
 }
@@ -192,7 +192,7 @@ kernels::DeviceBatch Lane::device_batch(const Batch& items, const Layout& layout
   if (host::spec_of(items.operation).prepares) {
     batch.forms = keys.forms;
     batch.forms_stride = keys.stride;
-  } else if (items.keys != nullptr) {
+  } else if (items.form != nullptr) {
     batch.prepared = true;
     batch.keys = {keys.forms, keys.stride, keys.count, keys.statuses, keys.kind};
   }

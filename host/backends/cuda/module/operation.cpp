@@ -32,12 +32,12 @@ HostArrays::HostArrays(const host::Batch& batch) noexcept {
     const std::size_t record = algorithm != nullptr ? host::record_bytes(*algorithm, which, batch.dk_format) : 0;
     arrays_[size_++] = {which, of.is_output, of.is_secret, record, array.data, array.stride, array.table};
   };
-  if (batch.keys != nullptr && batch.index != nullptr) {
+  if (batch.form != nullptr && batch.index != nullptr) {
     constexpr std::size_t record = sizeof *batch.index;
     arrays_[size_++] = {
         .record_bytes = record, .data = reinterpret_cast<const std::uint8_t*>(batch.index), .stride = record};
   }
-  for (const Array which : spec.inputs(batch.keys != nullptr)) {
+  for (const Array which : spec.inputs(batch.form != nullptr)) {
     if (which != Array::none) add(which, batch.*host::input_of(which));
   }
   for (const Array which : spec.out) {
