@@ -102,7 +102,7 @@ RequestChain CompletionQueue::detach(std::size_t most) noexcept {
   return chain;
 }
 
-std::size_t CompletionQueue::hand_over(RequestChain chain, std::span<warpkem_completion> out) noexcept {
+std::size_t CompletionQueue::hand_over(RequestChain chain, std::span<CompletionRecord> out) noexcept {
   std::size_t n = 0;
   for (const Request* r = chain.first; r != nullptr; r = r->next) {
     out[n++] = r->completion();
@@ -119,7 +119,7 @@ void CompletionQueue::pay_wake() noexcept {
   if (owes_wake_.load(std::memory_order_relaxed) && owes_wake_.exchange(false)) wake_lane();
 }
 
-std::size_t CompletionQueue::poll(std::span<warpkem_completion> out) noexcept {
+std::size_t CompletionQueue::poll(std::span<CompletionRecord> out) noexcept {
   if (out.empty()) return 0;
   pay_wake();
   if (ready_size_.load(std::memory_order_acquire) == 0) return 0;
@@ -131,7 +131,7 @@ std::size_t CompletionQueue::poll(std::span<warpkem_completion> out) noexcept {
   return hand_over(chain, out);
 }
 
-std::size_t CompletionQueue::wait(std::span<warpkem_completion> out, std::size_t least, std::uint64_t timeout_us) {
+std::size_t CompletionQueue::wait(std::span<CompletionRecord> out, std::size_t least, std::uint64_t timeout_us) {
   if (out.empty()) return 0;
   least = std::clamp<std::size_t>(least, 1, out.size());
   if (ready_size_.load(std::memory_order_acquire) >= least || timeout_us == 0) {

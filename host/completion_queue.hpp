@@ -78,11 +78,11 @@ class CompletionQueue {
   const RequestStore* store() const noexcept { return store_.get(); }
 
   // Up to out.size() completions, oldest first; 0: there is none now.
-  std::size_t poll(std::span<warpkem_completion> out) noexcept;
+  std::size_t poll(std::span<CompletionRecord> out) noexcept;
   // The same, as soon as there are `least`, or all that are still to come, or after `timeout_us`. If the queue waits
   // for one small request only, this thread may run it. Throws Error(aborted) in place of waiting for ever for what
   // cannot come: the engine was shut down, and nothing is under way.
-  std::size_t wait(std::span<warpkem_completion> out, std::size_t least, std::uint64_t timeout_us);
+  std::size_t wait(std::span<CompletionRecord> out, std::size_t least, std::uint64_t timeout_us);
   // A descriptor that is readable while the queue is not empty; the queue's own. Throws Error.
   int event_fd();
 
@@ -115,7 +115,7 @@ class CompletionQueue {
   }
   RequestChain detach(std::size_t most) noexcept;
 
-  std::size_t hand_over(RequestChain chain, std::span<warpkem_completion> out) noexcept;
+  std::size_t hand_over(RequestChain chain, std::span<CompletionRecord> out) noexcept;
   void wake_lane() noexcept;
   void pay_wake() noexcept;
 

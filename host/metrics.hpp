@@ -13,7 +13,7 @@
 
 namespace warpkem::host {
 
-inline constexpr std::size_t histogram_buckets = 112;  // WARPKEM_HISTOGRAM_BUCKETS
+inline constexpr std::size_t histogram_buckets = 112;  // as WARPKEM_HISTOGRAM_BUCKETS
 inline constexpr std::size_t no_backend = 16;          // the row of what no backend did
 
 // Four buckets an octave from 256 ns on: a bucket's end is at most a quarter above its begin. The last is open.

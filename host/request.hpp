@@ -8,9 +8,9 @@
 #include <cstdint>
 
 #include "host/clock.hpp"
+#include "host/completion.hpp"
 #include "host/status.hpp"
 #include "host/work.hpp"
-#include "warpkem/async.h"
 
 namespace warpkem::host {
 
@@ -43,7 +43,7 @@ struct alignas(64) Request {
   bool is_large = false;  // in its bucket: behind those that are not
   std::uint32_t slot_in_pool = 0;
   CompletionQueue* queue = nullptr;  // or
-  warpkem_completion_fn callback = nullptr;
+  CompletionFunction callback = nullptr;
   void* context = nullptr;
   void* user_data = nullptr;
   std::size_t* failed_out = nullptr;
@@ -61,8 +61,8 @@ struct alignas(64) Request {
   std::uint64_t handle() const noexcept {
     return (state.load(std::memory_order_relaxed) >> 8) << 32 | (slot_in_pool + std::uint64_t{1});
   }
-  warpkem_completion completion() const noexcept {
-    return {user_data, handle(), failed.load(std::memory_order_relaxed), static_cast<warpkem_status>(status), 0};
+  CompletionRecord completion() const noexcept {
+    return {user_data, handle(), failed.load(std::memory_order_relaxed), static_cast<std::uint32_t>(status), 0};
   }
   bool cancel_is_asked() const noexcept { return (state.load(std::memory_order_relaxed) & cancel_asked) != 0; }
   // What a backend has begun is finished, late or not.

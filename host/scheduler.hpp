@@ -40,7 +40,7 @@ struct SchedulerOptions {
   std::uint64_t bulk_cut_ns = 2'000'000;  // what a bulk batch may add to waiting interactive work
   double device_sentinel = 1.0 / 4096;    // fraction of items that are recomputed
   double cpu_sentinel = 0;
-  warpkem_log_fn log = nullptr;
+  LogFunction log = nullptr;
   void* log_context = nullptr;
   bool threads = true;              // false: the lanes move when step() is called
   Clock* clock = nullptr;           // null: the machine's

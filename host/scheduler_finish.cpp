@@ -268,9 +268,9 @@ void Scheduler::deliver(RequestChain ended) noexcept {
 // The requests are given back first, so that their places are free for what the callbacks submit.
 void Scheduler::call_back(RequestChain chain) noexcept {
   struct Call {
-    warpkem_completion_fn callback;
+    CompletionFunction callback;
     void* context;
-    warpkem_completion completion;
+    CompletionRecord completion;
   };
   std::array<Call, 64> calls;
   const CallbackFrame frame{store_.get(), innermost_callback};
@@ -287,7 +287,7 @@ void Scheduler::call_back(RequestChain chain) noexcept {
     for (const Call& call : std::span(calls).first(n)) {
       // Its request has completed: what it throws harms nobody else's.
       try {
-        call.callback(call.context, &call.completion);
+        call.callback(call.context, call.completion.to_public());
       } catch (const std::exception& exception) {
         log(LogLevel::warning, "a completion callback threw an exception: %s", exception.what());
       } catch (...) {

@@ -1,7 +1,9 @@
 // The C ABI of the scheduler (warpkem/async.h).
+#include <stddef.h>
 #include <string.h>
 
 #include <algorithm>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -27,6 +29,14 @@ namespace {
 using namespace warpkem::host;
 
 static_assert(WARPKEM_HISTOGRAM_BUCKETS == histogram_buckets);
+static_assert(sizeof(CompletionRecord) == sizeof(warpkem_completion) &&
+              offsetof(CompletionRecord, request) == offsetof(warpkem_completion, request) &&
+              offsetof(CompletionRecord, failed) == offsetof(warpkem_completion, failed) &&
+              offsetof(CompletionRecord, status) == offsetof(warpkem_completion, status));
+
+std::span<CompletionRecord> records(warpkem_completion* completions, std::size_t capacity) noexcept {
+  return {reinterpret_cast<CompletionRecord*>(completions), capacity};
+}
 
 CompletionQueue& usable(warpkem_queue* queue) {
   if (queue == nullptr) throw Error(Status::invalid_argument, "queue is NULL");
@@ -423,7 +433,7 @@ warpkem_status warpkem_queue_poll(warpkem_queue* queue, warpkem_completion* comp
     if (count == nullptr || (completions == nullptr && capacity != 0)) {
       throw Error(Status::invalid_argument, count == nullptr ? "count is NULL" : "completions is NULL");
     }
-    *count = q.poll({completions, capacity});
+    *count = q.poll(records(completions, capacity));
     return WARPKEM_OK;
   });
 }
@@ -442,7 +452,7 @@ warpkem_status warpkem_queue_wait_many(warpkem_queue* queue, warpkem_completion*
     }
     refuse_in_callback(q, "waiting");
     *count = 0;
-    *count = q.wait({completions, capacity}, least, timeout_us);
+    *count = q.wait(records(completions, capacity), least, timeout_us);
     return WARPKEM_OK;
   });
 }

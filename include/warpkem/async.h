@@ -56,7 +56,7 @@ WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_configure(warpkem_engine *
 
 typedef uint64_t warpkem_request; /* never 0; a value comes back only after some four thousand million other requests */
 
-typedef struct {
+typedef struct warpkem_completion {
   void *user_data;         /* of the descriptor */
   warpkem_request request;
   size_t failed;           /* how many items failed; all of them if the request failed as a whole */
