@@ -1,5 +1,5 @@
 #include "bench/primitives_list.hpp"
-#include "host/backends/avx2/lanes.hpp"
+#include "host/backends/x86/avx2/lanes.hpp"
 
 namespace warpkem::bench {
 

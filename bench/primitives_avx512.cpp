@@ -1,5 +1,5 @@
 #include "bench/primitives_list.hpp"
-#include "host/backends/avx512/lanes.hpp"
+#include "host/backends/x86/avx512/lanes.hpp"
 
 namespace warpkem::bench {
 

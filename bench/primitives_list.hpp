@@ -2,8 +2,8 @@
 #pragma once
 
 #include "bench/primitives.hpp"
-#include "host/backends/simd/sample.hpp"
-#include "host/backends/simd/sponge.hpp"
+#include "host/backends/x86/sample.hpp"
+#include "host/backends/x86/sponge.hpp"
 
 namespace warpkem::bench {
 namespace {

@@ -8,9 +8,9 @@
 #include <type_traits>
 #include <vector>
 
-#include "host/engine.hpp"
-#include "host/key_set.hpp"
-#include "host/operation.hpp"
+#include "host/core/operation.hpp"
+#include "host/engine/engine.hpp"
+#include "host/engine/key_set.hpp"
 
 namespace warpkem::host {
 

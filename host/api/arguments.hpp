@@ -6,7 +6,7 @@
 #include <span>
 
 #include "host/api/struct_versions.hpp"
-#include "host/batch.hpp"
+#include "host/core/batch.hpp"
 #include "warpkem/warpkem.h"
 
 namespace warpkem::host {

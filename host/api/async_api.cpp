@@ -9,15 +9,15 @@
 #include <utility>
 #include <vector>
 
-#include "host/admission.hpp"
-#include "host/algorithms.hpp"
 #include "host/api/arguments.hpp"
+#include "host/api/metrics_text.hpp"
 #include "host/api/seam.hpp"
-#include "host/completion_queue.hpp"
-#include "host/key_set.hpp"
-#include "host/metrics_text.hpp"
-#include "host/operation.hpp"
-#include "host/scheduler.hpp"
+#include "host/core/algorithms.hpp"
+#include "host/core/operation.hpp"
+#include "host/engine/key_set.hpp"
+#include "host/serving/admission.hpp"
+#include "host/serving/completion_queue.hpp"
+#include "host/serving/scheduler.hpp"
 #include "warpkem/async.h"
 
 struct warpkem_queue final : warpkem::host::CompletionQueue {

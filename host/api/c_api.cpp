@@ -9,14 +9,14 @@
 #include <string>
 #include <string_view>
 
-#include "host/algorithms.hpp"
 #include "host/api/arguments.hpp"
 #include "host/api/last_error.hpp"
 #include "host/api/seam.hpp"
-#include "host/engine.hpp"
-#include "host/operation.hpp"
-#include "host/prepared_set.hpp"
-#include "host/scheduler.hpp"
+#include "host/core/algorithms.hpp"
+#include "host/core/operation.hpp"
+#include "host/engine/engine.hpp"
+#include "host/serving/prepared_set.hpp"
+#include "host/serving/scheduler.hpp"
 #include "warpkem/cuda.h"
 #include "warpkem/warpkem.h"
 

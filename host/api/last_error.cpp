@@ -11,7 +11,7 @@
 #include <algorithm>
 #include <atomic>
 
-#include "host/thread_local.hpp"
+#include "host/core/thread_local.hpp"
 
 namespace warpkem::host {
 

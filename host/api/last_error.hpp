@@ -1,7 +1,7 @@
 // The text of the calling thread's last failed call.
 #pragma once
 
-#include "host/status.hpp"
+#include "host/core/status.hpp"
 
 namespace warpkem::host {
 

@@ -8,9 +8,9 @@
 #include <memory>
 #include <new>
 
-#include "host/engine.hpp"
-#include "host/lazy_scheduler.hpp"
-#include "host/status.hpp"
+#include "host/core/status.hpp"
+#include "host/engine/engine.hpp"
+#include "host/serving/lazy_scheduler.hpp"
 #include "warpkem/warpkem.h"
 
 struct warpkem_engine {

@@ -6,8 +6,8 @@
 #include <memory>
 #include <string>
 
-#include "host/batch.hpp"
-#include "host/status.hpp"
+#include "host/core/batch.hpp"
+#include "host/core/status.hpp"
 
 namespace warpkem::host {
 

@@ -4,8 +4,8 @@
 #include <atomic>
 #include <new>
 
-#include "host/algorithms.hpp"
-#include "host/operation.hpp"
+#include "host/core/algorithms.hpp"
+#include "host/core/operation.hpp"
 
 namespace warpkem::host {
 

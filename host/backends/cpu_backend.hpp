@@ -8,8 +8,8 @@
 
 #include "host/backends/backend.hpp"
 #include "host/backends/cpu_kernels.hpp"
-#include "host/secure.hpp"
-#include "host/worker_pool.hpp"
+#include "host/core/secure.hpp"
+#include "host/core/worker_pool.hpp"
 
 namespace warpkem::host {
 

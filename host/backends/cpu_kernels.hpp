@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "host/batch.hpp"
+#include "host/core/batch.hpp"
 
 namespace warpkem::host {
 

@@ -4,10 +4,10 @@
 #include "host/backends/cuda/cuda_module.hpp"
 #include "host/backends/portable/portable.hpp"
 #ifdef WARPKEM_HAVE_AVX2
-#include "host/backends/avx2/avx2.hpp"
+#include "host/backends/x86/avx2/avx2.hpp"
 #endif
 #ifdef WARPKEM_HAVE_AVX512
-#include "host/backends/avx512/avx512.hpp"
+#include "host/backends/x86/avx512/avx512.hpp"
 #endif
 
 namespace warpkem::host {

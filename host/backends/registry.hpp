@@ -8,8 +8,8 @@
 #include <string>
 
 #include "host/backends/backend.hpp"
-#include "host/fork_guard.hpp"
-#include "host/worker_pool.hpp"
+#include "host/core/fork_guard.hpp"
+#include "host/core/worker_pool.hpp"
 
 namespace warpkem::host {
 

@@ -15,10 +15,10 @@
 #include "host/backends/portable/portable.hpp"
 #include "warpkem/params.hpp"
 #ifdef WARPKEM_HAVE_AVX2
-#include "host/backends/avx2/avx2.hpp"
+#include "host/backends/x86/avx2/avx2.hpp"
 #endif
 #ifdef WARPKEM_HAVE_AVX512
-#include "host/backends/avx512/avx512.hpp"
+#include "host/backends/x86/avx512/avx512.hpp"
 #endif
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

@@ -1,4 +1,4 @@
-#include "host/backends/avx2/lanes.hpp"
+#include "host/backends/x86/avx2/lanes.hpp"
 #include "tests/backends/vector_primitives_list.hpp"
 
 namespace warpkem::vector_primitives {

@@ -3,8 +3,8 @@
 
 #include <cstring>
 
-#include "host/backends/simd/sample.hpp"
-#include "host/backends/simd/sponge.hpp"
+#include "host/backends/x86/sample.hpp"
+#include "host/backends/x86/sponge.hpp"
 #include "tests/backends/vector_primitives.hpp"
 
 namespace warpkem::vector_primitives {

@@ -25,7 +25,7 @@
 #include <vector>
 
 #include "host/backends/curve/x25519.hpp"
-#include "host/ct.hpp"
+#include "host/core/ct.hpp"
 #ifdef WARPKEM_CT_STEPPER
 #include "tests/ct/planted.hpp"
 #include "tests/ct/stepper/stepper.hpp"

@@ -1,5 +1,5 @@
 // Quotas of control groups, in folders that are made up here.
-#include "host/cpu_quota.hpp"
+#include "host/core/cpu_quota.hpp"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 #include <fstream>
 #include <string>
 
-#include "host/engine.hpp"
+#include "host/engine/engine.hpp"
 
 namespace {
 

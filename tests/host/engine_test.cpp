@@ -1,5 +1,5 @@
 // The engine over backends that fail as they are told: what is redone, where, and what is left behind when nobody can.
-#include "host/engine.hpp"
+#include "host/engine/engine.hpp"
 
 #include <gtest/gtest.h>
 
@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "host/backends/portable/portable.hpp"
-#include "host/key_set.hpp"
+#include "host/engine/key_set.hpp"
 
 namespace warpkem::host {
 namespace {

@@ -1,6 +1,6 @@
 // The table of operations and what is sized or numbered by it: also for an operation, an algorithm, a dk format and an
 // item status that only this test has.
-#include "host/operation.hpp"
+#include "host/core/operation.hpp"
 
 #include <gtest/gtest.h>
 
@@ -8,10 +8,10 @@
 #include <string>
 #include <vector>
 
-#include "host/batch_former.hpp"
-#include "host/cost_model.hpp"
-#include "host/kinds.hpp"
-#include "host/metrics.hpp"
+#include "host/core/kinds.hpp"
+#include "host/serving/batch_former.hpp"
+#include "host/serving/cost_model.hpp"
+#include "host/serving/metrics.hpp"
 #include "tests/host/held.hpp"
 #include "warpkem/params.hpp"
 

@@ -1,6 +1,6 @@
 // The engine's own randomness at the two ends of a process: OpenSSL that cannot start, and OpenSSL that is gone. Every
 // case runs in a child, for OpenSSL starts and ends once in a process.
-#include "host/random.hpp"
+#include "host/core/random.hpp"
 
 #include <gtest/gtest.h>
 #include <openssl/crypto.h>

@@ -1,6 +1,6 @@
 // The pool of requests: what it lends, that a handle names one use of a place for ever, and that memory which is not
 // needed any more goes back. Memory is counted, not timed.
-#include "host/request_pool.hpp"
+#include "host/serving/request_pool.hpp"
 
 #include <gtest/gtest.h>
 

@@ -14,7 +14,7 @@
 #include <string>
 #include <thread>
 
-#include "host/key_set.hpp"
+#include "host/engine/key_set.hpp"
 #include "tests/host/held.hpp"
 
 namespace warpkem::testing {

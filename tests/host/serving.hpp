@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "host/api/seam.hpp"
-#include "host/clock.hpp"
-#include "host/scheduler.hpp"
+#include "host/serving/clock.hpp"
+#include "host/serving/scheduler.hpp"
 #include "tools/warpkem/scripted_backend.hpp"
 
 namespace warpkem::testing {

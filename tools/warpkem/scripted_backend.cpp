@@ -11,7 +11,7 @@
 #include <thread>
 #include <utility>
 
-#include "host/outputs.hpp"
+#include "host/core/outputs.hpp"
 
 namespace warpkem::scripted {
 

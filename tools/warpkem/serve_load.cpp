@@ -25,7 +25,7 @@
 #include <tuple>
 
 #include "host/api/seam.hpp"
-#include "host/scheduler.hpp"
+#include "host/serving/scheduler.hpp"
 #include "tools/warpkem/engine.hpp"
 #include "tools/warpkem/io.hpp"
 #include "tools/warpkem/scripted_backend.hpp"

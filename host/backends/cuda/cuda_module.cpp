@@ -5,7 +5,7 @@
 
 #include "host/backends/cuda/cuda_backend.hpp"
 #include "host/backends/cuda/loader.hpp"
-#include "host/operation.hpp"
+#include "host/core/operation.hpp"
 #include "warpkem/params.hpp"
 
 namespace warpkem::host {

@@ -7,8 +7,8 @@
 #include <cstdint>
 
 #include "host/backends/backend.hpp"
-#include "host/batch.hpp"
-#include "host/status.hpp"
+#include "host/core/batch.hpp"
+#include "host/core/status.hpp"
 
 struct CUstream_st;
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "host/backends/cuda/interface.hpp"
-#include "host/gate.hpp"
+#include "host/core/gate.hpp"
 
 namespace warpkem::cuda {
 

@@ -20,7 +20,7 @@
 #include "host/backends/curve/comb_table.hpp"
 #include "host/backends/curve/scalar.hpp"
 #include "host/backends/curve/x25519.hpp"
-#include "host/secure.hpp"
+#include "host/core/secure.hpp"
 
 namespace warpkem::curve {
 namespace {

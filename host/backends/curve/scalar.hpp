@@ -4,8 +4,8 @@
 
 #include "host/backends/curve/bytes.hpp"
 #include "host/backends/curve/x25519.hpp"
-#include "host/ct.hpp"
-#include "host/secure.hpp"
+#include "host/core/ct.hpp"
+#include "host/core/secure.hpp"
 
 namespace warpkem::curve {
 namespace {

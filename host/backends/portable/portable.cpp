@@ -18,8 +18,8 @@
 #include <cstring>
 #include <utility>
 
-#include "host/ct.hpp"
-#include "host/secure.hpp"
+#include "host/core/ct.hpp"
+#include "host/core/secure.hpp"
 #include "warpkem/params.hpp"
 
 namespace warpkem::portable {

@@ -16,7 +16,7 @@
 #include "host/backends/cuda/module/devices.hpp"
 #include "host/backends/cuda/module/launch_cost.hpp"
 #include "host/backends/cuda/module/operation.hpp"
-#include "host/secure.hpp"
+#include "host/core/secure.hpp"
 #include "kernels/launch.hpp"
 
 namespace warpkem::cuda {

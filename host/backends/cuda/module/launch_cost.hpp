@@ -8,7 +8,7 @@
 #include <chrono>
 #include <cstddef>
 
-#include "host/batch.hpp"
+#include "host/core/batch.hpp"
 
 namespace warpkem::cuda::launch_cost {
 

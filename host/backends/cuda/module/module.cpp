@@ -14,7 +14,7 @@
 #include "host/backends/cuda/module/driver.hpp"
 #include "host/backends/cuda/module/pool.hpp"
 #include "host/backends/cuda/module/resident.hpp"
-#include "host/secure.hpp"
+#include "host/core/secure.hpp"
 
 namespace warpkem::cuda {
 

@@ -5,8 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "host/batch.hpp"
-#include "host/operation.hpp"
+#include "host/core/batch.hpp"
+#include "host/core/operation.hpp"
 #include "kernels/launch.hpp"
 
 namespace warpkem::cuda {

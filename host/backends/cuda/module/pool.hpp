@@ -21,7 +21,7 @@
 #include "host/backends/cuda/module/device.hpp"
 #include "host/backends/cuda/module/lane.hpp"
 #include "host/backends/cuda/module/resources.hpp"
-#include "host/operation.hpp"
+#include "host/core/operation.hpp"
 #include "kernels/launch.hpp"
 
 namespace warpkem::cuda {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <bit>
 
-#include "host/secure.hpp"
+#include "host/core/secure.hpp"
 
 namespace warpkem::cuda {
 

@@ -3,7 +3,7 @@
 #include <sys/mman.h>
 
 #include "host/backends/cuda/module/cuda_call.hpp"
-#include "host/secure.hpp"
+#include "host/core/secure.hpp"
 
 namespace warpkem::cuda {
 

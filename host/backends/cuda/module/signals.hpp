@@ -5,7 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 
-#include "host/signals.hpp"
+#include "host/core/signals.hpp"
 
 namespace warpkem::cuda {
 

@@ -1,0 +1,40 @@
+// The table of algorithms: numbers, names, OIDs and record sizes. A later algorithm (a hybrid) is one more row.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "host/core/batch.hpp"
+
+namespace warpkem::host {
+
+struct Algorithm {
+  std::uint32_t id;
+  const char* name;
+  const char* alias;
+  const char* oid;
+  std::size_t ek_bytes;
+  std::array<std::size_t, max_dk_formats> dk_bytes;  // by format; 0: the algorithm has no dk of that format
+  std::size_t c_bytes, K_bytes, seed_bytes, m_bytes;
+  double cost;  // of an item, relative to ML-KEM-768: a first guess
+
+  // Bytes of a dk in that format; 0: there is none.
+  constexpr std::size_t dk_record(DkFormat format) const noexcept {
+    const auto number = static_cast<std::size_t>(format);
+    return number < max_dk_formats ? dk_bytes[number] : 0;
+  }
+};
+
+inline constexpr std::size_t max_algorithms = 32;        // ids are below this
+inline constexpr std::uint32_t reference_algorithm = 2;  // ML-KEM-768: what `cost` is relative to
+
+std::span<const Algorithm> all_algorithms() noexcept;
+const Algorithm* find_algorithm(std::uint32_t id) noexcept;
+const Algorithm* find_algorithm(std::string_view name_alias_or_oid) noexcept;
+
+bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept;
+
+}  // namespace warpkem::host

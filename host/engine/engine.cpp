@@ -1,0 +1,371 @@
+#include "host/engine/engine.hpp"
+
+#include <stdio.h>
+#include <string.h>
+
+#include <algorithm>
+#include <array>
+#include <condition_variable>
+#include <mutex>
+#include <new>
+
+#include "host/core/cpu_quota.hpp"
+#include "host/core/operation.hpp"
+#include "host/core/outputs.hpp"
+#include "host/core/secure.hpp"
+#include "host/engine/key_set.hpp"
+
+namespace warpkem::host {
+
+namespace {
+
+constexpr auto pending = static_cast<std::uint8_t>(ItemStatus::pending);
+constexpr auto ok = static_cast<std::uint8_t>(ItemStatus::ok);
+
+// Randomness of one slice at the most: bounds the memory that a call takes besides the caller's arrays.
+constexpr std::size_t slice_random_bytes = std::size_t{32} << 20;
+
+const char* rule_of(std::uint8_t status) noexcept {
+  switch (static_cast<ItemStatus>(status)) {
+    case ItemStatus::invalid_ek:
+      return "a coefficient of ek is not below q (FIPS 203, 7.2)";
+    case ItemStatus::invalid_dk:
+      return "the hash of ek inside dk is wrong (FIPS 203, 7.3)";
+    case ItemStatus::invalid_key_index:
+      return "its key index is beyond the prepared keys";
+    default:
+      return "failed";
+  }
+}
+
+// Counts the failed items of a call and remembers the first.
+class Failures {
+ public:
+  void add(std::size_t item, std::uint8_t status) noexcept {
+    if (count_++ == 0) first_ = item, first_status_ = status;
+  }
+  // The call's result when every item has its status.
+  CallResult result(std::size_t num_items) const noexcept {
+    if (count_ == 0) return {};
+    char text[160];
+    snprintf(text, sizeof text, "item %zu: %s; %zu of %zu items failed", first_, rule_of(first_status_), count_,
+             num_items);
+    CallResult result{Status::item_failed, count_, {}};
+    try {
+      result.text = text;
+    } catch (const std::bad_alloc&) {  // the items are done, and have their statuses
+    }
+    return result;
+  }
+
+ private:
+  std::size_t count_ = 0, first_ = 0;
+  std::uint8_t first_status_ = 0;
+};
+
+// The result of a call that failed as a whole; without its text if even that cannot be had.
+CallResult whole_call_failed(const std::exception& exception, std::size_t num_items) noexcept {
+  const auto* const error = dynamic_cast<const Error*>(&exception);
+  CallResult result{error != nullptr ? error->status() : Status::out_of_memory, num_items, {}};
+  try {
+    result.text = error != nullptr ? error->what() : "out of memory";
+  } catch (const std::bad_alloc&) {
+  }
+  return result;
+}
+
+// Waits for one submitted batch.
+class Waiter {
+ public:
+  Completion completion() noexcept {
+    return {[](void* context, const Outcome& outcome) noexcept { static_cast<Waiter*>(context)->finish(outcome); },
+            this};
+  }
+  void wait() {
+    std::unique_lock lock(mutex_);
+    done_.wait(lock, [this] { return finished_; });
+  }
+  Status status() const noexcept { return status_; }
+  const char* text() const noexcept { return text_; }
+
+ private:
+  void finish(const Outcome& outcome) noexcept {
+    const std::scoped_lock lock(mutex_);
+    status_ = outcome.status;
+    if (status_ != Status::ok) snprintf(text_, sizeof text_, "%s", outcome.text);
+    finished_ = true;
+    done_.notify_one();
+  }
+
+  std::mutex mutex_;
+  std::condition_variable done_;
+  bool finished_ = false;
+  Status status_ = Status::ok;
+  char text_[512] = "";
+};
+
+// Secret bytes for one slice: on the stack while they are few, so that a batch of one allocates nothing.
+class SecretBytes {
+ public:
+  explicit SecretBytes(std::size_t bytes) : large_(bytes > sizeof small_ ? bytes : 0), bytes_(bytes) {}
+  ~SecretBytes() { wipe(small_, std::min(bytes_, sizeof small_)); }
+  SecretBytes(const SecretBytes&) = delete;
+  SecretBytes& operator=(const SecretBytes&) = delete;
+  std::uint8_t* data() noexcept { return large_ ? large_.data() : small_; }
+
+ private:
+  std::uint8_t small_[1024];
+  SecureBuffer large_;
+  std::size_t bytes_;
+};
+
+// Gives items that cannot be done their status: a bad index, a key that is bad itself.
+void refuse_bad_keys(const Batch& batch) noexcept {
+  for (std::size_t i = 0; i < batch.count; ++i) {
+    const std::uint8_t verdict = batch.keys->verdict(batch.key_of(i));
+    if (verdict != ok) batch.statuses[i] = verdict;
+  }
+}
+
+// The next run of pending items at or after `from`; count 0 at the end.
+struct Range {
+  std::size_t first, count;
+};
+Range next_pending(const Batch& batch, std::size_t from) noexcept {
+  const std::span<const std::uint8_t> statuses(batch.statuses, batch.count);
+  const auto first = std::find(statuses.begin() + static_cast<std::ptrdiff_t>(from), statuses.end(), pending);
+  const auto last = std::find_if(first, statuses.end(), [](std::uint8_t s) { return s != pending; });
+  return {static_cast<std::size_t>(first - statuses.begin()), static_cast<std::size_t>(last - first)};
+}
+
+}  // namespace
+
+unsigned default_threads() {
+  const unsigned cores = Cores().count(), quota = cores_by_quota();
+  return quota != 0 ? std::min(cores, quota) : cores;
+}
+
+Engine::Engine(const EngineOptions& options, std::span<const BackendEntry> table)
+    : options_(options),
+      random_(options.random, options.random_context),
+      pool_(std::make_unique<WorkerPool>(options.threads, options.pin_threads, cores_)),
+      slots_(std::make_unique<Slot[]>(table.size())),
+      num_slots_(table.size()) {
+  if (num_slots_ > max_backends) throw Error(Status::unsupported, "more backends than the engine has room for");
+  const auto named = std::ranges::find(table, options.backend, &BackendEntry::name);
+  forced_ = !options.backend.empty();
+  if (forced_ && named == table.end()) {
+    std::string text = "backend \"" + options.backend + "\" is unknown; known are";
+    for (const BackendEntry& entry : table) text += std::string(" ") + entry.name;
+    throw Error(Status::unsupported, text);
+  }
+  for (std::size_t i = 0; i < num_slots_; ++i) {
+    Slot& slot = slots_[i];
+    slot.entry = &table[i];
+    slot.number = i;
+    const bool asked_for = forced_ && slot.entry == &*named;
+    // A device is woken only for an engine that may want it; what is on the CPU can always take over.
+    if (forced_ && !asked_for && !slot.entry->on_cpu) {
+      slot.detail = "not asked for";
+      continue;
+    }
+    ProbeResult probed = slot.entry->probe({*pool_, fork_guard_, options_.cuda, asked_for});
+    slot.backend = std::move(probed.backend);
+    slot.detail = slot.backend ? slot.backend->info().detail : probed.why_not;
+    if (slot.backend) {
+      slot.abilities = Abilities(*slot.backend);
+      std::string lacking;
+      for (const Algorithm& a : all_algorithms()) {
+        if (!slot.abilities.has_all_of(a)) lacking += (lacking.empty() ? "; without " : ", ") + std::string(a.name);
+      }
+      slot.detail += lacking;
+      order_.insert(asked_for ? order_.begin() : order_.end(), &slot);
+      if (!slot.entry->on_cpu) devices_.push_back(&slot);
+    } else if (asked_for) {
+      throw Error(Status::unsupported, "backend \"" + options.backend + "\" cannot be used: " + slot.detail);
+    }
+  }
+  if (order_.empty()) throw Error(Status::unsupported, "no backend can be used");
+  for (const Slot* slot : candidates()) abilities_ |= slot->abilities;
+}
+
+Engine::~Engine() {
+  if (!forked()) return;
+  // Threads, locks and devices are the parent's: they are left alone, and what they hold goes with the process.
+  for (std::size_t i = 0; i < num_slots_; ++i) static_cast<void>(slots_[i].backend.release());
+  static_cast<void>(pool_.release());
+}
+
+bool Engine::a_device_knows(const void* pointer) const noexcept {
+  return pointer != nullptr &&
+         std::ranges::any_of(devices_, [&](const Slot* slot) { return slot->backend->is_device_pointer(pointer); });
+}
+
+namespace {
+
+std::string name_of(const Kind& kind) {
+  const Algorithm* const algorithm = find_algorithm(kind.algorithm);
+  return std::string(spec_of(kind.operation).name) + " with " + (algorithm != nullptr ? algorithm->name : "?");
+}
+
+}  // namespace
+
+void Engine::require(const Kind& kind) const {
+  if (supports(kind)) return;
+  throw Error(Status::unsupported, candidates().size() == 1 ? std::string("backend \"") + order_.front()->entry->name +
+                                                                  "\" does not have " + name_of(kind)
+                                                            : "no backend of this engine has " + name_of(kind));
+}
+
+DeviceResident& Engine::device_resident(Batch* batch) const {
+  std::string why_not;
+  for (const Slot& slot : slots()) {
+    if (slot.entry->on_cpu) continue;
+    DeviceResident* const resident = slot.backend ? slot.backend->device_resident() : nullptr;
+    if (resident != nullptr && batch != nullptr && !slot.abilities.has(kind_of(*batch))) {
+      why_not += std::string("; ") + slot.entry->name + " does not have " + name_of(kind_of(*batch));
+      continue;
+    }
+    if (resident != nullptr) {
+      if (batch != nullptr && batch->keys != nullptr) batch->form = &batch->keys->form(*slot.backend);
+      return *resident;
+    }
+    why_not += std::string("; ") + slot.entry->name + ": " + slot.detail;
+  }
+  throw Error(Status::unsupported, "the engine has no backend for device memory" + why_not);
+}
+
+void Engine::dispatch(const Batch& batch, std::uint64_t* items_by_backend, std::span<Slot* const> order) {
+  std::string texts;
+  bool only_memory = true;
+  const auto try_backend = [&](Slot& slot) {
+    for (Range range = next_pending(batch, 0); range.count != 0;
+         range = next_pending(batch, range.first + range.count)) {
+      Batch part = slice(batch, range.first, range.count);
+      Waiter waiter;
+      if (give_form(part, *slot.backend, waiter.completion())) slot.backend->submit(part, waiter.completion());
+      waiter.wait();
+      const auto left = static_cast<std::size_t>(std::count(part.statuses, part.statuses + part.count, pending));
+      slot.items.fetch_add(part.count - left, std::memory_order_relaxed);
+      if (items_by_backend != nullptr) items_by_backend[slot.number] += part.count - left;
+      if (waiter.status() == Status::ok && left == 0) continue;
+      const char* const text = waiter.status() != Status::ok ? waiter.text() : "left items undone";
+      texts += (texts.empty() ? "" : "; ") + std::string(slot.entry->name) + ": " + text;
+      only_memory = only_memory && waiter.status() == Status::out_of_memory;
+      if (left != 0) return;
+    }
+  };
+  // Small batches go first to those that are quick with them, unless one backend was asked for.
+  const auto is_quick = [&](const Slot* slot) {
+    return forced_ || slot->backend->info().preferred_count <= batch.count;
+  };
+  const Kind kind = kind_of(batch);
+  for (const bool quick : {true, false}) {
+    for (Slot* slot : order) {
+      if (is_quick(slot) != quick || !slot->abilities.has(kind)) continue;
+      if (slot->quarantined.load(std::memory_order_relaxed)) {
+        texts += (texts.empty() ? "" : "; ") + std::string(slot->entry->name) + ": in quarantine";
+        only_memory = false;
+        continue;
+      }
+      if (next_pending(batch, 0).count == 0) return;
+      try_backend(*slot);
+      if (!options_.fail_over && !texts.empty()) break;
+    }
+    if (!options_.fail_over && !texts.empty()) break;
+  }
+  if (next_pending(batch, 0).count == 0) return;
+  if (texts.empty()) throw Error(Status::unsupported, "no backend that may do it has " + name_of(kind));
+  throw Error(only_memory ? Status::out_of_memory : Status::backend_failed,
+              options_.fail_over ? "no backend could do it: " + texts : texts);
+}
+
+void Engine::run_slice(Batch batch, std::uint64_t* items_by_backend) {
+  memset(batch.statuses, pending, batch.count);
+  if (batch.keys != nullptr) refuse_bad_keys(batch);
+  const Array to_draw = spec_of(batch.operation).drawn;
+  In* const drawn =
+      to_draw != Array::none && !(batch.*input_of(to_draw)).present() ? &(batch.*input_of(to_draw)) : nullptr;
+  const std::size_t record = record_bytes(*find_algorithm(batch.algorithm), to_draw, batch.dk_format);
+  SecretBytes secrets(drawn != nullptr ? batch.count * record : 0);
+  if (drawn != nullptr) {
+    random_.fill(secrets.data(), batch.count * record);
+    *drawn = {secrets.data(), record, nullptr};
+  }
+  dispatch(batch, items_by_backend, candidates());
+}
+
+CallResult Engine::run(Batch batch, std::uint64_t* items_by_backend) noexcept {
+  CallResult result;
+  try {
+    const KeyReference reference(batch.keys);
+    const std::size_t most = slice_random_bytes / find_algorithm(batch.algorithm)->seed_bytes;
+    std::array<std::uint8_t, 64> few_statuses;
+    const bool needs_more = batch.statuses == nullptr && batch.count > few_statuses.size();
+    std::vector<std::uint8_t> many_statuses(needs_more ? std::min(batch.count, most) : 0);
+    Failures failures;
+    for (std::size_t first = 0; first < batch.count; first += most) {
+      Batch part = slice(batch, first, std::min(most, batch.count - first));
+      if (part.statuses == nullptr) part.statuses = needs_more ? many_statuses.data() : few_statuses.data();
+      run_slice(part, items_by_backend);
+      for (std::size_t i = 0; i < part.count; ++i) {
+        if (part.statuses[i] == ok) continue;
+        zero_outputs(part, i);
+        failures.add(first + i, part.statuses[i]);
+      }
+    }
+    return failures.result(batch.count);
+  } catch (const std::exception& exception) {
+    result = whole_call_failed(exception, batch.count);
+  }
+  for (std::size_t i = 0; i < batch.count; ++i) zero_outputs(batch, i);
+  if (batch.statuses != nullptr) memset(batch.statuses, static_cast<int>(result.status), batch.count);
+  return result;
+}
+
+std::unique_ptr<KeySet> Engine::make_key_set(std::shared_ptr<const void> owner, const ForkGuard& fork_guard,
+                                             const Batch& batch, std::size_t record_bytes) {
+  return std::make_unique<KeySet>(std::move(owner), fork_guard, batch, record_bytes);
+}
+
+CallResult Engine::prepare(const Batch& batch, KeySet*& keys, MakeKeySet make) noexcept {
+  keys = nullptr;
+  try {
+    const std::size_t record =
+        record_bytes(*find_algorithm(batch.algorithm), spec_of(batch.operation).key, batch.dk_format);
+    std::unique_ptr<KeySet> set = make(shared_from_this(), fork_guard_, batch, record);
+    std::string texts;
+    bool only_memory = true;
+    const Kind kind = kind_of(batch);
+    require(kind);
+    for (Slot* slot : candidates()) {
+      if (!slot->abilities.has(kind)) continue;
+      try {
+        if (batch.count != 0) set->form(*slot->backend);
+        texts.clear();
+        break;
+      } catch (const std::exception& exception) {
+        const auto* const error = dynamic_cast<const Error*>(&exception);  // else it is std::bad_alloc
+        only_memory = only_memory && (error == nullptr || error->status() == Status::out_of_memory);
+        texts += (texts.empty() ? "" : "; ") + std::string(slot->entry->name) + ": " +
+                 (error != nullptr ? error->what() : "out of memory");
+        if (!options_.fail_over) break;
+      }
+    }
+    if (!texts.empty()) throw Error(only_memory ? Status::out_of_memory : Status::backend_failed, texts);
+    Failures failures;
+    for (std::size_t i = 0; i < batch.count; ++i) {
+      if (batch.statuses != nullptr) batch.statuses[i] = set->statuses()[i];
+      if (set->statuses()[i] != ok) failures.add(i, set->statuses()[i]);
+    }
+    CallResult result = failures.result(batch.count);
+    keys = set.release();
+    return result;
+  } catch (const std::exception& exception) {
+    CallResult result = whole_call_failed(exception, batch.count);
+    if (batch.statuses != nullptr) memset(batch.statuses, static_cast<int>(result.status), batch.count);
+    return result;
+  }
+}
+
+}  // namespace warpkem::host

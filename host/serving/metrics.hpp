@@ -1,0 +1,129 @@
+// Counters and latency histograms. Written from many threads without a lock, read as a sum; nothing secret is in them.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "host/core/operation.hpp"
+
+namespace warpkem::host {
+
+inline constexpr std::size_t histogram_buckets = 112;  // as WARPKEM_HISTOGRAM_BUCKETS
+inline constexpr std::size_t no_backend = 16;          // the row of what no backend did
+
+// Four buckets an octave from 256 ns on: a bucket's end is at most a quarter above its begin. The last is open.
+constexpr std::size_t bucket_of(std::uint64_t ns) noexcept {
+  if (ns < 256) return 0;
+  const auto octave = static_cast<std::size_t>(std::bit_width(ns)) - 9;
+  const std::size_t bucket = 4 * octave + ((ns >> (octave + 6)) & 3);
+  return bucket < histogram_buckets ? bucket : histogram_buckets - 1;
+}
+// The first value above bucket `i`.
+constexpr std::uint64_t bucket_end(std::size_t i) noexcept {
+  return i + 1 < histogram_buckets ? (std::uint64_t{4} + (i + 1) % 4) << ((i + 1) / 4 + 6) : UINT64_MAX;
+}
+static_assert(bucket_of(255) == 0 && bucket_of(256) == 0 && bucket_of(bucket_end(0)) == 1);
+static_assert(bucket_of(bucket_end(57) - 1) == 57 && bucket_of(bucket_end(57)) == 58);
+
+struct Histogram {
+  std::uint64_t count = 0, sum_ns = 0, max_ns = 0;
+  std::array<std::uint64_t, histogram_buckets> buckets{};
+};
+
+enum class Phase : std::uint32_t { wait, service, total };
+inline constexpr std::size_t num_phases = 3;
+
+enum class Counter : std::uint32_t {
+  submitted,  // requests taken
+  refused,    // requests answered WOULD_BLOCK
+  completed,  // requests completed, by any status below or ok
+  failed,     // with an item that failed, or as a whole
+  cancelled,  // and so on: statuses
+  expired,
+  aborted,
+  batches,  // sent to a backend for the first time
+  batch_items,
+  redone,      // items sent to another backend
+  helped,      // requests that a waiting caller ran itself
+  checked,     // items recomputed by the sentinel
+  mismatched,  // items whose recomputation differed
+  unchecked,   // items that the sentinel chose but no other backend could recompute
+  quarantines,
+};
+inline constexpr std::size_t num_counters = 15;
+
+class Metrics {
+ public:
+  void add(Counter counter, std::uint64_t n) noexcept {
+    if (n != 0) shard().counters[static_cast<std::size_t>(counter)].fetch_add(n, std::memory_order_relaxed);
+  }
+  std::uint64_t value(Counter counter) const noexcept;
+
+  // `n` requests of `operation` on the backend of that slot took `sum_ns` together and `max_ns` at the most; all
+  // are of one bucket.
+  void record(std::size_t slot, std::uint32_t operation, Phase phase, std::uint64_t n, std::uint64_t sum_ns,
+              std::uint64_t max_ns) noexcept;
+  Histogram histogram(std::size_t slot, std::uint32_t operation, Phase phase) const noexcept;
+
+ private:
+  struct SharedHistogram {
+    std::atomic<std::uint64_t> sum_ns{0}, max_ns{0};
+    std::array<std::atomic<std::uint64_t>, histogram_buckets> buckets{};
+  };
+  struct Row {
+    std::array<SharedHistogram, num_phases> histograms{};
+  };
+  static constexpr std::size_t num_shards = 4;
+  struct alignas(64) Shard {
+    std::array<std::atomic<std::uint64_t>, num_counters> counters{};
+    // By slot and operation, each made when it is first written.
+    std::array<std::array<std::atomic<Row*>, max_operations>, no_backend + 1> rows{};
+    ~Shard() {
+      for (auto& of_slot : rows) {
+        for (auto& row : of_slot) delete row.load(std::memory_order_relaxed);
+      }
+    }
+  };
+  Shard& shard() noexcept;
+
+  std::array<Shard, num_shards> shards_;
+};
+
+// Gathers the latencies of one batch, which mostly fall into one bucket, so that they are written together.
+class Tally {
+ public:
+  Tally(Metrics& metrics, std::size_t slot, std::uint32_t operation, Phase phase) noexcept
+      : metrics_(metrics), slot_(slot), operation_(operation), phase_(phase) {}
+  Tally(const Tally&) = delete;
+  Tally& operator=(const Tally&) = delete;
+  ~Tally() { flush(); }
+
+  void add(std::uint64_t ns) noexcept {
+    const std::size_t bucket = bucket_of(ns);
+    if (bucket != bucket_) flush();
+    bucket_ = bucket;
+    ++count_;
+    sum_ns_ += ns;
+    if (ns > max_ns_) max_ns_ = ns;
+  }
+
+ private:
+  void flush() noexcept {
+    if (count_ != 0) metrics_.record(slot_, operation_, phase_, count_, sum_ns_, max_ns_);
+    count_ = sum_ns_ = max_ns_ = 0;
+  }
+
+  Metrics& metrics_;
+  const std::size_t slot_;
+  const std::uint32_t operation_;
+  const Phase phase_;
+  std::size_t bucket_ = 0;
+  std::uint64_t count_ = 0, sum_ns_ = 0, max_ns_ = 0;
+};
+
+}  // namespace warpkem::host
