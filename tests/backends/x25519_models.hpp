@@ -221,6 +221,7 @@ struct DoubleModel {
   MODEL static I shift_right(const I& a) noexcept {
     return each<I>([&](int i) { return a.v[i] >> bits; });
   }
+  static I hidden(const I& a) noexcept { return a; }
   MODEL static Mask top_bit(const I& a) noexcept {
     Mask mask = 0;
     for (int i = 0; i < n; ++i) mask |= static_cast<Mask>(a.v[i] >> 63) << i;

@@ -134,7 +134,7 @@ struct DoubleField {
   WARPKEM_CURVE_INLINE static Element reduce(const Columns& s) noexcept {
     I low[5], carry[5];
     unroll<5>([&](auto k) __attribute__((always_inline)) {
-      const I x = s.c[k + 5], x_2 = V::add(x, x), x_16 = V::template shift_left<4>(x);
+      const I x = s.c[k + 5], x_2 = V::add(x, x), x_16 = V::hidden(V::template shift_left<4>(x));
       const I folded = V::add(V::add(s.c[k], x), V::add(x_2, x_16));
       carry[k] = V::template shift_right<51>(folded);
       low[k] = V::bit_or(V::bit_and(folded, V::set(kMask51)), V::set(kExponent52));

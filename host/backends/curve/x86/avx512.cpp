@@ -42,6 +42,10 @@ struct Avx512Doubles {
   static I shift_right(I a) {
     return _mm512_maskz_srli_epi64(0xff, a, n);
   }
+  static I hidden(I a) {  // see avx2.cpp
+    asm("" : "+v"(a));
+    return a;
+  }
   static Mask top_bit(I a) { return _mm512_movepi64_mask(a); }
 
   // A window's five bits. The lowest four pick one of sixteen doubles.
