@@ -60,7 +60,7 @@ Target resolve(const std::string& label, std::string path) {
     if (!folder) fail(label, "folder " + folder_of(path));
     const std::string name = name_of(path);
     if (*folder == own_descriptors && !name.empty() && name.find_first_not_of("0123456789") == std::string::npos) {
-      return {path, std::atoi(name.c_str())};
+      return {path, static_cast<int>(std::strtol(name.c_str(), nullptr, 10))};
     }
     const std::string whole = (*folder == "/" ? "" : *folder) + "/" + name;
     std::array<char, PATH_MAX> link;
@@ -195,7 +195,7 @@ FileDescriptor::~FileDescriptor() {
 
 // ---- input ----
 
-Input::Input(std::string argument, std::string path, const Content& content, const Lenience& lenience)
+Input::Input(const std::string& argument, const std::string& path, const Content& content, const Lenience& lenience)
     : label_(argument + " " + path), content_(content), lenience_(lenience), record_bytes_(content.record_bytes()) {
   if (path.empty()) throw Error(argument + ": the name of a file is empty");
   inherited_ = path == "-" ? STDIN_FILENO : resolve(label_, path).inherited;
@@ -274,7 +274,7 @@ std::size_t Input::read(Buffer& out, std::size_t count) {
 
 // ---- output ----
 
-Output::Output(std::string argument, const std::string& path, Secrecy secrecy, Replace replace)
+Output::Output(const std::string& argument, const std::string& path, Secrecy secrecy, Replace replace)
     : label_(argument + " " + path), secrecy_(secrecy), replace_(replace) {
   if (path.empty()) throw Error(argument + ": the name of a file is empty");
   const Target target = path == "-" ? Target{path, STDOUT_FILENO} : resolve(label_, path);
@@ -469,13 +469,13 @@ int Output::link_nameless(const std::string& name) const {
 
 // ---- the files of a job ----
 
-Input& Files::input(std::string argument, const std::string& path, const Content& content) {
-  inputs_.push_back(std::make_unique<Input>(std::move(argument), path, content, lenience_));
+Input& Files::input(const std::string& argument, const std::string& path, const Content& content) {
+  inputs_.push_back(std::make_unique<Input>(argument, path, content, lenience_));
   return *inputs_.back();
 }
 
-Output& Files::output(std::string argument, const std::string& path, Secrecy secrecy) {
-  outputs_.push_back(std::make_unique<Output>(std::move(argument), path, secrecy, replace_));
+Output& Files::output(const std::string& argument, const std::string& path, Secrecy secrecy) {
+  outputs_.push_back(std::make_unique<Output>(argument, path, secrecy, replace_));
   return *outputs_.back();
 }
 

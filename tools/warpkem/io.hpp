@@ -82,7 +82,7 @@ class Input {
   // `argument` ("--ek") and `path` are what messages call it. "-" is standard input. A regular file whose length is not
   // a whole number of records, or that is empty or shows to be something else, is refused here, before anything is
   // written; what is no regular file, when it is first read.
-  Input(std::string argument, std::string path, const Content& content, const Lenience& lenience);
+  Input(const std::string& argument, const std::string& path, const Content& content, const Lenience& lenience);
 
   // Reads up to `count` records; fewer only at the end of the file. The buffer grows with what is there.
   std::size_t read(Buffer& out, std::size_t count);
@@ -122,7 +122,7 @@ enum class Replace { what_is_public, everything };
 
 class Output {
  public:
-  Output(std::string argument, const std::string& path, Secrecy secrecy, Replace replace);
+  Output(const std::string& argument, const std::string& path, Secrecy secrecy, Replace replace);
   ~Output();
   Output(const Output&) = delete;
   Output& operator=(const Output&) = delete;
@@ -174,9 +174,9 @@ class Files {
  public:
   explicit Files(Replace replace) : replace_(replace) {}
 
-  Input& input(std::string argument, const std::string& path, const Content& content);
+  Input& input(const std::string& argument, const std::string& path, const Content& content);
   // Outputs are written and appear in the order in which they are added: secrets first.
-  Output& output(std::string argument, const std::string& path, Secrecy secrecy);
+  Output& output(const std::string& argument, const std::string& path, Secrecy secrecy);
 
   void allow(const Lenience& lenience) { lenience_ = lenience; }
   // Standard output will carry something else.

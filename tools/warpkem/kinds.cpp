@@ -12,8 +12,6 @@
 namespace warpkem::tool {
 namespace {
 
-constexpr RecordKind all_kinds[] = {RecordKind::ek,   RecordKind::dk, RecordKind::c,
-                                    RecordKind::seed, RecordKind::K,  RecordKind::m};
 constexpr std::uint32_t q = 3329;
 
 std::uint32_t size_code(RecordKind kind) {
@@ -240,7 +238,7 @@ std::string der(const Sample& sample) {
 
 std::string encoding(const Sample& sample) {
   for (const auto look : {pem, der, text}) {
-    if (const std::string found = look(sample); !found.empty()) return found;
+    if (std::string found = look(sample); !found.empty()) return found;
   }
   return "";
 }
