@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -67,17 +68,23 @@ class Extents {
       const Extent* of;
       std::size_t item;
     };
-    std::vector<Record> records;
-    for (std::size_t e = 0; e < size_; ++e) {
-      const Extent& extent = extents_[e];
-      if (extent.table == nullptr && extent.stride == extent.record) {
-        records.push_back({extent.begin, extent.end(), &extent, 0});
+    const auto is_whole = [](const Extent& e) { return e.table == nullptr && e.stride == e.record; };
+    const std::span extents(extents_.data(), size_);
+    std::size_t num_records = 0;
+    for (const Extent& e : extents) num_records += is_whole(e) ? 1 : e.count;
+    std::array<Record, 32> few;  // a request of one item needs no memory
+    std::vector<Record> many(num_records > few.size() ? num_records : 0);
+    const std::span<Record> records(many.empty() ? few.data() : many.data(), num_records);
+    Record* next = records.data();
+    for (const Extent& extent : extents) {
+      if (is_whole(extent)) {
+        *next++ = {extent.begin, extent.end(), &extent, 0};
         continue;
       }
       for (std::size_t i = 0; i < extent.count; ++i) {
         const std::uintptr_t begin = extent.table != nullptr ? reinterpret_cast<std::uintptr_t>(extent.table[i])
                                                              : extent.begin + i * extent.stride;
-        records.push_back({begin, begin + extent.record, &extent, i});
+        *next++ = {begin, begin + extent.record, &extent, i};
       }
     }
     std::ranges::sort(records, {}, &Record::begin);
