@@ -215,7 +215,7 @@ def gcc(run):
 
 
 # Tests of the tool that start it hundreds of times, each slow under a sanitizer.
-SLOW_WHEN_SANITIZED = "^(usage|kinds|outputs|progress)$"
+SLOW_WHEN_SANITIZED = "usage|kinds|outputs|progress"
 
 
 @stage()
@@ -223,15 +223,15 @@ def asan(run):
     """The same under AddressSanitizer and UndefinedBehaviorSanitizer, without some of the tool's tests."""
     folder = run.build("asan")
     if folder:
-        run.ctest(folder, "--exclude-regex", SLOW_WHEN_SANITIZED, env=SANITIZERS)
+        run.ctest(folder, "--exclude-regex", f"^({SLOW_WHEN_SANITIZED})$", env=SANITIZERS)
 
 
 @stage()
 def tsan(run):
-    """The same under ThreadSanitizer, without some of the tool's tests."""
+    """The same under ThreadSanitizer, without the published vectors, whose digests take it minutes."""
     folder = run.build("tsan")
     if folder:
-        run.ctest(folder, "--exclude-regex", SLOW_WHEN_SANITIZED, env=SANITIZERS)
+        run.ctest(folder, "--exclude-regex", f"^({SLOW_WHEN_SANITIZED}|kat_test)$", env=SANITIZERS)
 
 
 @stage()
@@ -311,7 +311,7 @@ def sanitized_tool(run):
     """The tool's tests that asan leaves out."""
     folder = run.build("asan")
     if folder:
-        run.ctest(folder, "--tests-regex", SLOW_WHEN_SANITIZED, env=SANITIZERS)
+        run.ctest(folder, "--tests-regex", f"^({SLOW_WHEN_SANITIZED})$", env=SANITIZERS)
 
 
 @stage(only_all=True)
