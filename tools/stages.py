@@ -228,10 +228,10 @@ def asan(run):
 
 @stage()
 def tsan(run):
-    """The same under ThreadSanitizer, without the published vectors, whose digests take it minutes."""
+    """The same under ThreadSanitizer, without published vectors; of the tool's tests, serve-bench's."""
     folder = run.build("tsan")
     if folder:
-        run.ctest(folder, "--exclude-regex", f"^({SLOW_WHEN_SANITIZED}|kat_test)$", env=SANITIZERS)
+        run.ctest(folder, "--exclude-regex", f"^({SLOW_WHEN_SANITIZED}|tool|kat_test)$", env=SANITIZERS)
 
 
 @stage()
@@ -307,11 +307,12 @@ def emulated_faults(run):
 
 
 @stage(only_all=True)
-def sanitized_tool(run):
-    """The tool's tests that asan leaves out."""
-    folder = run.build("asan")
-    if folder:
-        run.ctest(folder, "--tests-regex", f"^({SLOW_WHEN_SANITIZED})$", env=SANITIZERS)
+def slow_when_sanitized(run):
+    """What asan and tsan leave out."""
+    for preset, tests in (("asan", SLOW_WHEN_SANITIZED), ("tsan", "tool|kat_test")):
+        folder = run.build(preset)
+        if folder:
+            run.ctest(folder, "--tests-regex", f"^({tests})$", env=SANITIZERS)
 
 
 @stage(only_all=True)
