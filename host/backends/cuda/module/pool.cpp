@@ -116,7 +116,7 @@ void Pool::give_up_hopeless() noexcept {
     if (work->status != Status::ok) continue;  // a chunk's failure says more
     work->status = Status::backend_failed;
     const auto resting = std::ranges::find_if(devices_, [](const auto& device) { return device->rests(); });
-    std::snprintf(work->text.data, sizeof work->text.data, "no CUDA device is left for it%s%s",
+    std::snprintf(work->text.data, sizeof work->text.data, "no CUDA device is left for it%s%.400s",
                   resting != devices_.end() ? "; not tried again yet: " : "",
                   resting != devices_.end() ? (*resting)->why_it_rests() : "");
   }
