@@ -12,14 +12,6 @@
 #include <string>
 #include <vector>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-
 namespace {
 
 constexpr std::size_t stack_bytes = 1 << 20, limit = 16 * 1024;
@@ -84,7 +76,7 @@ std::vector<std::string> backends() {
 }
 
 TEST(Stack, OfThisMeasurementIsSmall) {
-#ifdef SANITIZED
+#ifdef WARPKEM_SANITIZED
   GTEST_SKIP() << "sanitizers use the stack as they like";
 #endif
   EXPECT_LT(stack_of([] {}).by_body, 1024u);
@@ -96,7 +88,7 @@ TEST(Stack, OfThisMeasurementIsSmall) {
 }
 
 TEST(Stack, OfEveryCallIsWithinTheLimit) {
-#ifdef SANITIZED
+#ifdef WARPKEM_SANITIZED
   GTEST_SKIP() << "sanitizers use the stack as they like";
 #endif
   using Bytes = std::vector<std::uint8_t>;

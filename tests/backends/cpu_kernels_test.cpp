@@ -21,14 +21,6 @@
 #include "host/backends/x86/avx512/avx512.hpp"
 #endif
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define WARPKEM_SANITIZED
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define WARPKEM_SANITIZED
-#endif
-#endif
-
 namespace warpkem::host {
 namespace {
 

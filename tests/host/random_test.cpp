@@ -22,21 +22,13 @@
 
 #include "warpkem/warpkem.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-
 namespace {
 
 std::atomic<long> allocations{0}, first_to_fail{-1}, last_to_fail{-1};
 
 }  // namespace
 
-#ifndef SANITIZED
+#ifndef WARPKEM_SANITIZED
 extern "C" {
 void* __libc_malloc(size_t);
 void* __libc_calloc(size_t, size_t);
@@ -145,7 +137,7 @@ TEST(OpensslStart, OtherConfigurationsServe) {
 }
 
 TEST(OpensslStart, SurvivesEveryAllocationThatFails) {
-#ifdef SANITIZED
+#ifdef WARPKEM_SANITIZED
   GTEST_SKIP() << "sanitizers bring an allocator of their own";
 #endif
   // 200: an engine, 201: one, and nothing failed before it.
