@@ -24,27 +24,19 @@ struct LanesOf {
   T v[n];
 };
 
-// ---- AVX-512 IFMA
+// ---- words of 64 bits, which both have
 
-struct IntegerModel {
-  static constexpr int lanes = 8;
-  using I = LanesOf<u64, lanes>;
+template <int n>
+struct WordModel {
+  static constexpr int lanes = n;
+  using I = LanesOf<u64, n>;
   using Mask = u32;
-  __extension__ typedef unsigned __int128 Wide;
 
-  template <class Function>
-  MODEL static I each(Function f) noexcept {
-    I r;
-    for (int i = 0; i < lanes; ++i) r.v[i] = f(i);
+  template <class Result = I, class Function>
+  static Result each(Function f) noexcept {
+    Result r;
+    for (int i = 0; i < n; ++i) r.v[i] = f(i);
     return r;
-  }
-  static Wide product(u64 a, u64 b) noexcept {
-    constexpr u64 low_52 = (u64{1} << 52) - 1;
-    return Wide{a & low_52} * (b & low_52);
-  }
-  static u64 checked_sum(u64 a, u64 b) noexcept {
-    expect_bound(a + b >= a);
-    return a + b;
   }
 
   MODEL static I set(u64 x) noexcept {
@@ -54,23 +46,10 @@ struct IntegerModel {
     return each([&](int i) { return from[i]; });
   }
   MODEL static void store(u64* to, const I& a) noexcept {
-    for (int i = 0; i < lanes; ++i) to[i] = a.v[i];
-  }
-  MODEL static I multiply_add_low(const I& sum, const I& a, const I& b) noexcept {
-    return each(
-        [&](int i) { return checked_sum(sum.v[i], static_cast<u64>(product(a.v[i], b.v[i])) & ((u64{1} << 52) - 1)); });
-  }
-  MODEL static I multiply_add_high(const I& sum, const I& a, const I& b) noexcept {
-    return each([&](int i) { return checked_sum(sum.v[i], static_cast<u64>(product(a.v[i], b.v[i]) >> 52)); });
+    for (int i = 0; i < n; ++i) to[i] = a.v[i];
   }
   MODEL static I add(const I& a, const I& b) noexcept {
     return each([&](int i) { return a.v[i] + b.v[i]; });  // scalars' bits are shifted by additions, which may wrap
-  }
-  MODEL static I sub(const I& a, const I& b) noexcept {
-    return each([&](int i) {
-      expect_bound(a.v[i] >= b.v[i]);
-      return a.v[i] - b.v[i];
-    });
   }
   MODEL static I bit_and(const I& a, const I& b) noexcept {
     return each([&](int i) { return a.v[i] & b.v[i]; });
@@ -78,20 +57,21 @@ struct IntegerModel {
   MODEL static I bit_or(const I& a, const I& b) noexcept {
     return each([&](int i) { return a.v[i] | b.v[i]; });
   }
-  template <int n>
+  template <int bits>
   MODEL static I shift_left(const I& a) noexcept {
-    return each([&](int i) { return a.v[i] << n; });
+    return each([&](int i) { return a.v[i] << bits; });
   }
-  template <int n>
+  template <int bits>
   MODEL static I shift_right(const I& a) noexcept {
-    return each([&](int i) { return a.v[i] >> n; });
+    return each([&](int i) { return a.v[i] >> bits; });
   }
-  MODEL static I select(Mask mask, const I& a, const I& b) noexcept {
-    return each([&](int i) { return (mask >> i & 1) != 0 ? b.v[i] : a.v[i]; });
+  template <class Lane>
+  MODEL static Lane select(Mask mask, const Lane& a, const Lane& b) noexcept {
+    return each<Lane>([&](int i) { return (mask >> i & 1) != 0 ? b.v[i] : a.v[i]; });
   }
   MODEL static Mask top_bit(const I& a) noexcept {
     Mask mask = 0;
-    for (int i = 0; i < lanes; ++i) mask |= static_cast<Mask>(a.v[i] >> 63) << i;
+    for (int i = 0; i < n; ++i) mask |= static_cast<Mask>(a.v[i] >> 63) << i;
     return mask;
   }
 
@@ -101,38 +81,62 @@ struct IntegerModel {
   };
   MODEL static Digit digit(const I& window) noexcept {
     Digit d{{}, 0};
-    for (int i = 0; i < lanes; ++i) {
+    for (int i = 0; i < n; ++i) {
       const bool negative = (window.v[i] & 16) == 0;
       d.negative |= static_cast<Mask>(negative) << i;
       d.entry.v[i] = window.v[i] ^ (negative ? 15 : 0);
     }
     return d;
   }
-  MODEL static I look_up(const u64* table, const Digit& digit) noexcept {
-    return each([&](int i) { return table[digit.entry.v[i] & 15]; });
-  }
   MODEL static Mask negative(const Digit& digit) noexcept { return digit.negative; }
+  template <class T>
+  MODEL static LanesOf<T, n> look_up(const T* table, const Digit& digit) noexcept {
+    return each<LanesOf<T, n>>([&](int i) { return table[digit.entry.v[i] & 15]; });
+  }
+};
+
+// ---- AVX-512 IFMA
+
+struct IntegerModel : WordModel<8> {
+  __extension__ typedef unsigned __int128 Wide;
+
+  static Wide product(u64 a, u64 b) noexcept {
+    constexpr u64 low_52 = (u64{1} << 52) - 1;
+    return Wide{a & low_52} * (b & low_52);
+  }
+  static u64 checked_sum(u64 a, u64 b) noexcept {
+    expect_bound(a + b >= a);
+    return a + b;
+  }
+
+  MODEL static I multiply_add_low(const I& sum, const I& a, const I& b) noexcept {
+    return each(
+        [&](int i) { return checked_sum(sum.v[i], static_cast<u64>(product(a.v[i], b.v[i])) & ((u64{1} << 52) - 1)); });
+  }
+  MODEL static I multiply_add_high(const I& sum, const I& a, const I& b) noexcept {
+    return each([&](int i) { return checked_sum(sum.v[i], static_cast<u64>(product(a.v[i], b.v[i]) >> 52)); });
+  }
+  MODEL static I sub(const I& a, const I& b) noexcept {
+    return each([&](int i) {
+      expect_bound(a.v[i] >= b.v[i]);
+      return a.v[i] - b.v[i];
+    });
+  }
 };
 
 // ---- double precision
 
 template <int n>
-struct DoubleModel {
-  static constexpr int lanes = n;
+struct DoubleModel : WordModel<n> {
+  using Base = WordModel<n>;
   using D = LanesOf<double, n>;
-  using I = LanesOf<u64, n>;
-  using Mask = u32;
+  using Base::add, Base::set;
+  using typename Base::Digit, typename Base::I;
   __extension__ typedef __int128 Wide;
 
   static constexpr double exp2(int e) noexcept { return std::bit_cast<double>(static_cast<u64>(1023 + e) << 52); }
   static constexpr double kHigh = 1.5 * exp2(103);
 
-  template <class Result, class Function>
-  static Result each(Function f) noexcept {
-    Result r;
-    for (int i = 0; i < n; ++i) r.v[i] = f(i);
-    return r;
-  }
   MODEL static void expect_no_denormal(double x) noexcept { expect_bound(x == 0 || std::fabs(x) >= exp2(-51)); }
 
   // Exact, but for what is rounded to the last place of kHigh on purpose.
@@ -162,91 +166,39 @@ struct DoubleModel {
   }
 
   MODEL static D set(double x) noexcept {
-    return each<D>([&](int) { return x; });
+    return Base::template each<D>([&](int) { return x; });
   }
   MODEL static D fma(const D& a, const D& b, const D& c) noexcept {
-    return each<D>([&](int i) { return checked_fma(a.v[i], b.v[i], c.v[i]); });
+    return Base::template each<D>([&](int i) { return checked_fma(a.v[i], b.v[i], c.v[i]); });
   }
   MODEL static D add(const D& a, const D& b) noexcept {
-    return each<D>([&](int i) { return checked_sum(a.v[i], b.v[i]); });
+    return Base::template each<D>([&](int i) { return checked_sum(a.v[i], b.v[i]); });
   }
   MODEL static D sub(const D& a, const D& b) noexcept {
-    return each<D>([&](int i) { return checked_sum(a.v[i], -b.v[i]); });
+    return Base::template each<D>([&](int i) { return checked_sum(a.v[i], -b.v[i]); });
   }
   MODEL static D negate(const D& a) noexcept {
-    return each<D>([&](int i) { return -a.v[i]; });
-  }
-  MODEL static D select(Mask mask, const D& a, const D& b) noexcept {
-    return each<D>([&](int i) { return (mask >> i & 1) != 0 ? b.v[i] : a.v[i]; });
+    return Base::template each<D>([&](int i) { return -a.v[i]; });
   }
   MODEL static I bits(const D& a) noexcept {
-    return each<I>([&](int i) { return std::bit_cast<u64>(a.v[i]); });
+    return Base::each([&](int i) { return std::bit_cast<u64>(a.v[i]); });
   }
   MODEL static D as_double(const I& a) noexcept {
-    return each<D>([&](int i) { return std::bit_cast<double>(a.v[i]); });
+    return Base::template each<D>([&](int i) { return std::bit_cast<double>(a.v[i]); });
   }
 
-  MODEL static I set(u64 x) noexcept {
-    return each<I>([&](int) { return x; });
-  }
-  MODEL static I load(const u64* from) noexcept {
-    return each<I>([&](int i) { return from[i]; });
-  }
-  MODEL static void store(u64* to, const I& a) noexcept {
-    for (int i = 0; i < n; ++i) to[i] = a.v[i];
-  }
-  MODEL static I add(const I& a, const I& b) noexcept {
-    return each<I>([&](int i) { return a.v[i] + b.v[i]; });
-  }
   MODEL static I sub(const I& a, const I& b) noexcept {
-    return each<I>([&](int i) { return a.v[i] - b.v[i]; });
-  }
-  MODEL static I bit_and(const I& a, const I& b) noexcept {
-    return each<I>([&](int i) { return a.v[i] & b.v[i]; });
-  }
-  MODEL static I bit_or(const I& a, const I& b) noexcept {
-    return each<I>([&](int i) { return a.v[i] | b.v[i]; });
+    return Base::each([&](int i) { return a.v[i] - b.v[i]; });
   }
   MODEL static I multiply_u32(const I& a, const I& b) noexcept {
-    return each<I>([&](int i) {
+    return Base::each([&](int i) {
       expect_bound(a.v[i] <= UINT32_MAX && b.v[i] <= UINT32_MAX);
       return a.v[i] * b.v[i];
     });
   }
-  template <int bits>
-  MODEL static I shift_left(const I& a) noexcept {
-    return each<I>([&](int i) { return a.v[i] << bits; });
-  }
-  template <int bits>
-  MODEL static I shift_right(const I& a) noexcept {
-    return each<I>([&](int i) { return a.v[i] >> bits; });
-  }
   static I hidden(const I& a) noexcept { return a; }
-  MODEL static Mask top_bit(const I& a) noexcept {
-    Mask mask = 0;
-    for (int i = 0; i < n; ++i) mask |= static_cast<Mask>(a.v[i] >> 63) << i;
-    return mask;
-  }
-
-  struct Digit {
-    I entry;
-    Mask negative;
-  };
-  MODEL static Digit digit(const I& window) noexcept {
-    Digit d{{}, 0};
-    for (int i = 0; i < n; ++i) {
-      const bool negative = (window.v[i] & 16) == 0;
-      d.negative |= static_cast<Mask>(negative) << i;
-      d.entry.v[i] = window.v[i] ^ (negative ? 15 : 0);
-    }
-    return d;
-  }
-  MODEL static D look_up(const double* table, const Digit& digit) noexcept {
-    return each<D>([&](int i) { return table[digit.entry.v[i] & 15]; });
-  }
-  MODEL static Mask negative(const Digit& digit) noexcept { return digit.negative; }
   MODEL static D negate_if(const Digit& digit, const D& a) noexcept {
-    return each<D>([&](int i) { return (digit.negative >> i & 1) != 0 ? -a.v[i] : a.v[i]; });
+    return Base::template each<D>([&](int i) { return (digit.negative >> i & 1) != 0 ? -a.v[i] : a.v[i]; });
   }
 };
 

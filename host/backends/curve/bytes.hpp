@@ -51,10 +51,16 @@ WARPKEM_CURVE_INLINE Words DecodeUCoordinate(const u8* u) noexcept {
   return words;
 }
 
+WARPKEM_CURVE_INLINE Words half_of(const Words& x) noexcept {
+  Words half;
+  for (int i = 0; i < 4; ++i) half.w[i] = x.w[i] >> 1 | (i < 3 ? x.w[i + 1] << 63 : 0);
+  return half;
+}
+
 // Where the ladder swaps: bit t of k ^ (k >> 1) says whether bits t and t + 1 of the scalar differ.
 WARPKEM_CURVE_INLINE Words swaps_of(const Words& k) noexcept {
-  Words swaps;
-  for (int i = 0; i < 4; ++i) swaps.w[i] = k.w[i] ^ (k.w[i] >> 1 | (i < 3 ? k.w[i + 1] << 63 : 0));
+  Words swaps = half_of(k);
+  for (int i = 0; i < 4; ++i) swaps.w[i] ^= k.w[i];
   return swaps;
 }
 
@@ -91,9 +97,7 @@ struct CombDigits {
 };
 
 WARPKEM_CURVE_INLINE CombDigits comb_digits(const Words& k) noexcept {
-  Words half;
-  for (int i = 0; i < 4; ++i) half.w[i] = k.w[i] >> 1 | (i < 3 ? k.w[i + 1] << 63 : 0);
-  const Words m = sum(half, kComb);
+  const Words m = sum(half_of(k), kComb);
   constexpr u64 mask = (u64{1} << 60) - 1;
   return {{m.w[0] & mask, (m.w[0] >> 60 | m.w[1] << 4) & mask, (m.w[1] >> 56 | m.w[2] << 8) & mask,
            (m.w[2] >> 52 | m.w[3] << 12) & mask, m.w[3] >> 48}};
