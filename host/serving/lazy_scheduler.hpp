@@ -1,4 +1,4 @@
-// The scheduler of an engine, made when it is first asked for: an engine that nobody submits to has none.
+// The scheduler of an engine, made at the first submission. An engine without submissions has none.
 #pragma once
 
 #include <atomic>

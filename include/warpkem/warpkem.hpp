@@ -2,7 +2,7 @@
 // thread-safety, checks, zeroed outputs) holds here too.
 //
 // A call returns a Result. Its data can only be reached through its status: value() throws warpkem::Error unless every
-// item is good, values() yields each item as an expected of its own. value() of a temporary Result returns by value, so
+// item is good, values() returns an expected for each item. value() of a temporary Result returns by value, so
 // `const auto& keys = engine.keygen<P>(n).value();` does not dangle.
 #pragma once
 
@@ -99,7 +99,7 @@ class Records {
   }
 
   std::size_t size() const noexcept { return bytes_.size() / Bytes; }
-  // Spans of its own memory: valid as long as the records live.
+  // Spans into the records' memory: valid as long as the records live.
   std::span<const std::uint8_t, Bytes> operator[](std::size_t i) const noexcept WARPKEM_BORROWS {
     return std::span<const std::uint8_t, Bytes>(bytes_.data() + i * Bytes, Bytes);
   }

@@ -139,7 +139,7 @@ struct DoubleModel : WordModel<n> {
 
   MODEL static void expect_no_denormal(double x) noexcept { expect_bound(x == 0 || std::fabs(x) >= exp2(-51)); }
 
-  // Exact, but for what is rounded to the last place of kHigh on purpose.
+  // A sum is exact. Only a sum with kHigh is rounded, to the last place of kHigh, on purpose.
   static double checked_sum(double a, double b) noexcept {
     const double s = a + b;
     if (b == kHigh) {

@@ -141,7 +141,7 @@ TEST(Abilities, SubmittedWorkGoesToALaneThatHasItAndNobodyIsBlamed) {
   }
 }
 
-// On threads of its own: a lane that lacks what is queued must not keep it from the lane that has it.
+// With threads: a lane without a backend for the queued work must not keep that work from the lane that has one.
 TEST(Abilities, NoWakeUpIsLostOnALaneThatLacksTheWork) {
   for (const bool first_on_cpu : {true, false}) {
     Seen seen[2];

@@ -16,7 +16,7 @@ using u8 = std::uint8_t;
 
 #define WARPKEM_CURVE_INLINE [[gnu::always_inline]] inline
 
-// Hides from the compiler what it may know of x, so that it cannot turn masks into branches.
+// Stops the compiler from deriving facts about x, with which it could turn masks into branches.
 WARPKEM_CURVE_INLINE u64 value_barrier(u64 x) noexcept {
   asm("" : "+r"(x));
   return x;
@@ -68,7 +68,8 @@ WARPKEM_CURVE_INLINE Words swaps_of(const Words& k) noexcept {
 //
 // A clamped scalar k is even, and the base point B has the odd order L; so k B = n B with n = k - L, which is odd and
 // between 0 and 2^255. Such an n is the sum of (2 m_j - 1) 2^j over the bits m_j of m = (n - 1) / 2 + 2^254. Five bits
-// of m, a number w, make the digit 2 w - 31: odd, from -31 to 31. No digit is zero, so none needs an entry of its own.
+// of m are a number w. Its digit is 2 w - 31: odd, from -31 to 31. No digit is zero, so the table has no entry for
+// zero.
 
 constexpr int kWindows = 51, kWindowBits = 5, kEntries = 16;  // entry e of window i: (2 e + 1) 2^(5 i) B
 
