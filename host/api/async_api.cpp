@@ -482,6 +482,19 @@ warpkem_status warpkem_metrics(warpkem_engine* engine, warpkem_counters* counter
   });
 }
 
+warpkem_status warpkem_batch_sizes(warpkem_engine* engine, warpkem_batch_size* sizes, size_t capacity, size_t* count) {
+  return guarded([&] {
+    static_cast<void>(usable(engine));
+    std::vector<BatchSizes::Size> read;
+    if (Scheduler* const s = engine->lazy_scheduler.started()) read = s->metrics().batch_sizes.sizes();
+    for (std::size_t i = 0; sizes != nullptr && i < std::min(capacity, read.size()); ++i) {
+      sizes[i] = {read[i].items, read[i].batches};
+    }
+    if (count != nullptr) *count = read.size();
+    return WARPKEM_OK;
+  });
+}
+
 void warpkem_histogram_add(warpkem_histogram* into, const warpkem_histogram* from) {
   if (into == nullptr || from == nullptr) return;
   into->count += from->count;

@@ -15,6 +15,16 @@ std::uint64_t Metrics::value(Counter counter) const noexcept {
   return sum;
 }
 
+std::vector<BatchSizes::Size> BatchSizes::sizes() const {
+  std::vector<Size> all;
+  for (std::size_t i = 0; i < num_buckets; ++i) {
+    const std::uint64_t batches = buckets_[i].load(std::memory_order_relaxed);
+    if (batches != 0) all.push_back({last_of(i), batches});
+  }
+  if (!all.empty()) all.back().items = most_.load(std::memory_order_relaxed);
+  return all;
+}
+
 void Metrics::record(std::size_t slot, std::uint32_t operation, Phase phase, std::uint64_t n, std::uint64_t sum_ns,
                      std::uint64_t max_ns) noexcept {
   if (operation >= max_operations || slot > no_backend) return;

@@ -1,6 +1,7 @@
 // Counters and latency histograms. Written from many threads without a lock, read as a sum; nothing secret is in them.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <bit>
@@ -33,6 +34,41 @@ static_assert(bucket_of(bucket_end(57) - 1) == 57 && bucket_of(bucket_end(57)) =
 struct Histogram {
   std::uint64_t count = 0, sum_ns = 0, max_ns = 0;
   std::array<std::uint64_t, histogram_buckets> buckets{};
+};
+
+// How many items batches had. Sizes below 64 are counted exactly, larger ones to a thirty-second.
+class BatchSizes {
+ public:
+  struct Size {
+    std::uint64_t items;  // the largest that is counted here
+    std::uint64_t batches;
+  };
+
+  void add(std::uint64_t items) noexcept {
+    buckets_[std::min(bucket_of(items), num_buckets - 1)].fetch_add(1, std::memory_order_relaxed);
+    std::uint64_t most = most_.load(std::memory_order_relaxed);
+    while (items > most && !most_.compare_exchange_weak(most, items, std::memory_order_relaxed)) {
+    }
+  }
+  // Those that there were, smallest first. The last one is exact.
+  std::vector<Size> sizes() const;
+
+ private:
+  static constexpr std::size_t num_buckets = 512;
+  // The position of the highest five bits after the first, for each octave.
+  static constexpr std::size_t bucket_of(std::uint64_t items) noexcept {
+    if (items < 32) return static_cast<std::size_t>(items);
+    const auto octave = static_cast<std::size_t>(std::bit_width(items)) - 6;
+    return 32 * (octave + 1) + ((items >> octave) & 31);
+  }
+  static constexpr std::uint64_t last_of(std::size_t bucket) noexcept {
+    if (bucket < 32) return bucket;
+    const std::size_t octave = bucket / 32 - 1;
+    return ((std::uint64_t{32} + bucket % 32 + 1) << octave) - 1;
+  }
+
+  std::array<std::atomic<std::uint64_t>, num_buckets> buckets_{};
+  std::atomic<std::uint64_t> most_{0};
 };
 
 enum class Phase : std::uint32_t { wait, service, total };
@@ -69,6 +105,8 @@ class Metrics {
   void record(std::size_t slot, std::uint32_t operation, Phase phase, std::uint64_t n, std::uint64_t sum_ns,
               std::uint64_t max_ns) noexcept;
   Histogram histogram(std::size_t slot, std::uint32_t operation, Phase phase) const noexcept;
+
+  BatchSizes batch_sizes;  // of the batches that were formed
 
  private:
   struct SharedHistogram {

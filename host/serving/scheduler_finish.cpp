@@ -82,6 +82,7 @@ void Scheduler::execute(BatchRun& run) noexcept {
     }
     metrics_.add(Counter::batches, 1);
     metrics_.add(Counter::batch_items, run.items());
+    metrics_.batch_sizes.add(run.items());
   }
   if (run.batch_items() == 0) return resolve(run);  // every item names a bad key, or wants randomness
   run.began_ns = clock_.now_ns();

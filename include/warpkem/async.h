@@ -239,6 +239,18 @@ WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_metrics(warpkem_engine *en
                                                               warpkem_histogram *histograms, size_t capacity,
                                                               size_t *count);
 
+typedef struct {
+  uint64_t items;   /* the size: exact below 64 and for the largest; else the end of a range of sizes, its begin less than
+                       a thirty-second below */
+  uint64_t batches; /* how many batches of this size the engine formed */
+} warpkem_batch_size;
+
+/// A snapshot of the sizes of the batches, smallest first.
+/// @param sizes out, or NULL: up to `capacity` of them
+/// @param count out, or NULL: how many there are
+WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_batch_sizes(warpkem_engine *engine, warpkem_batch_size *sizes,
+                                                                  size_t capacity, size_t *count);
+
 /// Adds the counts of `from` to `into`.
 WARPKEM_API void warpkem_histogram_add(warpkem_histogram *into, const warpkem_histogram *from);
 

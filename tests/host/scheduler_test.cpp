@@ -1665,6 +1665,12 @@ TEST(SchedulerMetrics, SnapshotsAddUpAndTheTextIsWellFormed) {
   warpkem_histogram_add(&sum, &histograms[2]);
   EXPECT_EQ(sum.count, 40u);
   EXPECT_EQ(warpkem_histogram_bound(WARPKEM_HISTOGRAM_BUCKETS - 1), UINT64_MAX);
+  std::vector<warpkem_batch_size> sizes(2);
+  check(warpkem_batch_sizes(engine.get(), sizes.data(), 1, &n));
+  ASSERT_EQ(n, 1u);
+  EXPECT_EQ(sizes[0].items, 1u);
+  EXPECT_EQ(sizes[0].batches, 20u);
+  EXPECT_EQ(sizes[1].batches, 0u);  // beyond the capacity
   std::size_t needed = 0;
   EXPECT_EQ(warpkem_metrics_text(engine.get(), nullptr, 0, &needed), WARPKEM_OUT_OF_MEMORY);
   std::string text(needed, '?');

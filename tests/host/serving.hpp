@@ -17,7 +17,7 @@
 #include "host/api/seam.hpp"
 #include "host/serving/clock.hpp"
 #include "host/serving/scheduler.hpp"
-#include "tools/warpkem/scripted_backend.hpp"
+#include "tests/support/scripted_backend.hpp"
 
 namespace warpkem::testing {
 

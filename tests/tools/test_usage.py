@@ -92,7 +92,8 @@ class Help(UsageTest):
 
     def test_info_fits_a_terminal_too(self):
         for line in self.in_terminal(80, "info").splitlines():
-            self.assertLessEqual(len(line), 80, line)
+            if len(line.split()) > 1:  # a word that is too long, such as a path, stands alone
+                self.assertLessEqual(len(line), 80, line)
 
     def test_numbers_of_statuses_are_explained(self):
         self.assertGreaterEqual(len(STATUSES), 16)
@@ -172,18 +173,11 @@ class Mistakes(UsageTest):
 
     def test_numbers_of_serve_bench(self):
         for arguments, words in (
-                (["--faults", "error:2"], ["--faults", "'2'", "1"]), (["--faults", "error:-0.1"], ["--faults", "'-0.1'"]),
-                (["--faults", "error:nan"], ["'nan'"]), (["--faults", "error:0.1,error:1.5"], ["'1.5'"]),
-                (["--faults", "slow:inf"], ["--faults", "'inf'"]), (["--faults", "slow:-1"], ["'-1'"]),
-                (["--faults", "error:0.1,"], ["--faults", "error", "slow"]), (["--faults", "error"], ["--faults", "error"]),
-                (["--faults", "error:"], ["--faults"]), (["--backend", "lying:1.5"], ["--backend", "'1.5'", "1"]),
-                (["--backend", "lying:nan"], ["'nan'"]), (["--op-mix", "encaps:768=inf"], ["encaps:768=inf"]),
+                (["--op-mix", "encaps:768=inf"], ["encaps:768=inf"]),
                 (["--op-mix", "encaps:768=nan"], ["encaps:768=nan"]), (["--op-mix", "encaps:768=1,"], ["--op-mix"]),
                 (["--rate", "inf"], ["--rate"]), (["--rate", "-1"], ["--rate"]), (["--seconds", "nan"], ["--seconds"]),
                 (["--drawn", "1.01"], ["--drawn", "1"]), (["--bulk", "2"], ["--bulk"]), (["--sentinel", "-1"], ["--sentinel"]),
-                (["--max-delay", 0], ["--max-delay"]), (["--producers", 0], ["--producers"]),
-                (["--backend", "null", "--faults", "error:1"], ["--faults", "null"]),
-                (["--backend", "lying:0.1", "--faults", "slow:1"], ["--faults", "lying:0.1"])):
+                (["--max-delay", 0], ["--max-delay"]), (["--producers", 0], ["--producers"])):
             with self.subTest(arguments):
                 self.refused(["serve-bench", "--requests", 1, *arguments], words)
 
@@ -199,7 +193,7 @@ class Mistakes(UsageTest):
                     self.tool("check", "--param", name, "--ek", "ek")
                     self.tool("encaps", "--param", name, "--ek", "ek", "--ciphertext", "c", "--shared-secret", "/dev/null")
                     (self.dir / "ek").unlink()
-                    self.tool("serve-bench", "--op-mix", f"encaps:{name}=1", "--virtual-clock", "--requests", 10)
+                    self.tool("serve-bench", "--op-mix", f"encaps:{name}=1", "--requests", 10)
             done = self.tool("bench", "--op", "keygen", "--param", number, "--backend", "portable", "--batch", 1,
                              "--seconds", 0.001)
             self.assertIn(f"keygen/ML-KEM-{number}/", done.stdout)
@@ -226,7 +220,7 @@ class WhatIsToBlame(UsageTest):
                 line = self.refused([*command, "--backend", absent], ["--backend", absent])
                 self.assertNotIn("WARPKEM_BACKEND", line)
         self.tool("info", env=dict(os.environ, WARPKEM_BACKEND=""))  # as if it were not set
-        self.refused(["serve-bench", "--backend", "counter"], ["--backend", "counter", "portable", "null"])
+        self.refused(["serve-bench", "--backend", "counter"], ["--backend", "counter", "portable"])
         self.assertNotIn("WARPKEM_BACKEND", self.refused(["bench", "--backend", "counter"], ["--backend", "counter"]))
 
     def without_threads(self):
@@ -246,7 +240,7 @@ class WhatIsToBlame(UsageTest):
             resource.setrlimit(resource.RLIMIT_STACK, (64 << 20, resource.getrlimit(resource.RLIMIT_STACK)[1]))
             resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
 
-        self.refused(["serve-bench", "--backend", "null", "--producers", 1000, "--seconds", 30, "--outstanding", 1],
+        self.refused(["serve-bench", "--backend", "portable", "--producers", 1000, "--seconds", 30, "--outstanding", 1],
                      ["thread", "--producers 1000", "Resource temporarily unavailable"], preexec_fn=little_memory)
 
 

@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "tools/warpkem/io.hpp"
+#include "tools/warpkem/error.hpp"
 
 namespace warpkem::tool {
 
@@ -85,12 +85,12 @@ Engine::Engine(const std::string& backend, std::uint32_t threads, std::uint32_t 
   throw Error(fmt::format("{}: {}; accepted here: {}", wish, text, fmt::join(usable_backends(), ", ")));
 }
 
-std::vector<warpkem_backend_info> Engine::backends() const {
+std::vector<warpkem_backend_info> backends_of(warpkem_engine* engine) {
   std::vector<warpkem_backend_info> all;
   for (std::size_t i = 0;; ++i) {
     warpkem_backend_info info{};
     info.struct_size = sizeof info;
-    if (warpkem_engine_backend(engine_, i, &info) != WARPKEM_OK) return all;
+    if (warpkem_engine_backend(engine, i, &info) != WARPKEM_OK) return all;
     all.push_back(info);
   }
 }

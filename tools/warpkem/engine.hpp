@@ -9,6 +9,9 @@
 
 namespace warpkem::tool {
 
+// An engine's backends, best first. The texts live as long as the engine.
+std::vector<warpkem_backend_info> backends_of(warpkem_engine* engine);
+
 class Engine {
  public:
   // `backend` empty: the best there is. Throws Error.
@@ -19,8 +22,7 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
 
   warpkem_engine* get() const noexcept { return engine_; }
-  // Best first. The texts live as long as the engine.
-  std::vector<warpkem_backend_info> backends() const;
+  std::vector<warpkem_backend_info> backends() const { return backends_of(engine_); }
 
  private:
   warpkem_engine* engine_ = nullptr;

@@ -10,20 +10,15 @@
 #include <initializer_list>
 #include <memory>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "tools/warpkem/error.hpp"
 #include "tools/warpkem/kinds.hpp"
 
 namespace warpkem::tool {
-
-// What ends the program with status 1: a wrong argument, or input or output that does not work.
-class Error : public std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
 
 // Memory for records: wiped before it is freed, and kept out of core dumps. It grows with what is put
 // into it, so that a large batch of which little comes costs little.

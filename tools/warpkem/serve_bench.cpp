@@ -1,5 +1,7 @@
-// warpkem serve-bench: load for the scheduler, closed loop or open (Poisson), through the same queues and threads that
-// a server uses. Latencies of an open loop count from when a request was due, not from when it could be sent.
+// warpkem serve-bench: loads the scheduler in a closed loop or an open one (Poisson), through the queues and threads
+// that a server uses. Latencies of an open loop count from when a request was due, not from when it could be sent.
+#include "tools/warpkem/serve_bench.hpp"
+
 #include <fmt/format.h>
 
 #include <charconv>
@@ -8,10 +10,9 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/warpkem/commands.hpp"
-#include "tools/warpkem/engine.hpp"
 #include "tools/warpkem/io.hpp"
 #include "tools/warpkem/metrics_server.hpp"
-#include "tools/warpkem/serve_load.hpp"
+#include "tools/warpkem/text.hpp"
 
 namespace warpkem::tool {
 namespace {
@@ -24,7 +25,6 @@ struct ServeBenchOptions {
   ServeOptions load;
   std::string mix = "encaps:768=1", verify;
   bool closed = false, json = false;
-  int metrics_port = -1;  // none
 };
 
 // keygen:512=1,encaps:768=4,decaps:ML-KEM-1024=2
@@ -55,6 +55,21 @@ std::vector<ServeOp> parse_mix(std::string_view text) {
   return mix;
 }
 
+double mean_batch(const ServeReport& r) {
+  const auto [items, batches] = std::pair(r.counters.batch_items, r.counters.batches);
+  return batches != 0 ? static_cast<double>(items) / static_cast<double>(batches) : 0;
+}
+
+std::uint64_t median_batch(const ServeReport& r) {
+  std::uint64_t all = 0, below = 0;
+  for (const warpkem_batch_size& size : r.batch_sizes) all += size.batches;
+  for (const warpkem_batch_size& size : r.batch_sizes) {
+    below += size.batches;
+    if (2 * below >= all) return size.items;
+  }
+  return 0;
+}
+
 Json to_json(const ServeReport& r) {
   const auto us = [](std::uint64_t ns) { return std::round(static_cast<double>(ns) / 10) / 100; };
   Json j;
@@ -76,13 +91,11 @@ Json to_json(const ServeReport& r) {
                      {"p99", us(r.latency_ns.quantile(0.99))},
                      {"p999", us(r.latency_ns.quantile(0.999))},
                      {"max", us(r.latency_ns.max())}};
-  const double batches = static_cast<double>(r.batch_items.count());
-  double items = 0;
-  for (const auto& [backend, n] : r.items_by_backend) items += static_cast<double>(n);
-  j["batch_size"] = {{"p50", r.batch_items.quantile(0.5)},
-                     {"mean", batches > 0 ? items / batches : 0},
-                     {"max", r.batch_items.max()},
-                     {"histogram", r.batch_items.buckets()}};
+  j["batch_size"] = {{"p50", median_batch(r)},
+                     {"mean", mean_batch(r)},
+                     {"max", r.batch_sizes.empty() ? 0 : r.batch_sizes.back().items},
+                     {"histogram", Json::array()}};
+  for (const auto& [items, batches] : r.batch_sizes) j["batch_size"]["histogram"].push_back({items, batches});
   j["stall_us"] = us(r.stall_ns.quantile(0.99));
   j["stall_max_us"] = us(r.stall_ns.max());
   j["cpu_ns_per_request"] = r.completed != 0 ? r.cpu_seconds * 1e9 / static_cast<double>(r.completed) : 0;
@@ -98,47 +111,23 @@ Json to_json(const ServeReport& r) {
   return j;
 }
 
-// Simulated are when requests come and one device that takes its time and computes nothing. Who asks for more than that
-// would take figures without it for figures with it.
-void refuse_what_is_not_simulated(const ServeBenchOptions& given) {
-  const ServeOptions& load = given.load;
-  const std::pair<const char*, bool> others[] = {{"--verify", !given.verify.empty()},
-                                                 {"--drawn", load.drawn >= 0},
-                                                 {"--bad", load.bad > 0},
-                                                 {"--faults", !load.faults.empty()},
-                                                 {"--sentinel", load.sentinel > 0},
-                                                 {"--deadline", load.deadline_us != 0},
-                                                 {"--cancel", load.cancel > 0},
-                                                 {"--bulk", load.bulk > 0},
-                                                 {"--metrics-port", given.metrics_port >= 0}};
-  std::string refused;
-  for (const auto& [name, is_given] : others) {
-    if (is_given) refused += fmt::format("{}{}", refused.empty() ? "" : ", ", name);
-  }
-  if (refused.empty()) return;
-  throw Error(fmt::format(
-      "--virtual-clock simulates when requests come and one device, which computes nothing: it excludes {}", refused));
-}
-
-int serve_bench(const ServeBenchOptions& given) {
+int serve_bench(const ServeBenchOptions& given, const ServeBench& variant) {
   ServeOptions load = given.load;
   load.mix = parse_mix(given.mix);
   if (given.closed && load.rate > 0) throw Error("--closed and --rate exclude each other");
   if (!given.verify.empty() && given.verify != "portable") {
     throw Error(fmt::format("--verify '{}' is not accepted; portable is", given.verify));
   }
-  load.verify = !given.verify.empty() || load.bad > 0;
-  if (load.virtual_clock) refuse_what_is_not_simulated(given);
+  load.verify = !given.verify.empty();
+  if (variant.check) variant.check(load);
   if (load.seconds <= 0 && load.requests == 0) load.seconds = 5;
   ServeReport report;
-  if (load.virtual_clock) {
-    report = serve_virtually(load);
-  } else if (given.metrics_port >= 0) {
-    MetricsServer metrics(given.metrics_port);
+  if (load.metrics_port >= 0) {
+    MetricsServer metrics(load.metrics_port);
     write_stderr(fmt::format("metrics: http://127.0.0.1:{}/metrics\n", metrics.port()));
-    report = serve(load, [&](warpkem_engine* engine) { metrics.show(engine); });
+    report = variant.serve(load, [&](warpkem_engine* engine) { metrics.show(engine); });
   } else {
-    report = serve(load, {});
+    report = variant.serve(load, {});
   }
   const Json j = to_json(report);
   if (given.json) {
@@ -152,11 +141,11 @@ int serve_bench(const ServeBenchOptions& given) {
         j["latency_us"]["p50"].get<double>(), j["latency_us"]["p99"].get<double>(),
         j["latency_us"]["p999"].get<double>(), j["latency_us"]["max"].get<double>(), j["stall_us"].get<double>());
     text += fmt::format("batches: p50 {}, mean {:.1f}, max {} items; {:.0f} ns of CPU a request\n",
-                        report.batch_items.quantile(0.5), j["batch_size"]["mean"].get<double>(),
-                        report.batch_items.max(), j["cpu_ns_per_request"].get<double>());
+                        median_batch(report), mean_batch(report), j["batch_size"]["max"].get<std::uint64_t>(),
+                        j["cpu_ns_per_request"].get<double>());
     for (const auto& [backend, items] : report.items_by_backend) text += fmt::format("{}: {} items\n", backend, items);
     text += fmt::format("lost {}, duplicated {}, wrong {}\n", report.lost, report.duplicated, report.wrong);
-    if (load.verify) {
+    if (load.verifies()) {
       text += fmt::format("verified {}, of which {} with randomness of the engine's own; {} bad keys refused\n",
                           report.verified, report.verified_drawn, report.expected_failures);
     }
@@ -169,10 +158,12 @@ int serve_bench(const ServeBenchOptions& given) {
 
 }  // namespace
 
-void add_serve_bench(Program& program) {
+void add_serve_bench(Program& program) { add_serve_bench(program, {{}, {}, {}, serve}); }
+
+void add_serve_bench(Program& program, const ServeBench& variant) {
   const auto o = std::make_shared<ServeBenchOptions>();
   Arguments arguments = program.add("serve-bench", "Load the scheduler as a server would, and measure it",
-                                    [o] { return serve_bench(*o); });
+                                    [o, variant] { return serve_bench(*o, variant); });
   ServeOptions& load = o->load;
   const auto word = [&](const char* name, const char* type, std::string& value, const char* description) {
     arguments.text(name, type, description, [&value](const std::string& text) {
@@ -193,15 +184,14 @@ void add_serve_bench(Program& program) {
   real("--seconds", "S", load.seconds, 1e6, "How long (default 5)");
   arguments.number("--requests", load.requests, 1, std::uint64_t{1} << 40, "How many, in place of --seconds");
   word("--backend", "B", load.backend,
-       "A backend that 'warpkem info' lists: it gets all work, another only what it fails; null (does nothing); or "
-       "lying:P (answers wrongly with probability P). Default: the best there is");
+       ("A backend that 'warpkem info' lists: it gets all work, another only what it fails" + variant.more_backends +
+        ". Default: the best there is")
+           .c_str());
   arguments.threads(load.threads);
   arguments.flag("--no-pin", load.free_threads,
                  "Let the kernel move the threads that compute from core to core (default: each stays on one, as "
                  "WARPKEM_PIN_THREADS has it; two that share a core hold each other up for milliseconds)");
-  word("--faults", "SPEC", load.faults,
-       "Faults of the first backend, with commas: error:PROBABILITY (0 to 1), slow:MICROSECONDS");
-  arguments.number("--seed", load.seed, 0, UINT64_MAX, "Of faults, lies and arrivals (default 1)");
+  arguments.number("--seed", load.seed, 0, UINT64_MAX, "Of what is random in the load (default 1)");
   word("--verify", "portable", o->verify,
        "Check every result: against portable's where the randomness is given; by decapsulation, and key pairs by a "
        "round trip and FIPS 203's checks, where it is the engine's own; zeros where there is an error");
@@ -211,8 +201,6 @@ void add_serve_bench(Program& program) {
   real("--bad", "F", load.bad, 1,
        "Fraction of encapsulations and decapsulations with a bad key, which must fail alone; implies --verify "
        "portable");
-  arguments.flag("--virtual-clock", load.virtual_clock,
-                 "Simulate time, exactly, and one device in place of --backend; no threads");
   arguments.number("--hand-over", load.hand_over, 1, 1 << 16,
                    "Requests per submission and completions per poll at the most (default 256)");
   arguments.number("--queue-items", load.max_items, 1, std::size_t{1} << 30,
@@ -224,8 +212,9 @@ void add_serve_bench(Program& program) {
   real("--cancel", "F", load.cancel, 1, "Fraction of requests that are cancelled at once (default 0)");
   real("--bulk", "F", load.bulk, 1, "Fraction of submissions of class bulk (default 0)");
   arguments.flag("--json", o->json, "Print JSON");
-  arguments.number("--metrics-port", o->metrics_port, 0, 65535,
+  arguments.number("--metrics-port", load.metrics_port, 0, 65535,
                    "Serve Prometheus metrics on 127.0.0.1:N while it runs; 0 takes a free port and says which");
+  if (variant.add_options) variant.add_options(arguments);
 }
 
 }  // namespace warpkem::tool

@@ -13,7 +13,7 @@
 #include <cstdlib>
 #include <thread>
 
-#include "tools/warpkem/io.hpp"
+#include "tools/warpkem/error.hpp"
 #include "tools/warpkem/threads.hpp"
 
 namespace warpkem::tool {

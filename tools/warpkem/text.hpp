@@ -19,6 +19,9 @@ std::string wrapped(std::string_view text, std::size_t width, std::size_t indent
 // A term, and beside it, from column `indent` on, its description; below it where that leaves too little room.
 std::string entry(std::string_view term, std::string_view description, std::size_t width, std::size_t indent);
 
+// The parts of a list with commas; of an empty list, none.
+std::vector<std::string_view> split(std::string_view list);
+
 // The candidate that a misspelt word stands for; "" if none is near.
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates);
 

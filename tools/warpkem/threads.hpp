@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "tools/warpkem/io.hpp"
+#include "tools/warpkem/error.hpp"
 
 namespace warpkem::tool {
 

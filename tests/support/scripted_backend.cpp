@@ -1,4 +1,4 @@
-#include "tools/warpkem/scripted_backend.hpp"
+#include "tests/support/scripted_backend.hpp"
 
 #include <string.h>
 
