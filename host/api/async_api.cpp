@@ -12,12 +12,10 @@
 #include "host/api/arguments.hpp"
 #include "host/api/metrics_text.hpp"
 #include "host/api/seam.hpp"
-#include "host/core/algorithms.hpp"
 #include "host/core/operation.hpp"
-#include "host/engine/key_set.hpp"
-#include "host/serving/admission.hpp"
 #include "host/serving/completion_queue.hpp"
 #include "host/serving/scheduler.hpp"
+#include "host/serving/submission.hpp"
 #include "warpkem/async.h"
 
 struct warpkem_queue final : warpkem::host::CompletionQueue {
@@ -50,154 +48,31 @@ void refuse_in_callback(const CompletionQueue& queue, const char* what) {
   }
 }
 
-std::size_t bytes_of(const Batch& b) noexcept {
-  const Algorithm& algorithm = *find_algorithm(b.algorithm);
-  std::size_t bytes = 0;
-  for_each_array(
-      [&](Array a, const auto& array) {
-        if (array.present()) bytes += record_bytes(algorithm, a, b.dk_format);
-      },
-      b);
-  return bytes * b.count;
-}
-
-struct Submission {
-  const warpkem_engine& handle;
-  Engine& engine;
-  Scheduler& scheduler;
-  const warpkem_submit_options& options;
-  CompletionQueue* queue;
-  std::uint64_t now_ns;
-};
-
-void fill(Request& r, const warpkem_batch& batch, const Submission& s) {
+// One descriptor of a call.
+void fill(Request& r, const warpkem_batch& batch, const Engine& engine, const Submission& submission) {
   const Operation operation = public_operation(batch.operation);
   if (batch.count > UINT32_MAX) throw Error(Status::invalid_argument, "count of a request is above 4294967295");
-  const Batch checked = checked_batch(s.engine, batch, operation);
-  r.work = Work(checked);
-  r.submitted_ns = s.now_ns;
-  const std::uint64_t delay =
-      s.options.max_delay_us != 0 ? s.options.max_delay_us * std::uint64_t{1000} : s.scheduler.options().max_delay_ns;
-  r.close_ns = s.now_ns + delay;
-  r.is_hasty = delay < s.scheduler.options().max_delay_ns;
-  constexpr std::uint64_t longest_us = std::uint64_t{1} << 50;
-  r.deadline_ns = s.options.deadline_us != 0 && s.options.deadline_us < longest_us
-                      ? s.now_ns + s.options.deadline_us * 1000
-                      : never;
-  r.count = static_cast<std::uint32_t>(batch.count);
-  r.taken = 0;
-  r.request_class = static_cast<RequestClass>(s.options.request_class);
-  r.left.store(r.count, std::memory_order_relaxed);
-  r.failed.store(0, std::memory_order_relaxed);
-  r.fatal.store(0, std::memory_order_relaxed);
-  r.last_failure = 0;
-  r.queue = s.queue;
-  r.callback = s.options.callback;
-  r.context = s.options.context;
-  r.user_data = batch.user_data;
-  r.failed_out = batch.failed;
-  r.items_by_backend = batch.items_by_backend;
-  r.bytes = bytes_of(checked);
-  if (r.items_by_backend != nullptr) memset(r.items_by_backend, 0, WARPKEM_MAX_BACKENDS * sizeof *r.items_by_backend);
-  if (r.work.keys != nullptr) r.work.keys->retain();
+  submission.fill(r, checked_batch(engine, batch, operation), {batch.user_data, batch.failed, batch.items_by_backend});
 }
 
 // From a caller that was compiled against another version of the header. Apart, since the copy costs more than the
 // rest.
-[[gnu::noinline]] void fill_from_other_version(Request& r, const warpkem_batch& given, const Submission& s) {
+[[gnu::noinline]] void fill_from_other_version(Request& r, const warpkem_batch& given, const Engine& engine,
+                                               const Submission& submission) {
   warpkem_batch batch{};
   copy_struct(batch, &given, "batch");
-  fill(r, batch, s);
+  fill(r, batch, engine, submission);
 }
 
-// Gives back requests that were filled but not taken.
-void take_apart(RequestPool& pool, RequestChain chain) noexcept {
-  for (Request* r = chain.first; r != nullptr; r = r->next) r->work.release_keys();
-  pool.put(chain);
-}
-
-// Hands admitted requests over; false if the engine was shut down, and then they are given back.
-void hand_in(const Submission& s, RequestChain admitted, warpkem_request*& handles, std::size_t* submitted) {
-  if (admitted.empty()) return;
-  const std::size_t n = admitted.size;
-  if (handles != nullptr) {
-    for (const Request* r = admitted.first; r != nullptr; r = r->next) *handles++ = r->handle();
-  }
-  if (s.queue != nullptr) s.queue->announce(n);
-  const bool wake = (s.options.flags & WARPKEM_WILL_WAIT) == 0;
-  try {
-    s.scheduler.submit(admitted, wake);
-    if (!wake) s.queue->owe_wake();
-  } catch (...) {
-    if (s.queue != nullptr) s.queue->withdraw(n);
-    for (Request* r = admitted.first; r != nullptr; r = r->next) r->work.release_keys();
-    s.scheduler.store()->recycle(admitted);
-    throw;
-  }
-  if (submitted != nullptr) *submitted += n;
-}
-
-warpkem_status refuse(Scheduler& scheduler, std::size_t requests, const char* why = nullptr) {
-  // Also while one waited for room: there will never be any.
-  if (scheduler.closed()) return fail(Status::aborted, "the engine was shut down");
-  scheduler.metrics().add(Counter::refused, requests);
-  if (why != nullptr) return fail(Status::would_block, why);
-  return fail(Status::would_block, scheduler.store()->admission.waiters() != 0
-                                       ? "others wait for room in the engine's queue"
-                                       : "the engine's queue is full");
-}
-
-warpkem_status refuse_too_large(Scheduler& scheduler, const Request& r, std::size_t requests) {
-  const Admission& admission = scheduler.store()->admission;
-  const std::string bound =
-      r.charge() > admission.most_items()
-          ? std::to_string(r.charge()) + " items, above max_items, " + std::to_string(admission.most_items())
-          : std::to_string(r.bytes) + " bytes of records, above max_bytes, " + std::to_string(admission.most_bytes());
-  const std::string why = "a request of " + bound + ", is taken only while nothing else is under way";
-  return refuse(scheduler, requests, why.c_str());
-}
-
-// The first requests of a chain, as one of its own.
-RequestChain pop_front(RequestChain& chain, std::size_t n) noexcept {
-  if (n == chain.size) return std::exchange(chain, {});
-  RequestChain first;
-  while (first.size != n) first.push_back(chain.pop_front());
-  return first;
-}
-
-warpkem_status admit_and_submit(const Submission& s, RequestChain filled, warpkem_request* handles,
-                                std::size_t* submitted) {
-  Admission& admission = s.scheduler.store()->admission;
-  bool is_too_large = false;
-  try {
-    // Not all at once, if there is no room for that: as many as fit, and then again, as room appears.
-    for (std::size_t admitted = admission.admit(filled);;) {
-      hand_in(s, pop_front(filled, admitted), handles, submitted);
-      if (filled.empty()) return WARPKEM_OK;
-      is_too_large = admission.exceeds_bound(*filled.first);
-      if (is_too_large || s.options.timeout_us == 0) break;
-      warpkem::host::refuse_in_callback(s.handle, "waiting for room");
-      const std::uint64_t waited_us = (s.scheduler.now_ns() - s.now_ns) / 1000;
-      if (s.options.timeout_us <= waited_us) break;
-      admitted = admission.wait(filled, s.options.timeout_us - waited_us);
-      if (admitted == 0) break;
-    }
-    const std::size_t refused = filled.size;
-    const warpkem_status status =
-        is_too_large ? refuse_too_large(s.scheduler, *filled.first, refused) : refuse(s.scheduler, refused);
-    take_apart(s.scheduler.store()->pool, filled);
-    return status;
-  } catch (...) {
-    take_apart(s.scheduler.store()->pool, filled);
-    throw;
-  }
+warpkem_status answer(const Submission::Result& result) noexcept {
+  return result.status == Status::ok ? WARPKEM_OK : fail(result.status, result.why);
 }
 
 // Looks at `count` descriptors and submits them, or those before the first that is wrong. Throws std::bad_alloc, and
 // then took none.
-warpkem_status submit_portion(const Submission& s, const unsigned char* batches, std::size_t distance,
-                              std::size_t count, warpkem_request* requests, std::size_t* submitted) {
-  RequestPool& pool = s.scheduler.store()->pool;
+warpkem_status submit_portion(const Engine& engine, RequestPool& pool, Submission& submission,
+                              const unsigned char* batches, std::size_t distance, std::size_t count,
+                              warpkem_request* requests, std::size_t* submitted) {
   RequestChain spare = pool.get(count), filled;
   try {
     for (const unsigned char* at = batches; !spare.empty(); at += distance) {
@@ -205,22 +80,22 @@ warpkem_status submit_portion(const Submission& s, const unsigned char* batches,
       if (const Request* const next = spare.first->next) next->prefetch();
       if (batch.struct_size != distance) throw Error(Status::invalid_argument, "batches differ in struct_size");
       if (distance == sizeof batch) {
-        fill(*spare.first, batch, s);
+        fill(*spare.first, batch, engine, submission);
       } else {
-        fill_from_other_version(*spare.first, batch, s);
+        fill_from_other_version(*spare.first, batch, engine, submission);
       }
       filled.push_back(spare.pop_front());
     }
   } catch (const Error& error) {
     pool.put(spare);
-    const warpkem_status status = admit_and_submit(s, filled, requests, submitted);
+    const warpkem_status status = answer(submission.submit(filled, requests, submitted));
     return status != WARPKEM_OK ? status : fail(error.status(), error.what());
   } catch (...) {
     pool.put(spare);
-    take_apart(pool, filled);
+    submission.give_back(filled);
     throw;
   }
-  return admit_and_submit(s, filled, requests, submitted);
+  return answer(submission.submit(filled, requests, submitted));
 }
 
 warpkem_status submit(warpkem_engine* handle, const warpkem_batch* batches, std::size_t num_batches,
@@ -258,7 +133,15 @@ warpkem_status submit(warpkem_engine* handle, const warpkem_batch* batches, std:
   // Also the distance to the next, which must be aligned like the first.
   const std::size_t distance = batches->struct_size;
   check_struct_size(distance, known_struct<warpkem_batch>, "batches[0]");
-  const Submission s{*handle, engine, scheduler, options, options.queue, scheduler.now_ns()};
+  const SubmitOptions submit_options{.queue = options.queue,
+                                     .callback = options.callback,
+                                     .context = options.context,
+                                     .request_class = static_cast<RequestClass>(options.request_class),
+                                     .max_delay_us = options.max_delay_us,
+                                     .deadline_us = options.deadline_us,
+                                     .timeout_us = options.timeout_us,
+                                     .will_wait = (options.flags & WARPKEM_WILL_WAIT) != 0};
+  Submission submission(scheduler, submit_options);
   // By portions: requests are taken from the pool only for descriptors that are looked at next.
   constexpr std::size_t portion_most = 1024;
   const auto* at = reinterpret_cast<const unsigned char*>(batches);
@@ -266,8 +149,9 @@ warpkem_status submit(warpkem_engine* handle, const warpkem_batch* batches, std:
     // What cannot be taken is not even looked at: an overloaded engine has no time to lose on it.
     const std::size_t room = options.timeout_us != 0 ? left : scheduler.store()->admission.room();
     const std::size_t portion = std::min({left, room, portion_most});
-    if (portion == 0) return refuse(scheduler, left);
-    const warpkem_status status = submit_portion(s, at, distance, portion, requests, submitted);
+    if (portion == 0) return answer(submission.refuse(left));
+    const warpkem_status status =
+        submit_portion(engine, scheduler.store()->pool, submission, at, distance, portion, requests, submitted);
     left -= portion;
     if (status == WARPKEM_WOULD_BLOCK) scheduler.metrics().add(Counter::refused, left);
     if (left == 0 || status != WARPKEM_OK) return status;
