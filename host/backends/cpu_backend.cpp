@@ -65,7 +65,8 @@ void CpuBackend::run(const Batch& batch) {
     std::atomic<bool> out_of_memory{false};
   } shared{*this, batch};
   // Two groups of lanes or fewer are sooner done here than handed over.
-  const std::size_t grain = batch.count <= 2 * kernels_.lanes ? batch.count : kernels_.lanes;
+  const bool here = batch.on_one_thread || batch.count <= 2 * kernels_.lanes;
+  const std::size_t grain = here ? batch.count : kernels_.lanes;
   pool_.run(
       batch.count, grain,
       [](void* context, std::size_t first, std::size_t count) noexcept {

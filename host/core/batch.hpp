@@ -76,6 +76,7 @@ struct Batch {
   Operation operation = Operation::keygen;
   std::uint32_t algorithm = 0;
   DkFormat dk_format = DkFormat::expanded;
+  bool on_one_thread = false;  // of a CPU: the caller's, because there are other callers for the other cores
   std::size_t count = 0;
 
   In seeds;            // keygen: d || z

@@ -10,7 +10,6 @@
 #include <utility>
 
 #include "host/core/signals.hpp"
-#include "host/core/thread_local.hpp"
 
 namespace warpkem::host {
 
@@ -30,8 +29,6 @@ class SignalsBlocked {
  private:
   sigset_t before_;
 };
-
-WARPKEM_THREAD_LOCAL bool alone = false;
 
 // Waits a little for what is likely to come at once: the next batch, the end of a piece. Waking a thread that sleeps
 // takes as long, and the kernel may first put it on the core of the thread that wakes it.
@@ -79,9 +76,6 @@ std::thread Cores::start_on(unsigned number, std::function<void()> body) const {
   pthread_setaffinity_np(thread.native_handle(), sizeof one, &one);
   return thread;
 }
-
-WorkerPool::Alone::Alone() noexcept : before_(std::exchange(alone, true)) {}
-WorkerPool::Alone::~Alone() { alone = before_; }
 
 WorkerPool::WorkerPool(unsigned threads, bool pin, const Cores& cores)
     : threads_(std::max(1u, threads)), pin_(pin), cores_(cores) {}
@@ -152,7 +146,7 @@ void WorkerPool::remove(Job& job) noexcept {
 }
 
 void WorkerPool::run(std::size_t count, std::size_t grain, Work work, void* context) noexcept {
-  if (threads_ == 1 || count <= grain || alone) return work(context, 0, count);
+  if (threads_ == 1 || count <= grain) return work(context, 0, count);
   Job job{work, context, count, grain};
   {
     const std::scoped_lock lock(mutex_);

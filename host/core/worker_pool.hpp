@@ -46,18 +46,6 @@ class WorkerPool {
   using Work = void (*)(void* context, std::size_t first, std::size_t count) noexcept;
   void run(std::size_t count, std::size_t grain, Work work, void* context) noexcept;
 
-  // While one exists, run() on its thread does all of the work there: for threads that are many enough themselves.
-  class Alone {
-   public:
-    Alone() noexcept;
-    ~Alone();
-    Alone(const Alone&) = delete;
-    Alone& operator=(const Alone&) = delete;
-
-   private:
-    bool before_;
-  };
-
  private:
   struct Job {
     Work work;

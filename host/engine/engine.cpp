@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <condition_variable>
 #include <mutex>
 #include <new>
 
@@ -14,6 +13,7 @@
 #include "host/core/outputs.hpp"
 #include "host/core/secure.hpp"
 #include "host/engine/key_set.hpp"
+#include "host/engine/waiter.hpp"
 
 namespace warpkem::host {
 
@@ -73,36 +73,6 @@ CallResult whole_call_failed(const std::exception& exception, std::size_t num_it
   }
   return result;
 }
-
-// Waits for one submitted batch.
-class Waiter {
- public:
-  Completion completion() noexcept {
-    return {[](void* context, const Outcome& outcome) noexcept { static_cast<Waiter*>(context)->finish(outcome); },
-            this};
-  }
-  void wait() {
-    std::unique_lock lock(mutex_);
-    done_.wait(lock, [this] { return finished_; });
-  }
-  Status status() const noexcept { return status_; }
-  const char* text() const noexcept { return text_; }
-
- private:
-  void finish(const Outcome& outcome) noexcept {
-    const std::scoped_lock lock(mutex_);
-    status_ = outcome.status;
-    if (status_ != Status::ok) snprintf(text_, sizeof text_, "%s", outcome.text);
-    finished_ = true;
-    done_.notify_one();
-  }
-
-  std::mutex mutex_;
-  std::condition_variable done_;
-  bool finished_ = false;
-  Status status_ = Status::ok;
-  char text_[512] = "";
-};
 
 // Secret bytes for one slice: on the stack while they are few, so that a batch of one allocates nothing.
 class SecretBytes {

@@ -36,7 +36,7 @@ std::size_t KeySet::bytes_per_key() const noexcept {
   return bytes;
 }
 
-KeyForm& KeySet::form(Backend& backend) {
+KeyForm& KeySet::form(Backend& backend, bool on_one_thread) {
   const std::scoped_lock lock(mutex_);
   const auto found = std::ranges::find(forms_, &backend, [](const auto& entry) { return entry.first; });
   if (found != forms_.end()) return *found->second;
@@ -44,6 +44,7 @@ KeyForm& KeySet::form(Backend& backend) {
   std::vector<std::uint8_t> verdicts(count(), static_cast<std::uint8_t>(ItemStatus::pending));
   Batch batch = encoded_batch_;
   batch.statuses = verdicts.data();
+  batch.on_one_thread = on_one_thread;
   std::unique_ptr<KeyForm> form = backend.prepare(batch);
   if (std::ranges::find(verdicts, static_cast<std::uint8_t>(ItemStatus::pending)) != verdicts.end()) {
     throw Error(Status::backend_failed, backend.info().name + ": not every key was prepared");
@@ -55,7 +56,7 @@ KeyForm& KeySet::form(Backend& backend) {
 bool give_form(Batch& batch, Backend& backend, Completion done) noexcept {
   if (batch.keys == nullptr) return true;
   try {
-    batch.form = &batch.keys->form(backend);
+    batch.form = &batch.keys->form(backend, batch.on_one_thread);
     return true;
   } catch (const Error& error) {
     done.call(done.context, {error.status(), error.what()});

@@ -46,7 +46,7 @@ class KeySet {
 
   // The form of this backend, made now if it has none yet: when work fails over, or is sent to a second backend.
   // Throws.
-  KeyForm& form(Backend& backend);
+  KeyForm& form(Backend& backend, bool on_one_thread = false);
 
  private:
   std::shared_ptr<const void> owner_;

@@ -240,7 +240,7 @@ void BatchRun::reset() noexcept {
   pieces.clear();
   items_ = 0;
   chosen_.clear();
-  lane = nullptr;
+  executor = nullptr;
   slot = done_by = nullptr;
   tried = 0;
   stage = Stage::first;

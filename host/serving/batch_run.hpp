@@ -17,7 +17,7 @@
 namespace warpkem::host {
 
 class Scheduler;
-struct Lane;
+struct Executor;
 
 // A batch's arrays as tables of pointers to records that lie anywhere.
 struct Tables {
@@ -37,10 +37,10 @@ class BatchRun {
   std::uint64_t taken_ns = 0;     // when it was formed
   std::uint64_t began_ns = 0;     // when its present backend got it
   std::uint64_t service_ns = 0;   // what backends took for its results
-  std::uint64_t expected_ns = 0;  // its part of what its lane is expected to be busy for
+  std::uint64_t expected_ns = 0;  // its part of what its executor is expected to be busy for
   Scheduler* scheduler = nullptr;
   BatchRun* next = nullptr;      // waiting for another backend
-  Lane* lane = nullptr;          // which runs it now
+  Executor* executor = nullptr;  // which runs it now
   Engine::Slot* slot = nullptr;  // where it is now; null: nowhere, its items fail
   Engine::Slot* done_by = nullptr;
   std::uint32_t tried = 0;  // slots that failed it, a bit each

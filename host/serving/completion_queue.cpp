@@ -111,12 +111,12 @@ std::size_t CompletionQueue::hand_over(RequestChain chain, std::span<CompletionR
   return n;
 }
 
-void CompletionQueue::wake_lane() noexcept {
-  link_->with([](QueueServer& s) { return s.wake_lane(), true; });
+void CompletionQueue::wake_executor() noexcept {
+  link_->with([](QueueServer& s) { return s.wake_executor(), true; });
 }
 
 void CompletionQueue::pay_wake() noexcept {
-  if (owes_wake_.load(std::memory_order_relaxed) && owes_wake_.exchange(false)) wake_lane();
+  if (owes_wake_.load(std::memory_order_relaxed) && owes_wake_.exchange(false)) wake_executor();
 }
 
 std::size_t CompletionQueue::poll(std::span<CompletionRecord> out) noexcept {
@@ -140,7 +140,7 @@ std::size_t CompletionQueue::wait(std::span<CompletionRecord> out, std::size_t l
   // Taken before the count is looked at: a wake that is owed for another thread's request makes the count larger.
   const bool owed = owes_wake_.load(std::memory_order_relaxed) && owes_wake_.exchange(false);
   const bool helped = unfinished_.load() == 1 && link_->with([this](QueueServer& s) { return s.help(*this); });
-  if (owed && !helped) wake_lane();
+  if (owed && !helped) wake_executor();
   RequestChain chain;
   {
     std::unique_lock lock(mutex_);

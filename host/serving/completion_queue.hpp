@@ -18,7 +18,7 @@ class QueueServer {
  public:
   // A waiter offers its thread. True if it ran the queue's only request.
   virtual bool help(const CompletionQueue& queue) = 0;
-  virtual void wake_lane() noexcept = 0;
+  virtual void wake_executor() noexcept = 0;
   virtual void cancel_all(const CompletionQueue& queue) = 0;
 
  protected:
@@ -116,7 +116,7 @@ class CompletionQueue {
   RequestChain detach(std::size_t most) noexcept;
 
   std::size_t hand_over(RequestChain chain, std::span<CompletionRecord> out) noexcept;
-  void wake_lane() noexcept;
+  void wake_executor() noexcept;
   void pay_wake() noexcept;
 
   const std::shared_ptr<RequestStore> store_;

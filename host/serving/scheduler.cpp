@@ -17,10 +17,10 @@ namespace warpkem::host {
 
 namespace {
 
-// A lane that has run dry looks again for so long before it sleeps, where work was seen to come so soon: waking a
+// An executor that has run dry looks again for so long before it sleeps, where work was seen to come so soon: waking a
 // thread costs more than the batch it comes for.
 constexpr std::uint64_t linger_most_ns = 50'000;
-// What a lane leaves to another it looks at again so often: nobody wakes it for what comes meanwhile.
+// What an executor leaves to another it looks at again so often: nobody wakes it for what comes meanwhile.
 constexpr std::uint64_t decline_most_ns = 200'000;
 // Expired requests are looked for at most this often.
 constexpr std::uint64_t sweep_every_ns = 1'000'000;
@@ -47,16 +47,16 @@ Scheduler::Scheduler(Engine& engine, const SchedulerOptions& options)
       on_cpu.push_back(slot);
       continue;
     }
-    lanes_.push_back(std::make_unique<Lane>());
-    lanes_.back()->on_cpu = false;
-    lanes_.back()->slots = {slot};
-    lanes_.back()->depth = 2;
+    executors_.push_back(std::make_unique<Executor>());
+    executors_.back()->on_cpu = false;
+    executors_.back()->slots = {slot};
+    executors_.back()->depth = 2;
   }
-  mixed_ = !lanes_.empty() && !on_cpu.empty() && !engine_.forced();
-  cpu_lanes_ = on_cpu.empty() ? 0 : std::max(1u, engine_.options().threads);
-  for (std::size_t i = 0; i < cpu_lanes_; ++i) {
-    lanes_.push_back(std::make_unique<Lane>());
-    lanes_.back()->slots = on_cpu;
+  mixed_ = !executors_.empty() && !on_cpu.empty() && !engine_.forced();
+  cpu_executors_ = on_cpu.empty() ? 0 : std::max(1u, engine_.options().threads);
+  for (std::size_t i = 0; i < cpu_executors_; ++i) {
+    executors_.push_back(std::make_unique<Executor>());
+    executors_.back()->slots = on_cpu;
   }
 }
 
@@ -100,14 +100,14 @@ void Scheduler::submit(RequestChain requests, bool wake) {
     oldest->next = before;
   } while (!last.compare_exchange_weak(before, newest));
   // From here on the requests may be gone.
-  if (deadline < clerk_ns_.load()) {
+  if (deadline < timer_ns_.load()) {
     const std::scoped_lock lock(mutex_);
-    if (deadline < clerk_ns_.load()) {
-      clerk_ns_.store(deadline);
-      clerk_.notify_one();
+    if (deadline < timer_ns_.load()) {
+      timer_ns_.store(deadline);
+      timer_.notify_one();
     }
   }
-  if (wake && idle_.load() != 0) wake_lane();
+  if (wake && idle_.load() != 0) wake_executor();
 }
 
 bool Scheduler::cancel(std::uint64_t handle) {
@@ -124,7 +124,7 @@ bool Scheduler::cancel(std::uint64_t handle) {
     if (!BatchFormer::end(r, Status::cancelled)) return true;
     // A callback belongs on the engine's threads.
     (r->callback != nullptr ? ended_ : ended).push_back(r);
-    if (r->callback != nullptr) clerk_.notify_one();
+    if (r->callback != nullptr) timer_.notify_one();
   }
   deliver(ended);
   return true;
@@ -181,8 +181,8 @@ void Scheduler::sweep(std::uint64_t now) noexcept {
     former_.sweep(ended_, [](const Request&) { return Status::aborted; });
     return;
   }
-  if (clerk_ns_.load() > now || next_sweep_ns_ > now) return;
-  clerk_ns_.store(never);
+  if (timer_ns_.load() > now || next_sweep_ns_ > now) return;
+  timer_ns_.store(never);
   drain_inboxes();  // what is pushed from now on sees that `never`
   std::uint64_t next = never;
   former_.sweep(ended_, [&](const Request& r) {
@@ -192,42 +192,42 @@ void Scheduler::sweep(std::uint64_t now) noexcept {
   });
   // A long queue is looked through more rarely, so that looking never takes more than a part of the time.
   next_sweep_ns_ = now + std::max(sweep_every_ns, std::uint64_t{200} * former_.items());
-  if (next != never) clerk_ns_.store(std::min(clerk_ns_.load(), next));
+  if (next != never) timer_ns_.store(std::min(timer_ns_.load(), next));
 }
 
 // ---- threads
 
-// Throws std::system_error or std::bad_alloc if a backend would have no lane; may be called again then.
+// Throws std::system_error or std::bad_alloc if a backend would have no executor; may be called again then.
 void Scheduler::start_threads() {
   const Cores& cores = engine_.cores();
-  if (!clerk_thread_.joinable()) clerk_thread_ = cores.start([this] { clerk_main(); });
+  if (!timer_thread_.joinable()) timer_thread_ = cores.start([this] { timer_main(); });
   unsigned number = 0;
   bool one_on_cpu = false;
-  for (const auto& lane : lanes_) {
-    const auto body = [this, &l = *lane] { lane_main(l); };
-    const bool pin = engine_.options().pin_threads && lane->on_cpu;
+  for (const auto& executor : executors_) {
+    const auto body = [this, &l = *executor] { executor_main(l); };
+    const bool pin = engine_.options().pin_threads && executor->on_cpu;
     const unsigned core = pin ? number++ : 0;
     try {
-      if (!lane->thread.joinable()) lane->thread = pin ? cores.start_on(core, body) : cores.start(body);
-      one_on_cpu = one_on_cpu || lane->on_cpu;
+      if (!executor->thread.joinable()) executor->thread = pin ? cores.start_on(core, body) : cores.start(body);
+      one_on_cpu = one_on_cpu || executor->on_cpu;
     } catch (const std::exception&) {
-      // With fewer lanes of the CPU it is slower, not wrong.
-      if (!lane->on_cpu || !one_on_cpu) throw;
-      lane->state = Lane::State::parked;
-      lane->in_flight = lane->depth;
+      // With fewer executors of the CPU it is slower, not wrong.
+      if (!executor->on_cpu || !one_on_cpu) throw;
+      executor->state = Executor::State::parked;
+      executor->in_flight = executor->depth;
     }
   }
   started_ = true;
   running_.store(true, std::memory_order_release);
 }
 
-void Scheduler::lane_main(Lane& lane) {
-  if (mixed_ && !options_.manual_calibration) calibrate(lane);
+void Scheduler::executor_main(Executor& executor) {
+  if (mixed_ && !options_.manual_calibration) calibrate(executor);
   std::unique_lock lock(mutex_);
   std::uint64_t linger_ns = linger_most_ns, linger_until = 0;
   for (;;) {
     std::uint64_t next = never;
-    BatchRun* const run = take(lane, clock_.now_ns(), next);
+    BatchRun* const run = take(executor, clock_.now_ns(), next);
     if (run != nullptr || !ended_.empty()) {
       const RequestChain ended = std::exchange(ended_, {});
       lock.unlock();
@@ -238,7 +238,7 @@ void Scheduler::lane_main(Lane& lane) {
       continue;
     }
     if (stopping_) return;
-    const bool full = lane.in_flight >= lane.depth;
+    const bool full = executor.in_flight >= executor.depth;
     if (!full && linger_until != 0 && next == never) {
       lock.unlock();
       while (inboxes_empty() && clock_.now_ns() < linger_until) std::this_thread::yield();
@@ -247,27 +247,27 @@ void Scheduler::lane_main(Lane& lane) {
       continue;
     }
     const bool parks = full || next != never;
-    lane.state = parks ? Lane::State::parked : Lane::State::idle;
+    executor.state = parks ? Executor::State::parked : Executor::State::idle;
     if (!parks) {
       idle_.fetch_add(1);
       // After the count, which submitters look at: either they see it or this sees what they pushed.
       if (!inboxes_empty()) {
-        wake(lane);
+        wake(executor);
         continue;
       }
     }
     const std::uint64_t asleep_since = clock_.now_ns();
     if (next == never) {
-      lane.wake.wait(lock);
+      executor.wake.wait(lock);
       linger_ns = clock_.now_ns() - asleep_since < linger_most_ns ? linger_most_ns : linger_ns / 2;
     } else if (next > asleep_since) {
-      lane.wake.wait_for(lock, std::chrono::nanoseconds(std::min(next - asleep_since, decline_most_ns)));
+      executor.wake.wait_for(lock, std::chrono::nanoseconds(std::min(next - asleep_since, decline_most_ns)));
     }
-    wake(lane);
+    wake(executor);
   }
 }
 
-void Scheduler::clerk_main() {
+void Scheduler::timer_main() {
   std::unique_lock lock(mutex_);
   for (;;) {
     const std::uint64_t now = clock_.now_ns();
@@ -284,36 +284,36 @@ void Scheduler::clerk_main() {
       continue;
     }
     if (stopping_) return;
-    std::uint64_t next = clerk_ns_.load();
+    std::uint64_t next = timer_ns_.load();
     if (next != never) next = std::max({next, next_sweep_ns_, now + 1});
     if (mode_ == Mode::abort) next = now + 1'000'000;  // late submissions may still arrive
     if (next == never) {
-      clerk_.wait(lock);
+      timer_.wait(lock);
     } else {
-      clerk_.wait_for(lock, std::chrono::nanoseconds(next - now));
+      timer_.wait_for(lock, std::chrono::nanoseconds(next - now));
     }
   }
 }
 
-void Scheduler::wake(Lane& lane) noexcept {
-  if (lane.state == Lane::State::idle) idle_.fetch_sub(1);
-  lane.state = Lane::State::awake;
-  lane.wake.notify_one();
+void Scheduler::wake(Executor& executor) noexcept {
+  if (executor.state == Executor::State::idle) idle_.fetch_sub(1);
+  executor.state = Executor::State::awake;
+  executor.wake.notify_one();
 }
 
 void Scheduler::wake_all() noexcept {
-  for (const auto& lane : lanes_) wake(*lane);
+  for (const auto& executor : executors_) wake(*executor);
 }
 
-void Scheduler::wake_lane() noexcept {
+void Scheduler::wake_executor() noexcept {
   const std::scoped_lock lock(mutex_);
-  Lane* chosen = nullptr;
+  Executor* chosen = nullptr;
   int rank = 0;
   const std::uint64_t now = clock_.now_ns();
-  for (const auto& lane : lanes_) {
-    if (lane->state != Lane::State::idle) continue;
-    const int its_rank = (fresh_slot(*lane, nullptr, now) != nullptr ? 2 : 0) + (lane->on_cpu ? 1 : 0);
-    if (chosen == nullptr || its_rank >= rank) chosen = lane.get(), rank = its_rank;
+  for (const auto& executor : executors_) {
+    if (executor->state != Executor::State::idle) continue;
+    const int its_rank = (fresh_slot(*executor, nullptr, now) != nullptr ? 2 : 0) + (executor->on_cpu ? 1 : 0);
+    if (chosen == nullptr || its_rank >= rank) chosen = executor.get(), rank = its_rank;
   }
   if (chosen != nullptr) wake(*chosen);
 }
@@ -335,7 +335,7 @@ void Scheduler::shut_down(bool drain) {
       deliver(ended);
       lock.lock();
     }
-    clerk_.notify_one();
+    timer_.notify_one();
     wake_all();
     // What finishes last has no way to say so that would not touch what goes away now.
     while (unfinished_.load() != 0 || active_runs_ != 0 || helpers_ != 0) {
@@ -343,14 +343,14 @@ void Scheduler::shut_down(bool drain) {
     }
     if (stopping_) return;  // another call was first
     stopping_ = true;
-    clerk_.notify_one();
+    timer_.notify_one();
     wake_all();
   }
   link_->cut();
-  for (const auto& lane : lanes_) {
-    if (lane->thread.joinable()) lane->thread.join();
+  for (const auto& executor : executors_) {
+    if (executor->thread.joinable()) executor->thread.join();
   }
-  if (clerk_thread_.joinable()) clerk_thread_.join();
+  if (timer_thread_.joinable()) timer_thread_.join();
 }
 
 void Scheduler::await_idle() {
@@ -363,11 +363,11 @@ void Scheduler::await_idle() {
 bool Scheduler::step(std::uint64_t& next_ns) {
   bool moved = false;
   next_ns = never;
-  for (const auto& lane : lanes_) {
+  for (const auto& executor : executors_) {
     std::unique_lock lock(mutex_);
     std::uint64_t next = never;
     const std::uint64_t now = clock_.now_ns();
-    BatchRun* const run = take(*lane, now, next);
+    BatchRun* const run = take(*executor, now, next);
     next_ns = std::min(next_ns, next);
     const RequestChain ended = std::exchange(ended_, {});
     lock.unlock();
@@ -375,7 +375,7 @@ bool Scheduler::step(std::uint64_t& next_ns) {
     if (run != nullptr) execute(*run);
     moved = moved || run != nullptr || !ended.empty();
   }
-  next_ns = std::min(next_ns, clerk_ns_.load());
+  next_ns = std::min(next_ns, timer_ns_.load());
   return moved;
 }
 

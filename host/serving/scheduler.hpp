@@ -1,10 +1,10 @@
 // The scheduler: gathers submitted requests into batches and sees that each is completed exactly once.
 //
-// A request goes inbox -> bucket -> batch -> completion. Submitting threads only push onto an inbox shard. Lanes (a
-// thread for every core that may work, and one for every device) pull: a lane that is free drains the inboxes, picks
-// the bucket whose turn it is, takes a batch of it and runs it, or hands it to its device. So a batch is as large
-// as what came while the lanes were busy, and nothing waits while one is idle. What a backend fails, or computes
-// wrongly, goes to the lanes again, for another backend.
+// A request goes inbox -> bucket -> batch -> completion. Submitting threads only push onto an inbox shard. Executors (a
+// thread for every core that may work, and one for every device) pull: an executor that is free drains the inboxes,
+// picks the bucket whose turn it is, takes a batch of it and runs it, or hands it to its device. So a batch is as large
+// as what came while the executors were busy, and nothing waits while one is idle. What a backend fails, or computes
+// wrongly, goes to the executors again, for another backend.
 #pragma once
 
 #include <array>
@@ -24,6 +24,7 @@
 #include "host/serving/clock.hpp"
 #include "host/serving/completion_queue.hpp"
 #include "host/serving/cost_model.hpp"
+#include "host/serving/executor.hpp"
 #include "host/serving/metrics.hpp"
 #include "host/serving/request.hpp"
 #include "host/serving/request_store.hpp"
@@ -42,33 +43,9 @@ struct SchedulerOptions {
   double cpu_sentinel = 0;
   LogFunction log = nullptr;
   void* log_context = nullptr;
-  bool threads = true;              // false: the lanes move when step() is called
+  bool threads = true;              // false: the executors move when step() is called
   Clock* clock = nullptr;           // null: the machine's
   bool manual_calibration = false;  // devices are not measured at the start
-};
-
-// One that takes batches: a core, with all CPU backends, or one device.
-struct Lane {
-  bool on_cpu = true;
-  std::vector<Engine::Slot*> slots;  // best first
-  std::size_t depth = 1;             // batches in flight at the most
-
-  // Guarded by the scheduler's mutex.
-  std::size_t in_flight = 0;
-  enum class State : std::uint8_t { awake, idle, parked };
-  State state =
-      State::awake;  // idle: to be woken for new work; parked: full, or what there is is better left to another
-  std::uint64_t busy_until_ns = 0;                       // as expected
-  std::uint64_t expected_ns = 0;                         // of busy time, for the batches in flight
-  std::uint64_t finished_ns = 0, finished_began_ns = 0;  // of the batch that finished last
-  std::condition_variable wake;
-  std::thread thread;
-
-  void expect(BatchRun& run, std::uint64_t service_ns, std::uint64_t now) noexcept;
-  void forget(BatchRun& run) noexcept;
-  // The run's backend is done with it. Returns when that began with it, as far as the lane can tell: if batches finish
-  // in order, not before it was done with the one before.
-  std::uint64_t finish(BatchRun& run, std::uint64_t now) noexcept;
 };
 
 class Scheduler final : public QueueServer {
@@ -100,7 +77,7 @@ class Scheduler final : public QueueServer {
   bool closed() const noexcept { return closed_.load(); }
 
   bool help(const CompletionQueue& queue) override;
-  void wake_lane() noexcept override;
+  void wake_executor() noexcept override;
 
   void quarantine(Engine::Slot& slot, const char* why) noexcept;
   void take_back(Engine::Slot& slot);
@@ -112,7 +89,7 @@ class Scheduler final : public QueueServer {
   // Returns when nothing is under way, callbacks included.
   void await_idle();
 
-  // Without threads: lets every free lane take one batch. Returns whether any did, and when to look again at the
+  // Without threads: lets every free executor take one batch. Returns whether any did, and when to look again at the
   // latest.
   bool step(std::uint64_t& next_ns);
   CostModel& cost_model(const Engine::Slot& slot) { return *costs_[slot.number]; }
@@ -130,37 +107,38 @@ class Scheduler final : public QueueServer {
   void drain_inboxes() noexcept;
   void sweep(std::uint64_t now) noexcept;  // ends what has expired, or everything when aborting
   void give_up_rework() noexcept;
-  std::uint64_t full_batch(const Lane& lane, const Cost& cost, const Engine::Slot& slot) const noexcept;
-  BatchRun* take(Lane& lane, std::uint64_t now, std::uint64_t& next) noexcept;
-  BatchRun* take_rework(Lane& lane, std::uint64_t now) noexcept;
+  std::uint64_t full_batch(const Executor& executor, const Cost& cost, const Engine::Slot& slot) const noexcept;
+  BatchRun* take(Executor& executor, std::uint64_t now, std::uint64_t& next) noexcept;
+  BatchRun* take_rework(Executor& executor, std::uint64_t now) noexcept;
   static bool may_rework(const Engine::Slot& slot, const BatchRun& run) noexcept;
-  Engine::Slot* fresh_slot(const Lane& lane, const Kind* kind, std::uint64_t now) const noexcept;
-  void leave_to_another(const Lane& lane, const Kind& kind, std::uint64_t now, std::uint64_t& next) noexcept;
+  Engine::Slot* fresh_slot(const Executor& executor, const Kind* kind, std::uint64_t now) const noexcept;
+  void leave_to_another(const Executor& executor, const Kind& kind, std::uint64_t now, std::uint64_t& next) noexcept;
   bool nobody_left(const Kind& kind) const noexcept;  // for fresh work
   bool can_rework(const BatchRun& run) const noexcept;
-  std::uint64_t opens_ns(const Lane& lane, const Engine::Slot& slot, std::uint64_t now) const noexcept;
-  bool worth(Lane& lane, Engine::Slot& slot, const Bucket& bucket, std::uint64_t opens_ns, std::uint64_t now,
+  std::uint64_t opens_ns(const Executor& executor, const Engine::Slot& slot, std::uint64_t now) const noexcept;
+  bool worth(Executor& executor, Engine::Slot& slot, const Bucket& bucket, std::uint64_t opens_ns, std::uint64_t now,
              std::uint64_t& next) noexcept;
   bool is_large(const Request& request) const noexcept;
   bool is_cut(const Bucket& bucket, const Cost& cost, std::uint64_t now) const noexcept;
   struct Portion {
     std::size_t most, slack;  // as BatchFormer::take() wants them
   };
-  Portion portion(const Lane& lane, const Engine::Slot& slot, const Bucket& bucket, std::uint64_t now) const noexcept;
+  Portion portion(const Executor& executor, const Engine::Slot& slot, const Bucket& bucket,
+                  std::uint64_t now) const noexcept;
   Cost cost(const Engine::Slot& slot, const Bucket& bucket) const noexcept;
   // A spare run with room for that many pieces, or fewer if memory is short; null: for none.
   BatchRun* spare_run(std::size_t pieces) noexcept;
-  void begin(Lane* lane, BatchRun& run, std::uint64_t now) noexcept;
-  void wake(Lane& lane) noexcept;
+  void begin(Executor* executor, BatchRun& run, std::uint64_t now) noexcept;
+  void wake(Executor& executor) noexcept;
   void wake_all() noexcept;
   bool usable(const Engine::Slot& slot, std::uint64_t now) const noexcept;
   bool inboxes_empty() const noexcept;
-  std::uint64_t expected_end(const Lane& lane, const Engine::Slot& slot, const Bucket& bucket,
+  std::uint64_t expected_end(const Executor& executor, const Engine::Slot& slot, const Bucket& bucket,
                              std::uint64_t now) const noexcept;
 
   // Without it.
-  void lane_main(Lane& lane);
-  void clerk_main();
+  void executor_main(Executor& executor);
+  void timer_main();
   void execute(BatchRun& run) noexcept;
   void finish(BatchRun& run, const Outcome& outcome) noexcept;
   void finish_or_throw(BatchRun& run, const Outcome& outcome);
@@ -170,8 +148,8 @@ class Scheduler final : public QueueServer {
   void conclude(Request& request) noexcept;
   void call_back(RequestChain chain) noexcept;
   void rework(BatchRun& run) noexcept;   // elsewhere, or resolve() if there is no other place
-  void release(BatchRun& run) noexcept;  // it is spare again, its lane has room; the last touch of a foreign thread
-  void calibrate(Lane& lane);
+  void release(BatchRun& run) noexcept;  // it is spare again, its executor has room; the last touch of a foreign thread
+  void calibrate(const Executor& executor);
   // As printf. Puts the text together on the stack: what is told of is often that memory ran out.
   [[gnu::format(printf, 3, 4)]] void log(LogLevel level, const char* format, ...) const noexcept;
   double sentinel_of(const Engine::Slot& slot) const noexcept;
@@ -188,14 +166,14 @@ class Scheduler final : public QueueServer {
   const std::shared_ptr<SchedulerLink> link_;
   Metrics metrics_;
   std::array<Inbox, num_shards> inboxes_;
-  alignas(64) std::atomic<unsigned> idle_{0};  // lanes that a submission would have to wake
+  alignas(64) std::atomic<unsigned> idle_{0};  // executors that a submission would have to wake
   std::atomic<bool> running_{false};           // the threads are there
   std::atomic<bool> closed_{false};
-  std::atomic<std::uint64_t> clerk_ns_{never};          // when the clerk looks for expired requests
+  std::atomic<std::uint64_t> timer_ns_{never};          // when the timer thread looks for expired requests
   alignas(64) std::atomic<std::size_t> unfinished_{0};  // requests taken and not yet completed
 
   std::mutex mutex_;  // guards everything below
-  std::condition_variable changed_, clerk_;
+  std::condition_variable changed_, timer_;
   Mode mode_ = Mode::open;
   bool started_ = false, stopping_ = false;
   BatchFormer former_;
@@ -204,9 +182,9 @@ class Scheduler final : public QueueServer {
   unsigned helpers_ = 0;  // waiting callers that run their own request
   std::uint64_t last_interactive_ns_ = 0;
   std::array<std::uint64_t, 2> last_small_ns_{};  // of each class, when work came last that is not large
-  std::vector<std::unique_ptr<Lane>> lanes_;
-  std::size_t cpu_lanes_ = 0;
-  bool mixed_ = false;                // both CPU lanes and devices get fresh work
+  std::vector<std::unique_ptr<Executor>> executors_;
+  std::size_t cpu_executors_ = 0;
+  bool mixed_ = false;                // both CPU executors and devices get fresh work
   BatchRun* rework_first_ = nullptr;  // batches that need a second backend
   BatchRun* rework_last_ = nullptr;
   std::list<BatchRun> runs_;
@@ -215,7 +193,7 @@ class Scheduler final : public QueueServer {
   std::vector<std::unique_ptr<CostModel>> costs_;  // by slot
   std::array<Health, Engine::max_backends> health_{};
   std::uint64_t dice_;
-  std::thread clerk_thread_;
+  std::thread timer_thread_;
 };
 
 }  // namespace warpkem::host

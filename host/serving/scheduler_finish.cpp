@@ -86,7 +86,6 @@ void Scheduler::execute(BatchRun& run) noexcept {
   }
   if (run.batch_items() == 0) return resolve(run);  // every item names a bad key, or wants randomness
   run.began_ns = clock_.now_ns();
-  const WorkerPool::Alone alone;
   const Completion done{[](void* context, const Outcome& outcome) noexcept {
                           BatchRun& r = *static_cast<BatchRun*>(context);
                           r.scheduler->finish(r, outcome);
@@ -94,6 +93,7 @@ void Scheduler::execute(BatchRun& run) noexcept {
                         &run};
   Backend& backend = *run.slot->backend;
   Batch batch = run.batch();
+  batch.on_one_thread = true;
   // `run` may be another batch's by the time that either of these returns.
   if (give_form(batch, backend, done)) backend.submit(batch, done);
 }
@@ -117,7 +117,7 @@ void Scheduler::finish_or_throw(BatchRun& run, const Outcome& outcome) {
   run.service_ns += now - run.began_ns;
   {
     const std::scoped_lock lock(mutex_);
-    const std::uint64_t since = run.lane != nullptr ? run.lane->finish(run, now) : run.began_ns;
+    const std::uint64_t since = run.executor != nullptr ? run.executor->finish(run, now) : run.began_ns;
     Health& health = health_[slot.number];
     if (!failed) {
       costs_[slot.number]->observe(run.kind(), given, now - std::min(now, since));
@@ -207,13 +207,13 @@ void Scheduler::rework(BatchRun& run) noexcept {
   {
     const std::scoped_lock lock(mutex_);
     if (can_rework(run)) {
-      if (run.lane != nullptr) --run.lane->in_flight;
-      run.lane = nullptr;
+      if (run.executor != nullptr) --run.executor->in_flight;
+      run.executor = nullptr;
       run.next = nullptr;
       (rework_last_ != nullptr ? rework_last_->next : rework_first_) = &run;
       rework_last_ = &run;
       wake_all();
-      if (mode_ == Mode::abort) clerk_.notify_one();
+      if (mode_ == Mode::abort) timer_.notify_one();
       return;
     }
   }
@@ -326,10 +326,10 @@ void Scheduler::conclude(Request& r) noexcept {
 void Scheduler::release(BatchRun& run) noexcept {
   run.reset_secrets();
   const std::scoped_lock lock(mutex_);
-  if (Lane* const lane = run.lane) {
-    --lane->in_flight;
-    lane->forget(run);  // if no backend had it
-    if (lane->state == Lane::State::parked) wake(*lane);
+  if (Executor* const executor = run.executor) {
+    --executor->in_flight;
+    executor->forget(run);  // if no backend had it
+    if (executor->state == Executor::State::parked) wake(*executor);
   }
   run.reset();
   run.next = std::exchange(spare_runs_, &run);

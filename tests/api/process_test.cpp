@@ -160,7 +160,7 @@ std::pair<std::size_t, std::map<int, int>> blocked_by_the_engines_threads() {
   return {threads, deaf};
 }
 
-// The engine's threads of each kind: helpers of synchronous calls, lanes, the one that keeps time.
+// The engine's threads of each kind: helpers of synchronous calls, executors, the timer thread.
 TEST(Threads, DoNotBlockTheSignalsOfTheirOwnFaults) {
   warpkem_engine* engine = make(2);
   Calls calls;

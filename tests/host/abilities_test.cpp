@@ -121,7 +121,7 @@ TEST(Abilities, WhatNobodyHasIsRefusedAtOnce) {
   check(warpkem_run(s.engine.get(), &good.batch));
 }
 
-TEST(Abilities, SubmittedWorkGoesToALaneThatHasItAndNobodyIsBlamed) {
+TEST(Abilities, SubmittedWorkGoesToAnExecutorThatHasItAndNobodyIsBlamed) {
   for (const bool first_on_cpu : {true, false}) {
     Scene s(lacks_an_algorithm, nullptr, first_on_cpu);
     s.engine.scheduler().cost_model(s.engine.engine().slots()[0]).calibrate({0, 1});  // it is preferred where it may be
@@ -141,8 +141,9 @@ TEST(Abilities, SubmittedWorkGoesToALaneThatHasItAndNobodyIsBlamed) {
   }
 }
 
-// With threads: a lane without a backend for the queued work must not keep that work from the lane that has one.
-TEST(Abilities, NoWakeUpIsLostOnALaneThatLacksTheWork) {
+// With threads: an executor without a backend for the queued work must not keep that work from the executor that has
+// one.
+TEST(Abilities, NoWakeUpIsLostOnAnExecutorThatLacksTheWork) {
   for (const bool first_on_cpu : {true, false}) {
     Seen seen[2];
     SchedulerOptions options;

@@ -221,7 +221,7 @@ TEST_F(AsyncHppHeldUp, WaitForWaitsForWhatWasBegunHoweverLate) {
   if (c.status == WARPKEM_OK) {
     EXPECT_TRUE(was_open) << "the engine was still writing to it";
     EXPECT_TRUE(agrees(begun));
-  } else {  // the lane came to it only after the time was over
+  } else {  // the executor came to it only after the time was over
     EXPECT_EQ(c.status, WARPKEM_CANCELLED);
     EXPECT_TRUE(begun.is_zero());
   }

@@ -81,7 +81,7 @@ void found_out() {
   if (liar.quarantined.load() != is_found_out) problem("it is %sin quarantine", is_found_out ? "not " : "");
 }
 
-// The device is the only one that may do anything: without its lane nothing may be taken.
+// The device is the only one that may do anything: without its executor nothing may be taken.
 void forced_device() {
   host::EngineOptions engine;
   engine.threads = 2;

@@ -242,7 +242,7 @@ TEST(Scheduler, WhatComesWhileTheBackendIsBusyBecomesOneBatch) {
   ASSERT_EQ(held.size(), 1u);
   for (std::uint32_t i = 1; i < 6; ++i) submit(engine, requests[i], to(queue));
   engine.settle();
-  ASSERT_EQ(held.size(), 1u) << "the lane takes one batch at a time";
+  ASSERT_EQ(held.size(), 1u) << "the executor takes one batch at a time";
   held.finish();
   engine.settle();
   ASSERT_EQ(held.size(), 1u);
@@ -1283,7 +1283,7 @@ TEST(SchedulerThreads, AWakeThatIsLeftToTheNextPollIsNotLostOnAnOlderCompletion)
   for (int round = 0; round < 20; ++round) {
     submit(engine, older, to(queue));
     ASSERT_TRUE(is_readable(fd, 30'000));
-    std::this_thread::sleep_for(std::chrono::microseconds(200));  // until the lanes sleep, mostly
+    std::this_thread::sleep_for(std::chrono::microseconds(200));  // until the executors sleep, mostly
     submit(engine, newer, will_poll);
     std::size_t fetched = queue.poll().size();
     ASSERT_GE(fetched, 1u);
@@ -1343,7 +1343,7 @@ TEST(SchedulerThreads, ALoneRequestWakesTheBackendThatWasAskedFor) {
   Queue queue(engine);
   for (std::uint32_t i = 0; i < 50; ++i) {
     Encaps e(oracle(), 1, i);
-    std::this_thread::sleep_for(std::chrono::microseconds(i * 20));  // until all lanes are idle, or not quite
+    std::this_thread::sleep_for(std::chrono::microseconds(i * 20));  // until all executors are idle, or not quite
     submit(engine, e, to(queue));
     ASSERT_EQ(queue.wait().size(), 1u);
   }
@@ -1599,7 +1599,7 @@ TEST(SchedulerThreads, FreeingAQueueCancelsItsRequestsAndWaitsForOthers) {
     Queue queue(engine);
     begin_one_of_two(engine, queue, held, begun, waiting);
     finisher = std::thread([&] {
-      // Sooner the lane would be free to take `waiting`, which nobody would finish.
+      // Sooner the executor would be free to take `waiting`, which nobody would finish.
       while (engine.counters().cancelled == 0) std::this_thread::yield();
       held.finish();
     });

@@ -58,7 +58,7 @@ class TestEngine {
     check(warpkem_metrics(get(), &c, nullptr, 0, nullptr));
     return c;
   }
-  // Lets every lane move until none does.
+  // Lets every executor move until none does.
   void settle() {
     std::uint64_t next;
     while (scheduler().step(next)) {

@@ -5,13 +5,13 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <condition_variable>
 #include <mutex>
 #include <stdexcept>
 #include <thread>
 #include <utility>
 
 #include "host/core/outputs.hpp"
+#include "host/engine/waiter.hpp"
 
 namespace warpkem::scripted {
 
@@ -67,20 +67,9 @@ constexpr auto probes = all_probes(std::make_index_sequence<most_scripts>());
 
 // Runs a batch on the inner backend and waits for it. Whether that failed, its statuses say.
 void run_inner(Backend& inner, const Batch& batch) {
-  struct Done {
-    std::mutex mutex;
-    std::condition_variable changed;
-    bool finished = false;
-  } done;
-  inner.submit(batch, {[](void* context, const Outcome&) noexcept {
-                         Done& d = *static_cast<Done*>(context);
-                         const std::scoped_lock lock(d.mutex);
-                         d.finished = true;
-                         d.changed.notify_one();
-                       },
-                       &done});
-  std::unique_lock lock(done.mutex);
-  done.changed.wait(lock, [&] { return done.finished; });
+  Waiter waiter;
+  inner.submit(batch, waiter.completion());
+  waiter.wait();
 }
 
 // A generator that threads share.
