@@ -297,6 +297,52 @@ def emulated_gpu(run):
             run.ctest(folder, "--tests-regex", f"^cuda_({tests})", env=SANITIZERS)
 
 
+def python_tests(run, **env):
+    """The Python package: its wheel, as its users get it, in a virtual environment of its own; pytest over that."""
+    tests, folder = ROOT / "tests" / "python", BUILD / "python"
+    environment, wheels, report = folder / "venv", folder / "wheels", folder / "pytest.xml"
+    python, pip = environment / "bin" / "python", [environment / "bin" / "pip", "--quiet", "--disable-pip-version-check"]
+    for leftover in (wheels, folder / "repaired"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    if not run.command(sys.executable, "-m", "venv", environment) or \
+            not run.command(*pip, "install", "--require-hashes", "-r", tests / "requirements.txt"):
+        return run.note_skip("the Python package", "its tests' packages cannot be installed")
+    tool = run.build("dev", "-DWARPKEM_CUDA=OFF", target="warpkem_tool")
+    path = {"PATH": f"{environment / 'bin'}:{os.environ['PATH']}"}
+    if not tool or not run.command(*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", wheels, ROOT / "tools" / "python",
+                                   env=path) or \
+            not run.command(environment / "bin" / "auditwheel", "repair", "--exclude", "libcrypto.so.3", "-w",
+                            folder / "repaired", *wheels.glob("*.whl"), env=path) or \
+            not run.command(*pip, "install", "--no-deps", "--force-reinstall", *(folder / "repaired").glob("*.whl")):
+        return run.note_failure("the wheel")
+    report.unlink(missing_ok=True)
+    run.command(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", "--durations=8", tests,
+                env={"WARPKEM_TOOL": str(tool / "bin" / "warpkem"), **env})
+    if not report.is_file():
+        return run.note_failure("pytest wrote no report")
+    for case in xml.parse(report).getroot().iter("testcase"):
+        name = f"{case.get('classname')}.{case.get('name')}"
+        if case.find("failure") is not None or case.find("error") is not None:
+            run.note_failure(name)
+        elif (skipped := case.find("skipped")) is not None:
+            run.note_skip(name, skipped.get("message"))
+        else:
+            run.note_pass()
+    run.test("types", python, "-m", "mypy", "--config-file", tests / "mypy.ini", ROOT / "tools" / "python" / "src" / "warpkem")
+
+
+@stage()
+def python(run):
+    """The Python package: its wheel in a virtual environment, with other implementations, Arrow and Ray."""
+    python_tests(run)
+
+
+@stage(only_all=True)
+def long_python(run):
+    """The same with 10,000 random batches against the tool."""
+    python_tests(run, WARPKEM_LONG_TESTS="1")
+
+
 @stage(only_all=True)
 def emulated_faults(run):
     """Every fault of the emulated device under ThreadSanitizer, some hundred more in mid-run, after emulated-gpu."""

@@ -10,7 +10,7 @@ README = (ROOT / "README.md").read_text()
 
 def snippet(path):
     text = (ROOT / path).read_text()
-    body = re.search(r"^[ ]*// begin\n(.*?)^[ ]*// end\n", text, re.DOTALL | re.MULTILINE)[1]
+    body = re.search(r"^[ ]*(?://|#) begin\n(.*?)^[ ]*(?://|#) end\n", text, re.DOTALL | re.MULTILINE)[1]
     lines = body.splitlines()
     indent = min(len(line) - len(line.lstrip()) for line in lines if line)
     return "\n".join(line[indent:] for line in lines)
@@ -18,7 +18,8 @@ def snippet(path):
 
 class Readme(unittest.TestCase):
     def test_shows_the_examples_verbatim(self):
-        for language, path in ("c", "tools/examples/agree.c"), ("cpp", "tools/examples/agree.cpp"):
+        for language, path in ("c", "tools/examples/agree.c"), ("cpp", "tools/examples/agree.cpp"), \
+                ("python", "tools/python/examples/agree.py"):
             text = snippet(path)
             self.assertLessEqual(len(text.splitlines()), 10, path)
             self.assertIn(f"```{language}\n{text}\n```", README, path)
