@@ -1,0 +1,268 @@
+"""The classes for bulk data, and the example jobs: what they make can be opened, the same bytes come out whenever and wherever."""
+import csv
+import errno
+import json
+import os
+import pathlib
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+import warpkem
+from conftest import ROOT, random_bytes
+from warpkem import arrow, jobs, ray
+
+P = "ML-KEM-768"
+EXAMPLES = ROOT / "tools" / "python" / "examples"
+
+
+@pytest.fixture
+def secrets(tmp_path):
+    made = {}
+    for number, name in enumerate(("job", "wrap", "content", "seed")):
+        path = tmp_path / f"{name}.key"
+        path.write_bytes(random_bytes(number + 40, 64 if name == "seed" else 32).tobytes())
+        made[name] = f"file:{path}"
+    return made
+
+
+def ids(number):
+    return pa.table({"id": pa.array(range(number), pa.int64())})
+
+
+def open_wrapped(key, wrapped, name, row):
+    return AESGCM(key).decrypt(wrapped[:12], wrapped[12:], name.encode() + row)
+
+
+def row_id(number):
+    return b"i" + number.to_bytes(9, "little", signed=True)
+
+
+def test_derivation_is_what_the_text_says():
+    import hashlib
+    parts = [b"WarpKEM derive 1", b"m", b"ML-KEM-768", b"context", b"secret", b"row"]
+    text = b"".join(len(one).to_bytes(8, "little") + one for one in parts)
+    assert ray.derive(b"secret", "m", "ML-KEM-768", b"context", [b"row"], 40) == hashlib.shake_256(text).digest(40)
+
+
+def test_derivations_are_apart():
+    base = (b"s" * 32, "seed", P, b"c")
+    seen = {bytes(ray.derive(*base, [b"r"], 32))}
+    for i, other in enumerate((b"t" * 32, "nonce", "ML-KEM-512", b"")):
+        seen.add(bytes(ray.derive(*base[:i], other, *base[i + 1:], [b"r"], 32)))
+    seen.add(bytes(ray.derive(b"s" * 32, "seed", P, b"", [b"cr"], 32)))
+    seen.update(bytes(ray.derive(*base, [one], 32)) for one in ray.row_ids(pa.array([1, 2, -1])))
+    seen.update(bytes(ray.derive(*base, [one], 32)) for one in ray.row_ids(pa.array(["1", "2"])))
+    seen.update(bytes(ray.derive(*base, [one], 32)) for one in ray.row_ids(pa.array([b"1", b"2"])))
+    assert len(seen) == 13
+
+
+def test_secrets_go_by_name_only(tmp_path, monkeypatch):
+    (tmp_path / "short").write_bytes(b"x" * 31)
+    monkeypatch.setenv("JOB", "ab" * 32)
+    monkeypatch.setenv("BAD", "xyz")
+    assert ray.secret("env:JOB") == b"\xab" * 32
+    for wrong, reason in ((b"x" * 32, "goes by name"), ("x" * 32, "goes by name"), ("file:", "goes by name"),
+                          ("env:NONE", "no such environment"), ("env:BAD", "hexadecimal"),
+                          (f"file:{tmp_path}/short", "31 bytes")):
+        with pytest.raises(ValueError, match=reason):
+            ray.secret(wrong)
+    with pytest.raises(OSError):
+        ray.secret("file:/nowhere")
+
+
+def test_secrets_stay_wrapped_unless_the_caller_insists(secrets):
+    for make in (lambda: ray.Keygen(P, secrets["job"]), lambda: ray.Encapsulate(P, secrets["job"]),
+                 lambda: ray.Decapsulate(P, secrets["seed"])):
+        with pytest.raises(ValueError, match="unwrapped"):
+            make()
+
+
+def test_keygen_wraps_seeds_that_open(engine, secrets):
+    step = ray.Keygen(P, secrets["job"], wrap_key=secrets["wrap"])
+    table = step(ids(20))
+    assert table.equals(step(ids(20))) and step(ids(20).slice(7, 5)).equals(table.slice(7, 5))
+    wrap = ray.secret(secrets["wrap"])
+    seeds = [open_wrapped(wrap, one.as_py(), P, row_id(i)) for i, one in enumerate(table.column("seed"))]
+    expected = engine.keygen_derand(P, np.frombuffer(b"".join(seeds), np.uint8).reshape(20, 64))
+    assert (arrow.to_numpy(table.column("ek"), 1184) == expected.ek).all() and len(set(seeds)) == 20
+    raw = ray.Keygen(P, secrets["job"], allow_unwrapped=True)(ids(20))
+    assert raw.column("seed").to_pylist() == seeds
+    other = ray.Keygen(P, secrets["job"], allow_unwrapped=True, context="other")(ids(20))
+    assert not set(other.column("seed").to_pylist()) & set(seeds)
+    with pytest.raises(ValueError, match="two rows"):
+        step(pa.table({"id": ["a", "a"]}))
+    with pytest.raises(ValueError, match="a row has none"):
+        step(pa.table({"id": ["a", None]}))
+    with pytest.raises(ValueError, match="no column 'id'"):
+        step(pa.table({"name": ["a"]}))
+
+
+def test_what_is_encapsulated_is_rewrapped_and_opened(engine, secrets, tmp_path):
+    seed = np.frombuffer(ray.secret(secrets["seed"]), np.uint8).reshape(1, 64)
+    ek = np.repeat(engine.keygen_derand(P, seed).ek, 12, 0)
+    ek[5] = 255
+    valid = np.arange(12) != 7
+    table = ids(12).append_column("ek", arrow.from_numpy(ek, valid))
+    step = ray.Encapsulate(P, secrets["job"], content_key=secrets["content"])
+    sent = step(table)
+    assert sent.column("status").to_pylist() == [0] * 5 + [3, 0, 1] + [0] * 4
+    assert sent.column("wrapped_key").null_count == sent.column("c").null_count == 2
+    assert sent.equals(step(table))
+    content = ray.secret(secrets["content"])
+    opened = ray.Decapsulate(P, secrets["seed"], allow_unwrapped=True)(sent)
+    assert opened.column("secret").to_pylist() == [None if i in (5, 7) else content for i in range(12)]
+    assert opened.column("status").to_pylist() == [1 if i in (5, 7) else 0 for i in range(12)]
+    wrapped = ray.Decapsulate(P, secrets["seed"], job_secret=secrets["job"], wrap_key=secrets["wrap"])(sent)
+    assert open_wrapped(ray.secret(secrets["wrap"]), wrapped.column("secret")[3].as_py(), P, row_id(3)) == content
+
+    new_seed = tmp_path / "new.seed"
+    new_seed.write_bytes(random_bytes(9, 64).tobytes())
+    new = engine.keygen_derand(P, new_seed.read_bytes())
+    damaged = sent.column("wrapped_key").to_pylist()
+    damaged[2] = damaged[2][:-1] + bytes([damaged[2][-1] ^ 1])
+    damaged[3] = b"short"
+    sent = sent.set_column(sent.schema.get_field_index("wrapped_key"), "wrapped_key", pa.array(damaged, pa.binary()))
+    rewrapped = ray.Rewrap(P, secrets["seed"], new.ek, secrets["job"])(sent)
+    bad = [i in (2, 3, 5, 7) for i in range(12)]
+    assert [one != 0 for one in rewrapped.column("status").to_pylist()] == bad
+    opened = ray.Decapsulate(P, f"file:{new_seed}", allow_unwrapped=True)(rewrapped)
+    assert opened.column("secret").to_pylist() == [None if one else content for one in bad]
+
+
+def test_another_content_key_gets_other_ciphertexts(engine, secrets):
+    table = ids(3).append_column("ek", arrow.from_numpy(engine.keygen(P, 3).ek))
+    one = ray.Encapsulate(P, secrets["job"], content_key=secrets["content"])(table)
+    other = ray.Encapsulate(P, secrets["job"], content_key=secrets["wrap"])(table)
+    keys = ray.Encapsulate(P, secrets["job"], allow_unwrapped=True)(table)
+    for a, b in ((one, other), (one, keys), (other, keys)):
+        assert not set(a.column("c").to_pylist()) & set(b.column("c").to_pylist())
+
+
+# ---- the jobs -----------------------------------------------------------------------------------------------------------
+
+def start(program, *words, **more):
+    return subprocess.Popen([sys.executable, str(EXAMPLES / program), *map(str, words)], text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, **more)
+
+
+def finish(process, code=0):
+    _, text = process.communicate(timeout=300)
+    assert process.returncode == code, text
+    return text
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in sorted(pathlib.Path(folder).iterdir())}
+
+
+def mint(secrets, out, *more, users=50):
+    return ["--users", users, "--keys", 40, "--job-secret", secrets["job"], "--wrap-key", secrets["wrap"], "--rows-per-part",
+            100, "--out", out, *more]
+
+
+def test_minted_prekeys_open(secrets, engine, tmp_path):
+    text = finish(start("mint_prekeys.py", *mint(secrets, tmp_path / "out")))
+    assert "2.00k/2.00k" in text
+    table = pa.concat_tables(map(pq.read_table, jobs.parts(tmp_path / "out")))
+    assert table.column("user").to_pylist() == [i // 40 for i in range(2000)]
+    assert table.column("key").to_pylist() == [i % 40 for i in range(2000)]
+    seed = open_wrapped(ray.secret(secrets["wrap"]), table.column("seed")[1234].as_py(), P, row_id(1234))
+    assert engine.keygen_derand(P, seed).ek == table.column("ek")[1234].as_py()
+
+
+def test_a_killed_job_goes_on_and_its_output_is_an_undisturbed_ones(secrets, tmp_path):
+    finish(start("mint_prekeys.py", *mint(secrets, tmp_path / "whole", users=200)))
+    words = mint(secrets, tmp_path / "killed", users=200)
+    process = start("mint_prekeys.py", *words)
+    deadline = time.monotonic() + 60
+    while len(jobs.parts(tmp_path / "killed")) < 5 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    made = jobs.parts(tmp_path / "killed")
+    assert process.returncode == -signal.SIGKILL and 5 <= len(made) < 80
+    (tmp_path / "killed" / ".part-00000-00099.parquet.host.1.tmp").write_bytes(b"left behind")
+    before = {path: path.stat().st_mtime_ns for path in made}
+    finish(start("mint_prekeys.py", *words))
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in before.items())
+    # Another job does not go on there.
+    text = finish(start("mint_prekeys.py", *mint(secrets, tmp_path / "killed", users=201)), 1)
+    assert "holds another job" in text
+    text = finish(start("mint_prekeys.py", *mint({**secrets, "job": secrets["content"]}, tmp_path / "killed", users=200)), 1)
+    assert "holds another job" in text
+
+
+def test_a_full_disk_is_one_clear_line_and_the_job_goes_on(secrets, tmp_path):
+    """A limit on the size of files stands in for a full disk: the same error path, without a disk to fill."""
+    words = mint(secrets, tmp_path / "out")
+
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+
+    text = finish(start("mint_prekeys.py", *words, preexec_fn=limit), 1)
+    assert os.strerror(errno.EFBIG) in text and "start it again" in text and "Traceback" not in text
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["job.json"]
+    finish(start("mint_prekeys.py", *words))
+    assert len(jobs.parts(tmp_path / "out")) == 20
+
+
+def recipients(engine, path, rows=900, groups=400):
+    ek = engine.keygen_derand(P, random_bytes(77, rows, 64)).ek.copy()
+    ek[[10, 500]] = 255
+    pq.write_table(pa.table({"ek": arrow.from_numpy(ek, np.arange(rows) != 20)}), path, row_group_size=groups)
+
+
+def test_encapsulate_lists_bad_keys_and_rewrap_takes_its_output(secrets, engine, tmp_path):
+    recipients(engine, tmp_path / "recipients.parquet")
+    finish(start("encapsulate.py", tmp_path / "recipients.parquet", "--content-key", secrets["content"], "--job-secret",
+                 secrets["job"], "--rows-per-part", 150, "--out", tmp_path / "sent"))
+    with open(tmp_path / "sent" / "bad.csv") as file:
+        assert list(csv.reader(file)) == [["id", "status"], ["10", "INVALID_EK"], ["20", "INVALID_ARGUMENT"],
+                                          ["500", "INVALID_EK"]]
+    sent = pa.concat_tables(map(pq.read_table, jobs.parts(tmp_path / "sent")))
+    assert sent.column("id").to_pylist() == list(range(900))
+    K = engine.decaps(P, random_bytes(77, 900, 64)[777].tobytes(), sent.column("c")[777].as_py(), dk_format="seed").K
+    assert open_wrapped(K, sent.column("wrapped_key")[777].as_py(), P, row_id(777)) == ray.secret(secrets["content"])
+
+    # Messages to one key, rewrapped to another.
+    seed, new_seed = ray.secret(secrets["seed"]), random_bytes(9, 64).tobytes()
+    ek = np.repeat(np.frombuffer(engine.keygen_derand(P, seed, dk_format="seed").ek, np.uint8).reshape(1, -1), 30, 0)
+    step = ray.Encapsulate(P, secrets["job"], content_key=secrets["content"])
+    pq.write_table(step(ids(30).append_column("ek", arrow.from_numpy(ek))), tmp_path / "messages.parquet")
+    (tmp_path / "new.ek").write_bytes(engine.keygen_derand(P, new_seed, dk_format="seed").ek)
+    (tmp_path / "new.seed").write_bytes(new_seed)
+    finish(start("rewrap.py", tmp_path / "messages.parquet", "--old-dk", secrets["seed"], "--new-ek", tmp_path / "new.ek",
+                 "--job-secret", secrets["job"], "--out", tmp_path / "rewrapped"))
+    [part] = jobs.parts(tmp_path / "rewrapped")
+    opened = ray.Decapsulate(P, f"file:{tmp_path}/new.seed", allow_unwrapped=True)(pq.read_table(part))
+    assert set(opened.column("secret").to_pylist()) == {ray.secret(secrets["content"])}
+
+
+def test_wrong_inputs_are_one_line(secrets, tmp_path):
+    (tmp_path / "not.parquet").write_bytes(b"no Parquet")
+    text = finish(start("encapsulate.py", tmp_path / "not.parquet", "--content-key", secrets["content"], "--job-secret",
+                        secrets["job"], "--out", tmp_path / "out"), 1)
+    assert "encapsulate.py: " in text and "Traceback" not in text
+    text = finish(start("mint_prekeys.py", *mint({**secrets, "wrap": "file:/nowhere"}, tmp_path / "out")), 1)
+    assert "/nowhere" in text and "Traceback" not in text
+    text = finish(start("mint_prekeys.py", *mint(secrets, tmp_path / "out", "--algorithm", "ML-KEM-1")), 2)
+    assert "ML-KEM-1" in text
+
+
+def test_manifests_hold_no_secret(secrets, tmp_path):
+    finish(start("mint_prekeys.py", *mint(secrets, tmp_path / "out")))
+    text = (tmp_path / "out" / "job.json").read_text()
+    json.loads(text)
+    for name in ("job", "wrap"):
+        assert ray.secret(secrets[name]).hex() not in text
