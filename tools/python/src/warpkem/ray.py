@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import Any, Iterable
+from typing import Any, Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -122,7 +122,7 @@ def _column(table: pa.Table, name: str) -> Any:
     return table.column(name)
 
 
-def _binary(values: list[bytes | None], size: int) -> pa.Array:
+def _binary(values: Sequence[bytes | None], size: int) -> pa.Array:
     return pa.array(values, pa.binary(size))
 
 
