@@ -162,10 +162,25 @@ void refuse_device_memory(const Engine& engine, const char* name, const void* po
   refuse(std::string(name) + " is device memory; batches there are for warpkem_cuda_run()");
 }
 
-template <class Given>
-void refuse_unless(bool wanted, Array array, const Given& g) {
-  const bool given = g.data != nullptr || g.table != nullptr || g.bytes != 0 || g.stride != 0;
-  if (given && !wanted) refuse(std::string(spec_of(array).member) + " does not belong to this call");
+constexpr warpkem_source warpkem_batch::*given_inputs[] = {&warpkem_batch::seeds, &warpkem_batch::m, &warpkem_batch::ek,
+                                                           &warpkem_batch::dk, &warpkem_batch::c};
+constexpr warpkem_target warpkem_batch::*given_outputs[] = {&warpkem_batch::ek_out, &warpkem_batch::dk_out,
+                                                            &warpkem_batch::c_out, &warpkem_batch::K_out};
+
+// The arrays of which anything is given. Without branches: most are not.
+ArraySet given_arrays(const warpkem_batch& arguments) noexcept {
+  ArraySet set;
+  for_each_array(
+      [&](Array a, const auto& g) {
+        const auto pointers = reinterpret_cast<std::uintptr_t>(g.data) | reinterpret_cast<std::uintptr_t>(g.table);
+        set.add(a, (pointers | g.bytes | g.stride) != 0);
+      },
+      arguments);
+  return set;
+}
+
+[[noreturn]] void refuse_first_of(ArraySet set) {
+  refuse(std::string(spec_of(set.pop_first()).member) + " does not belong to this call");
 }
 
 }  // namespace
@@ -203,7 +218,7 @@ Batch checked_batch(const Engine& engine, const warpkem_batch& arguments, Operat
   if (prepared && !spec.takes_keys) refuse("keys do not belong to this operation");
   if (!prepared && arguments.index != nullptr) refuse("index is given without keys");
   const ArraySet wanted = spec.arrays(prepared, derand);
-  for_each_array([&](Array a, const auto& given) { refuse_unless(wanted.has(a), a, given); }, arguments);
+  if (const ArraySet foreign = given_arrays(arguments).without(wanted); !foreign.empty()) refuse_first_of(foreign);
 
   Batch batch;
   batch.operation = operation;
@@ -228,14 +243,20 @@ Batch checked_batch(const Engine& engine, const warpkem_batch& arguments, Operat
   const auto on_host = [&](const char* name, const void* pointer) {
     if (memory == Memory::host) refuse_device_memory(engine, name, pointer);
   };
-  for_each_array(
-      [&](Array a, auto& to, const auto& from) {
-        if (!wanted.has(a)) return;
-        const char* const name = spec_of(a).name;
-        on_host(name, from.data), on_host(name, from.table);
-        check_array(to, name, from, record_bytes(*algorithm, a, dk_format), batch.count, memory, extents);
-      },
-      batch, arguments);
+  const auto check = [&](Array a, auto& to, const auto& from) {
+    const char* const name = spec_of(a).name;
+    on_host(name, from.data);
+    on_host(name, from.table);
+    check_array(to, name, from, record_bytes(*algorithm, a, dk_format), batch.count, memory, extents);
+  };
+  for (ArraySet left = wanted; !left.empty();) {
+    const Array a = left.pop_first();
+    if (spec_of(a).is_output) {
+      check(a, batch.*output_of(a), arguments.*given_outputs[number_of_output(a)]);
+    } else {
+      check(a, batch.*input_of(a), arguments.*given_inputs[number_of_input(a)]);
+    }
+  }
   if (batch.count > SIZE_MAX / sizeof(std::uint32_t)) refuse("count overflows");
   on_host("index", batch.index), on_host("statuses", arguments.statuses), on_host("failed", arguments.failed);
   add_plain(extents, "index", batch.index, batch.count * sizeof(std::uint32_t), false);

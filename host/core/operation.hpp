@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -56,25 +57,38 @@ constexpr std::size_t record_bytes(const Algorithm& a, Array array, DkFormat for
   return 0;
 }
 
-// Where a batch has the array, which is an input or an output.
-constexpr In Batch::*input_of(Array array) noexcept {
-  constexpr In Batch::*members[] = {&Batch::seeds, &Batch::m, &Batch::ek, &Batch::dk, &Batch::c};
-  return members[static_cast<std::size_t>(array)];
+// Where a batch has the array, which is an input or an output. (Tables inside the functions would be copied to the
+// stack by each call.)
+inline constexpr In Batch::*batch_inputs[] = {&Batch::seeds, &Batch::m, &Batch::ek, &Batch::dk, &Batch::c};
+inline constexpr Out Batch::*batch_outputs[] = {&Batch::ek_out, &Batch::dk_out, &Batch::c_out, &Batch::K_out};
+constexpr std::size_t number_of_input(Array array) noexcept { return static_cast<std::size_t>(array); }
+constexpr std::size_t number_of_output(Array array) noexcept {
+  return static_cast<std::size_t>(array) - static_cast<std::size_t>(Array::ek_out);
 }
-constexpr Out Batch::*output_of(Array array) noexcept {
-  constexpr Out Batch::*members[] = {&Batch::ek_out, &Batch::dk_out, &Batch::c_out, &Batch::K_out};
-  return members[static_cast<std::size_t>(array) - static_cast<std::size_t>(Array::ek_out)];
-}
+constexpr In Batch::*input_of(Array array) noexcept { return batch_inputs[number_of_input(array)]; }
+constexpr Out Batch::*output_of(Array array) noexcept { return batch_outputs[number_of_output(array)]; }
 
 // A set of arrays.
 class ArraySet {
  public:
   constexpr ArraySet() = default;
-  constexpr void add(Array a) noexcept {
-    if (a != Array::none) bits_ |= 1u << static_cast<unsigned>(a);
+  constexpr void add(Array a, bool is_in = true) noexcept {
+    if (a != Array::none) bits_ |= std::uint32_t{is_in} << static_cast<unsigned>(a);
   }
   constexpr void remove(Array a) noexcept {
     if (a != Array::none) bits_ &= ~(1u << static_cast<unsigned>(a));
+  }
+  constexpr ArraySet without(ArraySet others) const noexcept {
+    ArraySet set;
+    set.bits_ = bits_ & ~others.bits_;
+    return set;
+  }
+  constexpr bool empty() const noexcept { return bits_ == 0; }
+  // In the order of Array. The set is not empty.
+  constexpr Array pop_first() noexcept {
+    const auto first = static_cast<Array>(std::countr_zero(bits_));
+    bits_ &= bits_ - 1;
+    return first;
   }
   constexpr bool has(Array a) const noexcept { return (bits_ >> static_cast<unsigned>(a) & 1) != 0; }
 
@@ -190,10 +204,16 @@ constexpr std::span<const OperationSpec> all_operations() noexcept { return oper
 
 constexpr bool is_known(Operation operation) noexcept { return spec_of(operation).operation != Operation{}; }
 
-// The operation with that number in warpkem.h.
+// Whether warpkem.h has an operation of that number.
 constexpr bool is_public(std::uint32_t number) noexcept {
-  const auto operation = static_cast<Operation>(number);
-  return is_known(operation) && !spec_of(operation).prepares;
+  constexpr std::uint32_t numbers = [] {
+    std::uint32_t set = 0;
+    for (const OperationSpec& spec : operations::table) {
+      if (!spec.prepares) set |= std::uint32_t{1} << static_cast<unsigned>(spec.operation);
+    }
+    return set;
+  }();
+  return number < max_operations && (numbers >> number & 1) != 0;
 }
 
 // The operation that makes prepared sets of the keys that `operation` takes.

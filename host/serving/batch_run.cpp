@@ -70,14 +70,15 @@ bool BatchRun::build(Random& random) {
       if (has_out[0]) all_.out[0][at] = from.out[0][i];
       if (has_out[1]) all_.out[1][at] = from.out[1][i];
       all_.statuses[at] = pending;
-      std::uint8_t verdict = draws ? refusal : ok;
-      decided_[at] = verdict != ok ? by_engine : by_backend;
+      std::uint8_t verdict = draws ? refusal : ok, verdict_by = by_engine;
       if (bare_.keys != nullptr) {
         const std::size_t key = from.key_of(i);
         all_.index[at] = static_cast<std::uint32_t>(key);
-        if (verdict == ok && (verdict = bare_.keys->verdict(key)) != ok) decided_[at] = by_key;
+        if (verdict == ok) verdict = bare_.keys->verdict(key), verdict_by = by_key;
       }
-      if (verdict != ok) all_.statuses[at] = verdict;
+      if (verdict == ok) continue;
+      all_.statuses[at] = verdict;
+      decided_[at] = verdict_by;
     }
   }
   items_ = items;
