@@ -300,7 +300,7 @@ def emulated_gpu(run):
 def python_tests(run, **env):
     """The Python package: its wheel, as its users get it, in a virtual environment of its own; pytest over that."""
     tests, folder = ROOT / "tests" / "python", BUILD / "python"
-    environment, wheels, report = folder / "venv", folder / "wheels", folder / "pytest.xml"
+    environment, wheels = folder / "venv", folder / "wheels"
     python, pip = environment / "bin" / "python", [environment / "bin" / "pip", "--quiet", "--disable-pip-version-check"]
     for leftover in (wheels, folder / "repaired"):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -309,25 +309,37 @@ def python_tests(run, **env):
         return run.note_skip("the Python package", "its tests' packages cannot be installed")
     tool = run.build("dev", "-DWARPKEM_CUDA=OFF", target="warpkem_tool")
     path = {"PATH": f"{environment / 'bin'}:{os.environ['PATH']}"}
-    if not tool or not run.command(*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", wheels, ROOT / "tools" / "python",
-                                   env=path) or \
+    # Options as of stage gcc, so that what it compiled serves here too.
+    options = "-DCMAKE_BUILD_TYPE=RelWithDebInfo;-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O2 -g1 -DNDEBUG;-DWARPKEM_WERROR=ON"
+    if not tool or not run.command(*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", wheels, "--config-settings",
+                                   f"cmake.define.WARPKEM_BUILD_OPTIONS={options}", ROOT / "tools" / "python", env=path) or \
             not run.command(environment / "bin" / "auditwheel", "repair", "--exclude", "libcrypto.so.3", "-w",
                             folder / "repaired", *wheels.glob("*.whl"), env=path) or \
             not run.command(*pip, "install", "--no-deps", "--force-reinstall", *(folder / "repaired").glob("*.whl")):
         return run.note_failure("the wheel")
-    report.unlink(missing_ok=True)
-    run.command(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", "--durations=8", tests,
-                env={"WARPKEM_TOOL": str(tool / "bin" / "warpkem"), **env})
-    if not report.is_file():
-        return run.note_failure("pytest wrote no report")
-    for case in xml.parse(report).getroot().iter("testcase"):
-        name = f"{case.get('classname')}.{case.get('name')}"
-        if case.find("failure") is not None or case.find("error") is not None:
-            run.note_failure(name)
-        elif (skipped := case.find("skipped")) is not None:
-            run.note_skip(name, skipped.get("message"))
-        else:
-            run.note_pass()
+
+    def pytest(report, *words, paths, env):
+        report.unlink(missing_ok=True)
+        run.command(*words, python, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", "--durations=8",
+                    *paths, env=env)
+        if not report.is_file():
+            return run.note_failure("pytest wrote no report")
+        for case in xml.parse(report).getroot().iter("testcase"):
+            name = f"{case.get('classname')}.{case.get('name')}"
+            if case.find("failure") is not None or case.find("error") is not None:
+                run.note_failure(name)
+            elif (skipped := case.find("skipped")) is not None:
+                run.note_skip(name, skipped.get("message"))
+            else:
+                run.note_pass()
+
+    emulator = BUILD / "emu" / "ptxemu" / "ptxemu-run"
+    on_device = tests / "test_device.py"
+    if emulator.is_file():  # emulated-gpu was there before
+        pytest(folder / "device.xml", emulator, paths=[on_device],
+               env={"WARPKEM_LIBRARY": str(BUILD / "emu" / "lib" / "libwarpkem.so")})
+    pytest(folder / "pytest.xml", paths=[tests, *([f"--ignore={on_device}"] if emulator.is_file() else [])],
+           env={"WARPKEM_TOOL": str(tool / "bin" / "warpkem"), **env})
     run.test("types", python, "-m", "mypy", "--config-file", tests / "mypy.ini", ROOT / "tools" / "python" / "src" / "warpkem")
 
 

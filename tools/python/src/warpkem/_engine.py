@@ -181,7 +181,7 @@ class Engine:
     def keygen_derand(self, algorithm: AnyAlgorithm, seeds: Any, *, dk_format: str = "expanded",
                       out: Any = None) -> KeygenResult:
         """The same from given seeds (n, seed_bytes). ML-KEM.KeyGen_internal, FIPS 203 Algorithm 16."""
-        if hasattr(seeds, "__cuda_array_interface__") or _is_on_device(seeds):
+        if type(seeds) is not np.ndarray and _is_on_device(seeds):
             return self._on_device("keygen", algorithm, dk_format, out, seeds=seeds)
         return self._run(self._keygen(algorithm, None, seeds, dk_format, out))
 
