@@ -136,6 +136,12 @@ def test_out_is_used_and_its_neighbours_are_left_alone(engine):
     got = engine.encaps_derand(P, ek, m, out={"c": wide[::2, 4:1092], "K": K})
     assert got.K is K and (wide[::2, 4:1092] == expected.c).all()
     assert (wide[1::2] == 9).all() and (wide[:, :4] == 9).all() and (wide[:, 1092:] == 9).all()
+    sent = engine.encaps(P, ek, out=got)
+    assert sent.K is K and (engine.encaps_derand(P, ek, m).K == expected.K).all() and (K != expected.K).any()
+    with pytest.raises(ValueError, match="out: c takes an array of uint8 of shape \\(3, 1088\\)"):
+        engine.encaps(P, ek[:3], out=got)
+    fresh = engine.encaps(P, ek, out=got._replace(c=None))
+    assert fresh.K is K and fresh.c.shape == (4, 1088) and fresh.c.any()
     again = engine.encaps_derand(P, ek, m, out=got)
     assert again.status is got.status and again.K is K
     dk = engine.keygen(P, 4, out={"ek": ek}).dk

@@ -57,14 +57,14 @@ def single(name: str, value: Any, size: int) -> np.ndarray:
 def source(name: str, array: Any, size: int) -> Records:
     """An input. Rows may have any stride. What the library cannot read as it lies is copied: rows that overlap or run
     backwards, bytes of a row that do not lie together."""
+    if type(array) is np.ndarray and array.dtype is UINT8 and array.flags.c_contiguous and array.shape[1:] == (size,):
+        return array, (address(array), array.size, 0, 0), False  # the usual case: packed
     if type(array) is not np.ndarray:
         if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
             raise wrong(name, size, array)
         array = array.view(np.ndarray)
     if array.dtype != UINT8 or array.ndim != 2 or array.shape[1] != size:
         raise wrong(name, size, array)
-    if array.flags.c_contiguous:  # the usual case: packed
-        return array, (address(array), array.size, 0, 0), False
     if array.strides[1] == 1 and (array.strides[0] >= size or len(array) < 2):
         return array, _place(array, size), False
     copy = np.ascontiguousarray(array)
@@ -76,13 +76,13 @@ def target(name: str, array: Any, count: int, size: int) -> Records:
     if array is None:
         array = np.empty((count, size), UINT8)
         return array, (address(array), count * size, 0, 0), False
+    if type(array) is np.ndarray and array.dtype is UINT8 and array.shape == (count, size) and array.flags.carray:
+        return array, (address(array), count * size, 0, 0), False  # the usual case: packed, and may be written
     if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
         raise ValueError(f"out: {name} takes a NumPy array, got {type(array).__qualname__}")
     if array.dtype != UINT8 or array.shape != (count, size):
         raise ValueError(f"out: {name} takes an array of uint8 of shape ({count}, {size}), "
                          f"got {array.dtype} of shape {array.shape}")
-    if array.flags.carray:  # the usual case: packed, and may be written
-        return array, (address(array), count * size, 0, 0), False
     if not array.flags.writeable:
         raise ValueError(f"out: {name} is read-only")
     if count and (array.strides[1] != 1 or (count > 1 and array.strides[0] < size)):

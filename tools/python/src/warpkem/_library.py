@@ -14,7 +14,7 @@ import pathlib
 import struct
 from ctypes import POINTER, c_char_p, c_double, c_int, c_size_t, c_uint32, c_uint64, c_void_p
 from types import MappingProxyType
-from typing import Mapping, NoReturn
+from typing import Mapping, NoReturn, Sequence
 
 _HERE = pathlib.Path(__file__).resolve().parent
 
@@ -89,7 +89,7 @@ _BATCHES = {operation: struct.Struct("=Q4IQ" + "".join("4Q" if one in fields els
 _BATCH_BYTES = _BATCHES[OP_KEYGEN].size
 
 
-def batch(operation: int, algorithm: int, dk_format: int, flags: int, count: int, places: list[int], keys: int, index: int,
+def batch(operation: int, algorithm: int, dk_format: int, flags: int, count: int, places: Sequence[int], keys: int, index: int,
           statuses: int, user_data: int) -> bytes:
     """A warpkem_batch. `places`: four numbers for each of FIELDS[operation]."""
     return _BATCHES[operation].pack(_BATCH_BYTES, operation, algorithm, dk_format, flags, count, *places, keys, index,
