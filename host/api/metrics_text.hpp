@@ -1,6 +1,7 @@
 // The metrics as Prometheus text, exposition format 0.0.4.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string>
 
