@@ -4,8 +4,9 @@
 usage: fault_sweep.py [--all] RUNNER FAULT_RUN
 
 RUNNER is the emulator's ptxemu-run, FAULT_RUN the program that makes one run. Without --all, each function's calls are
-sampled: the first ones, the last ones and some between.
+sampled: the first one, the last one and WARPKEM_FAULTS, 6 unless set, together.
 """
+import concurrent.futures
 import os
 import re
 import subprocess
@@ -25,28 +26,31 @@ def run(command, fault, extra=None):
 def sample(count, most):
     if count <= most:
         return list(range(1, count + 1))
+    if most < 2:
+        return [count]
     return sorted({1 + round(i * (count - 1) / (most - 1)) for i in range(most)})
 
 
 def main():
     arguments = sys.argv[1:]
-    most = 10**9 if "--all" in arguments else 6
+    most = 10**9 if "--all" in arguments else int(os.environ.get("WARPKEM_FAULTS", 6))
     runner, program = [a for a in arguments if not a.startswith("--")]
-    cases = failures = outcomes_right = outcomes_error = 0
+    outcomes = []
+    pool = concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0)))
 
-    def case(command, fault, extra=None, expect=None):
-        nonlocal cases, failures, outcomes_right, outcomes_error
-        cases += 1
+    def outcome(command, fault, extra, expect):
         try:
             code, output, _ = run(command, fault, extra)
         except subprocess.TimeoutExpired:
             code, output = -1, "hangs"
-        outcomes_right += output.count(": right")
-        outcomes_error += output.count(": error")
-        if code != 0 or (expect and not re.search(expect, output)):
-            failures += 1
-            print(f"FAILED {' '.join(command[2:])} with {fault} {extra or ''}: exit {code}")
-            print("\n".join(line for line in output.splitlines() if not line.startswith("calls") and ": right" not in line))
+        failed = code != 0 or (expect is not None and not re.search(expect, output))
+        if failed:
+            lines = [line for line in output.splitlines() if not line.startswith("calls") and ": right" not in line]
+            print("\n".join([f"FAILED {' '.join(command[2:])} with {fault} {extra or ''}: exit {code}", *lines]), flush=True)
+        return failed, output.count(": right"), output.count(": error")
+
+    def case(command, fault, extra=None, expect=None):
+        outcomes.append(pool.submit(outcome, command, fault, extra, expect))
 
     for shape in (["4", "2", "9", "pageable"], ["64", "1", "5", "pinned"]):
         base = [runner, program, "strict"] + shape
@@ -88,7 +92,8 @@ def main():
     # Memory for a fraction of what the lanes would like: smaller chunks, and every answer right.
     case([runner, program, "strict", "5000", "4", "600", "pageable"], None, {"PTXEMU_MEM_MB": "16"},
          r"(?s)^(?!.*: error)")
-    print(f"{cases} faults: {outcomes_right} operations right, {outcomes_error} answered with an error, {failures} failed")
+    failures, right, error = (sum(column) for column in zip(*(one.result() for one in outcomes)))
+    print(f"{len(outcomes)} faults: {right} operations right, {error} answered with an error, {failures} failed")
     return 1 if failures else 0
 
 
