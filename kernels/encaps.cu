@@ -26,7 +26,7 @@ __global__ void __launch_bounds__(policy::arithmetic_threads)
                          }
                        });
   // The modulus check, FIPS 203, 7.2: ek is public. Both halves of the warp write the same value at most once each.
-  if (statuses != nullptr && too_large) statuses[item.index] = 3;
+  if (statuses != nullptr && too_large) statuses[item.index] = static_cast<u8>(ItemStatus::invalid_ek);
   wipe(item);
 }
 
@@ -42,7 +42,7 @@ __global__ void __launch_bounds__(policy::arithmetic_threads)
 #pragma unroll
     for (int n = 0; n < 16; ++n) too_large |= t.c[n] > q - 1;
   }
-  if (too_large) statuses[item.index] = 3;
+  if (too_large) statuses[item.index] = static_cast<u8>(ItemStatus::invalid_ek);
 }
 
 }  // namespace

@@ -7,15 +7,14 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/status.hpp"
+
 namespace warpkem::kernels {
 
 // The numbers are those of host::Operation.
 enum class Operation : std::uint32_t { keygen = 1, encaps, decaps, check_ek, check_dk, prepare_ek, prepare_dk };
 enum class DkFormat : std::uint32_t { expanded = 0, seed = 1 };
 enum class KeyKind : std::uint32_t { ek = 0, dk = 1 };
-
-// Written to `statuses`, one byte per item; the numbers are the public ones.
-enum class ItemStatus : std::uint8_t { ok = 0, invalid_ek = 3, invalid_dk = 4, invalid_key_index = 9 };
 
 // Item i lies at table[i] (a device array of device pointers) where there is a table, else at data + i * stride. Any
 // alignment, any stride that keeps records apart; arrays at multiples of 16 bytes, with such a stride, are read in

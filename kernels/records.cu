@@ -32,7 +32,9 @@ __global__ void __launch_bounds__(policy::record_threads)
   if (item >= items) return;
   const u32 key = index != nullptr ? index[item] : 0;
   const bool known = key < num_keys;
-  const u8 status = !known ? 9 : key_statuses != nullptr ? key_statuses[key] : 0;
+  const u8 status = !known                    ? static_cast<u8>(ItemStatus::invalid_key_index)
+                    : key_statuses != nullptr ? key_statuses[key]
+                                              : static_cast<u8>(ItemStatus::ok);
   safe[item] = known ? key : 0;
   statuses[item] = status;
 }

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "kernels/field.hpp"
+#include "kernels/status.hpp"
 
 namespace warpkem::kernels {
 

@@ -86,9 +86,9 @@ class Group {
       case Operation::keygen:
         return keygen();
       case Operation::encaps:
-        return batch_.forms.data != nullptr ? encaps_prepared() : encaps();
+        return batch_.forms.data != nullptr ? Encaps_internal_prepared() : Encaps_internal();
       case Operation::decaps:
-        return batch_.forms.data != nullptr ? decaps_prepared() : decaps();
+        return batch_.forms.data != nullptr ? Decaps_internal_prepared() : Decaps_internal();
       case Operation::check_ek:
         for (int l = 0; l < size_; ++l) finish(l, ek_status(batch_.ek[first_ + index(l)]));
         return;
@@ -220,13 +220,13 @@ class Group {
           if (++j == k) j = 0, ++i;
         }
       }
-      sample_entries(seed, position, entry, active);
+      SampleNTT(seed, position, entry, active);
     }
   }
 
   // SampleNTT(rho || j || i), FIPS 203 Algorithm 7, in each of `active` lanes.
-  [[gnu::always_inline]] void sample_entries(const Pointers& rho, const u64 (&position)[W],
-                                             MatrixEntry* const (&entry)[W], int active) noexcept {
+  [[gnu::always_inline]] void SampleNTT(const Pointers& rho, const u64 (&position)[W], MatrixEntry* const (&entry)[W],
+                                        int active) noexcept {
     Sponge<K> sponge(secrets_.state, kShake128Rate, active);
     sponge.absorb(rho, 4);
     sponge.absorb_words(position);
@@ -256,11 +256,28 @@ class Group {
 
   // ---- noise ----
 
+  // PRF_eta(seed, nonce), FIPS 203 (4.3), in each of `active` lanes. `position` holds a nonce and the padding.
+  template <int eta>
+  [[gnu::always_inline]] void PRF(const u8* const (&seed)[W], const u64 (&position)[W], int active) noexcept {
+    constexpr int words = 8 * eta;
+    Sponge<K> sponge(secrets_.state, kShake256Rate, active);
+    sponge.absorb(seed, 4);
+    sponge.absorb_words(position);
+    sponge.close();
+    u8* out[W];
+    squeezed_lanes(out, 0);
+    sponge.copy_out(out, words < kShake256Rate ? words : kShake256Rate);
+    if constexpr (words > kShake256Rate) {
+      sponge.next_block();
+      squeezed_lanes(out, 8 * kShake256Rate);
+      sponge.copy_out(out, words - kShake256Rate);
+    }
+  }
+
   // SamplePolyCBD_eta(PRF_eta(sigma, nonce)) for nonces [first, last) of all items, each given to take(item, nonce,
   // poly).
   template <int eta, class F>
   [[gnu::always_inline]] void sample_noise(int first, int last, F take) noexcept {
-    constexpr int words = 8 * eta;
     const int tasks = (last - first) * size_;
     int nonce = first, l = 0;
     for (int done = 0; done < tasks; done += W) {
@@ -278,18 +295,7 @@ class Group {
         position[lane] = static_cast<u64>(nonce) | kShake << 8;
         if (++l == size_) l = 0, ++nonce;
       }
-      Sponge<K> sponge(secrets_.state, kShake256Rate, active);
-      sponge.absorb(seed, 4);
-      sponge.absorb_words(position);
-      sponge.close();
-      u8* out[W];
-      squeezed_lanes(out, 0);
-      sponge.copy_out(out, words < kShake256Rate ? words : kShake256Rate);
-      if constexpr (words > kShake256Rate) {
-        sponge.next_block();
-        squeezed_lanes(out, 8 * kShake256Rate);
-        sponge.copy_out(out, words - kShake256Rate);
-      }
+      PRF<eta>(seed, position, active);
       for (int lane = 0; lane < active; ++lane) {
         SamplePolyCBD<eta>(secrets_.squeezed[lane], secrets_.poly);
         take(item[lane], nonces[lane], secrets_.poly);
@@ -477,7 +483,7 @@ class Group {
   }
 
   // ML-KEM.Encaps_internal, FIPS 203 Algorithm 17, with the check of 7.2.
-  void encaps() noexcept {
+  void Encaps_internal() noexcept {
     Pointers ek, m, h;
     each_lane(ek, [this](int l) { return batch_.ek[first_ + index(l)]; });
     each_lane(m, [this](int l) { return batch_.m[first_ + index(l)]; });
@@ -501,7 +507,8 @@ class Group {
     }
   }
 
-  void encaps_prepared() noexcept {
+  // The same with the expanded key of a prepared set, which was checked before.
+  void Encaps_internal_prepared() noexcept {
     const EkForm<P>* form[W];
     for (int l = 0; l < W; ++l) form[l] = &ek_form(l < size_ ? l : 0);
     Pointers m, h;
@@ -517,7 +524,7 @@ class Group {
     }
   }
 
-  // Line 6 and lines 8 to 12 of ML-KEM.Decaps_internal, FIPS 203 Algorithm 18: m_prime and K_bar are there already.
+  // Line 6 and lines 8 to 12 of Decaps_internal: m_prime and K_bar are there already.
   // What comes of comparing c with c' stays in a mask.
   template <class F>
   [[gnu::always_inline]] void reencrypt(const Pointers& h, const Pointers& c, const ItemStatus (&status)[W],
@@ -564,7 +571,8 @@ class Group {
     each_lane(dk, [this](int l) { return secrets_.items[l].dk; });
   }
 
-  void decaps() noexcept {
+  // ML-KEM.Decaps_internal, FIPS 203 Algorithm 18, with the check of 7.3.
+  void Decaps_internal() noexcept {
     Pointers dk, c, ek, h, z;
     expanded_dks(dk);
     each_lane(c, [this](int l) { return batch_.c[first_ + index(l)]; });
@@ -593,7 +601,7 @@ class Group {
     reencrypt(h, c, status, [&](const Pointers& m, u8* const(&c_prime)[W]) { encrypt_to_bytes(ek, m, c_prime); });
   }
 
-  void decaps_prepared() noexcept {
+  void Decaps_internal_prepared() noexcept {
     const EkForm<P>* form[W];
     Pointers c, h, z;
     each_lane(c, [this](int l) { return batch_.c[first_ + index(l)]; });
