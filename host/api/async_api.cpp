@@ -11,6 +11,7 @@
 
 #include "host/api/arguments.hpp"
 #include "host/api/metrics_text.hpp"
+#include "host/api/options.hpp"
 #include "host/api/seam.hpp"
 #include "host/core/operation.hpp"
 #include "host/serving/completion_queue.hpp"
@@ -209,25 +210,6 @@ std::vector<warpkem_histogram> read_histograms(const warpkem_engine& handle) {
   return histograms;
 }
 
-SchedulerOptions parse(const warpkem_scheduler_options& given) {
-  SchedulerOptions parsed;
-  if (given.max_items != 0) parsed.most_items = given.max_items;
-  if (given.max_bytes != 0) parsed.most_bytes = given.max_bytes;
-  if (given.max_delay_us != 0) parsed.max_delay_ns = given.max_delay_us * std::uint64_t{1000};
-  if (given.bulk_cut_us != 0) parsed.bulk_cut_ns = given.bulk_cut_us * std::uint64_t{1000};
-  parsed.batch_items = given.batch_items;
-  const auto check_fraction = [](double fraction, const char* name) {
-    if (!(fraction <= 1)) throw Error(Status::invalid_argument, std::string(name) + ": a fraction is at most 1");
-  };
-  check_fraction(given.device_sentinel, "options.device_sentinel");
-  check_fraction(given.cpu_sentinel, "options.cpu_sentinel");
-  if (given.device_sentinel != 0) parsed.device_sentinel = std::max(0.0, given.device_sentinel);
-  parsed.cpu_sentinel = std::max(0.0, given.cpu_sentinel);
-  parsed.log = given.log;
-  parsed.log_context = given.log_context;
-  return parsed;
-}
-
 }  // namespace
 
 extern "C" {
@@ -235,10 +217,7 @@ extern "C" {
 warpkem_status warpkem_configure(warpkem_engine* engine, const warpkem_scheduler_options* given) {
   return guarded([&] {
     static_cast<void>(usable(engine));
-    if (given == nullptr) throw Error(Status::invalid_argument, "options is NULL");
-    warpkem_scheduler_options options{};
-    copy_struct(options, given, "options");
-    engine->lazy_scheduler.configure(parse(options));
+    engine->lazy_scheduler.configure(scheduler_options(given));
     return WARPKEM_OK;
   });
 }

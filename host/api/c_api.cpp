@@ -1,5 +1,4 @@
 // The C ABI over the engine: translates, catches, keeps the text of the thread's last failed call. No logic.
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -11,6 +10,7 @@
 
 #include "host/api/arguments.hpp"
 #include "host/api/last_error.hpp"
+#include "host/api/options.hpp"
 #include "host/api/seam.hpp"
 #include "host/core/algorithms.hpp"
 #include "host/core/operation.hpp"
@@ -189,65 +189,6 @@ void free_later(warpkem_engine* engine) noexcept {
   }
 }
 
-// "CNSA-2.0" or algorithm names with commas.
-std::bitset<max_algorithms> parse_policy(std::string_view policy) {
-  std::bitset<max_algorithms> allowed;
-  if (equal_ignoring_case(policy, "CNSA-2.0")) return allowed.set(WARPKEM_ML_KEM_1024);
-  for (std::string_view rest = policy;;) {
-    const std::size_t comma = rest.find(',');
-    const std::string_view name = rest.substr(0, comma);
-    const Algorithm* const algorithm = find_algorithm(name);
-    if (algorithm == nullptr) {
-      throw Error(Status::unsupported, "policy \"" + std::string(policy) + "\": \"" + std::string(name) +
-                                           "\" is neither a policy (CNSA-2.0) nor an algorithm");
-    }
-    allowed.set(algorithm->id);
-    if (comma == std::string_view::npos) return allowed;
-    rest.remove_prefix(comma + 1);
-  }
-}
-
-// For comparisons.
-bool cuda_graphs() {
-  const char* const value = secure_getenv("WARPKEM_CUDA_GRAPHS");
-  if (value == nullptr || std::string_view(value) == "1") return true;
-  if (std::string_view(value) == "0") return false;
-  throw Error(Status::invalid_argument, "WARPKEM_CUDA_GRAPHS is neither 0 nor 1");
-}
-
-EngineOptions parse_options(const warpkem_options* given) {
-  warpkem_options options = WARPKEM_OPTIONS_DEFAULT;
-  if (given != nullptr && given->struct_size != 0) copy_struct(options, given, "options");
-  if ((options.flags & ~(WARPKEM_NO_FAIL_OVER | WARPKEM_PIN_THREADS)) != 0) {
-    throw Error(Status::invalid_argument, "options.flags: unknown bits in " + std::to_string(options.flags));
-  }
-  constexpr uint32_t most_threads = 4096;
-  constexpr uint32_t most_cuda_streams = 64;
-  if (options.threads != WARPKEM_THREADS_AUTO && options.threads > most_threads) {
-    throw Error(Status::invalid_argument, "options.threads: " + std::to_string(options.threads) + " is more than " +
-                                              std::to_string(most_threads));
-  }
-  EngineOptions parsed;
-  const char* backend = options.backend;
-  if (backend == nullptr || std::string_view(backend) == "auto") backend = secure_getenv("WARPKEM_BACKEND");
-  if (backend != nullptr && std::string_view(backend) != "auto") parsed.backend = backend;
-  if (options.threads != WARPKEM_THREADS_AUTO) parsed.threads = options.threads;
-  parsed.fail_over = (options.flags & WARPKEM_NO_FAIL_OVER) == 0;
-  parsed.pin_threads = (options.flags & WARPKEM_PIN_THREADS) != 0;
-  parsed.random = options.random;
-  parsed.random_context = options.random_context;
-  if (options.policy != nullptr) parsed.allowed = parse_policy(options.policy);
-  if (options.cuda_devices != nullptr) parsed.cuda.devices = options.cuda_devices;
-  parsed.cuda.chunk = options.cuda_chunk;
-  parsed.cuda.streams = options.cuda_streams;
-  parsed.cuda.graphs = cuda_graphs();
-  if (options.cuda_streams > most_cuda_streams) {
-    throw Error(Status::invalid_argument, "options.cuda_streams: " + std::to_string(options.cuda_streams) +
-                                              " is more than " + std::to_string(most_cuda_streams));
-  }
-  return parsed;
-}
-
 // Made when the library is loaded: a static variable of a function has a lock, which a fork could leave locked.
 const std::array<char, 128> cpu_features = [] {
   std::array<char, 128> text{};
@@ -281,7 +222,7 @@ warpkem_status warpkem_engine_new(const warpkem_options* options, warpkem_engine
     if (engine == nullptr) throw Error(Status::invalid_argument, "engine is NULL");
     *engine = nullptr;
     auto made = std::make_unique<warpkem_engine>();
-    made->engine = std::make_shared<Engine>(parse_options(options));
+    made->engine = std::make_shared<Engine>(engine_options(options));
     made->can_go_later = true;
     *engine = made.release();
     return WARPKEM_OK;
