@@ -1,5 +1,6 @@
 """asyncio: results, back-pressure, cancelled tasks, loops that end, engines that close."""
 import asyncio
+import gc
 import threading
 
 import numpy as np
@@ -83,6 +84,8 @@ def test_a_loop_that_ends_in_the_middle_harms_nothing(engine):
 
     for _ in range(3):
         asyncio.run(main())
+    gc.collect()
+    assert not any(completions.pending for completions in engine._queues.values())
     assert engine.encaps(P, ek[:3]).ok
 
 

@@ -342,6 +342,21 @@ def test_a_library_that_cannot_be_loaded_is_an_import_error():
     assert done.returncode == 1 and "ImportError: warpkem: /nowhere.so" in done.stderr
 
 
+def test_a_program_that_leaves_engines_open_ends_well():
+    code = """
+import asyncio, os, threading, warpkem
+engine = warpkem.Engine(log=lambda level, text: None, random=os.urandom)
+ek = engine.keygen("ML-KEM-768", 500).ek
+asyncio.run(engine.encaps_async("ML-KEM-768", ek))
+def work():
+    while True:
+        engine.encaps("ML-KEM-768", ek)
+threading.Thread(target=work, daemon=True).start()
+"""
+    done = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
 def test_memory_stays_flat(engine):
     pairs = engine.keygen(P, 256)
 

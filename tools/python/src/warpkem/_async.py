@@ -21,7 +21,7 @@ class Completions:
 
     def __init__(self, handle: Handle) -> None:
         self.handle = handle
-        self.pending: dict[int, tuple[asyncio.Future, Request]] = {}  # keeps the arrays alive
+        self.pending: dict[int, tuple[asyncio.Future | None, Request]] = {}  # keeps the arrays alive
         self.numbers = itertools.count(1)
         self.room = asyncio.Event()
         self.queue = ctypes.c_void_p()
@@ -67,7 +67,10 @@ class Completions:
         try:
             status = await future
         except asyncio.CancelledError:
-            # The arrays stay the engine's until the completion comes.
+            # The arrays stay the engine's until the completion comes. The future goes: it holds its loop, and a loop that
+            # ends with requests under way must not live as long as its engine.
+            if number in self.pending:
+                self.pending[number] = (None, request)
             lib.warpkem_cancel(self.handle.pointer, taken.value)
             raise
         if status in _WHOLE_FAILURES:
@@ -81,7 +84,7 @@ class Completions:
                 break
             for completion in self.completions[:count.value]:
                 future, request = self.pending.pop(completion.user_data)
-                if future.done():  # the task was cancelled
+                if future is None or future.done():  # the task was cancelled
                     request.wipe_copies()
                 else:
                     future.set_result(completion.status)

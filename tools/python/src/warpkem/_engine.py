@@ -1,9 +1,11 @@
 """The engine, its operations on NumPy arrays, and prepared keys."""
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import threading
+import time
 import weakref
 from typing import Any, Callable
 
@@ -463,7 +465,8 @@ class _KeysHandle:
     """Owns a warpkem_keys."""
 
     def __init__(self, pointer: int, engine: Handle) -> None:
-        self.pointer, self.engine, self.process = pointer, engine, os.getpid()
+        # They keep the library's engine alive, so what it calls must live as long.
+        self.pointer, self.callbacks, self.process = pointer, engine.callbacks, os.getpid()
 
     def __del__(self, release=lib.warpkem_keys_release, getpid=os.getpid) -> None:
         if getpid() == self.process:
@@ -571,4 +574,16 @@ def _after_fork() -> None:
         engine._forget()
 
 
+def _at_exit() -> None:
+    """Before the interpreter ends: no thread must call a function of Python's later. So daemon threads finish the calls
+    that they are in."""
+    calling = [weakref.ref(engine._handle) for engine in _engines if engine._handle and any(engine._callbacks)]
+    for engine in list(_engines):
+        engine.close()
+    end = time.monotonic() + 5  # arrays on a device may keep an engine too
+    while any(handle() is not None for handle in calling) and time.monotonic() < end:
+        time.sleep(0.001)
+
+
 os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_at_exit)
