@@ -314,7 +314,8 @@ def python_tests(run, **env):
     # Options as of stage gcc, so that what it compiled serves here too.
     options = "-DCMAKE_BUILD_TYPE=RelWithDebInfo;-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O2 -g1 -DNDEBUG;-DWARPKEM_WERROR=ON"
     if not tool or not run.command(*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", wheels, "--config-settings",
-                                   f"cmake.define.WARPKEM_BUILD_OPTIONS={options}", ROOT / "tools" / "python", env=path) or \
+                                   f"cmake.define.WARPKEM_BUILD_OPTIONS={options}", "--config-settings",
+                                   f"build-dir={folder / 'build'}", ROOT / "tools" / "python", env=path) or \
             not run.command(environment / "bin" / "auditwheel", "repair", "--exclude", "libcrypto.so.3", "-w",
                             folder / "repaired", *wheels.glob("*.whl"), env=path) or \
             not run.command(*pip, "install", "--no-deps", "--force-reinstall", *(folder / "repaired").glob("*.whl")):
