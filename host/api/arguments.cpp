@@ -269,6 +269,22 @@ Batch checked_batch(const Engine& engine, const warpkem_batch& arguments, Operat
   return batch;
 }
 
+Derivation checked_derivation(const warpkem_in& ikm, std::size_t ikm_bytes, const warpkem_out& seeds,
+                              std::size_t seed_bytes, std::size_t count) {
+  constexpr std::size_t most_ikm_bytes = std::size_t{1} << 16;
+  if (ikm_bytes == 0 || ikm_bytes > most_ikm_bytes) {
+    refuse("ikm_bytes: " + std::to_string(ikm_bytes) + " is not from 1 to " + std::to_string(most_ikm_bytes));
+  }
+  Derivation result;
+  Extents extents;
+  const warpkem_source from{ikm.data, ikm.bytes, ikm.stride, nullptr};
+  const warpkem_target to{seeds.data, seeds.bytes, seeds.stride, nullptr};
+  check_array(result.ikm, "ikm", from, ikm_bytes, count, Memory::host, extents);
+  check_array(result.seeds, "seeds", to, seed_bytes, count, Memory::host, extents);
+  extents.check();
+  return result;
+}
+
 void check_struct_size(std::size_t given_bytes, const KnownStruct& known, const char* name) {
   constexpr std::size_t most = 4096;
   if (given_bytes == known.bytes) return;

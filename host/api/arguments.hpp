@@ -23,6 +23,14 @@ enum class Memory { host, device };
 Batch checked_batch(const Engine& engine, const warpkem_batch& arguments, Operation operation,
                     Memory memory = Memory::host);
 
+// The arrays of warpkem_hpke_derive_seeds(), checked. Throws Error.
+struct Derivation {
+  In ikm;
+  Out seeds;
+};
+Derivation checked_derivation(const warpkem_in& ikm, std::size_t ikm_bytes, const warpkem_out& seeds,
+                              std::size_t seed_bytes, std::size_t count);
+
 // What is known of a struct of the ABI that begins with struct_size.
 struct KnownStruct {
   std::size_t bytes, alignment;

@@ -364,6 +364,24 @@ warpkem_status warpkem_decaps_prepared(warpkem_engine* engine, warpkem_keys* key
   return run_prepared(engine, batch);
 }
 
+warpkem_status warpkem_hpke_derive_seeds(warpkem_engine* engine, warpkem_algorithm algorithm, size_t count,
+                                         warpkem_in ikm, size_t ikm_bytes, warpkem_out seeds) {
+  return guarded([&] {
+    Engine& e = usable(engine);
+    const Algorithm* const known = find_algorithm(algorithm);
+    if (known == nullptr || !Engine::derives_hpke_seeds(algorithm)) {
+      throw Error(Status::unsupported, "HPKE has no KEM of algorithm " + std::to_string(algorithm));
+    }
+    if (!e.allows(algorithm)) {
+      throw Error(Status::unsupported, std::string("the engine's policy does not allow ") + known->name);
+    }
+    if (count == 0) return WARPKEM_OK;
+    const Derivation arrays = checked_derivation(ikm, ikm_bytes, seeds, known->seed_record(DkFormat::seed), count);
+    e.derive_hpke_seeds(*known, count, arrays.ikm, ikm_bytes, arrays.seeds);
+    return WARPKEM_OK;
+  });
+}
+
 warpkem_status warpkem_run(warpkem_engine* engine, const warpkem_batch* given) {
   return guarded([&] { return run(engine, known_batch(given)); });
 }
@@ -482,7 +500,11 @@ size_t warpkem_size(warpkem_algorithm algorithm, uint32_t what) {
     case WARPKEM_SIZE_K:
       return a->K_bytes;
     case WARPKEM_SIZE_SEED:
-      return a->seed_bytes;
+      return a->seed_record(DkFormat::seed);
+    case WARPKEM_SIZE_DK_COMPOSITE:
+      return a->dk_record(DkFormat::composite);
+    case WARPKEM_SIZE_SEED_COMPOSITE:
+      return a->seed_record(DkFormat::composite);
     case WARPKEM_SIZE_M:
       return a->m_bytes;
     default:
@@ -521,7 +543,9 @@ const char* warpkem_status_name(warpkem_status status) {
                                           "WARPKEM_CANCELLED",
                                           "WARPKEM_EXPIRED",
                                           "WARPKEM_ABORTED",
-                                          "WARPKEM_WOULD_DEADLOCK"};
+                                          "WARPKEM_WOULD_DEADLOCK",
+                                          "WARPKEM_INVALID_C",
+                                          "WARPKEM_INVALID_RANDOMNESS"};
   return status < sizeof names / sizeof *names ? names[status] : "WARPKEM_UNKNOWN_STATUS";
 }
 

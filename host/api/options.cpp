@@ -9,22 +9,31 @@
 
 #include "host/api/arguments.hpp"
 #include "host/core/algorithms.hpp"
+#include "host/core/hybrids.hpp"
 
 namespace warpkem::host {
 
 namespace {
 
-// "CNSA-2.0" or algorithm names with commas.
+// The name of a policy, or algorithm names with commas.
 std::bitset<max_algorithms> parse_policy(std::string_view policy) {
   std::bitset<max_algorithms> allowed;
   if (equal_ignoring_case(policy, "CNSA-2.0")) return allowed.set(WARPKEM_ML_KEM_1024);
+  const bool hybrid_only = equal_ignoring_case(policy, "hybrid-only");
+  if (hybrid_only || equal_ignoring_case(policy, "NIST-curves")) {
+    for (const Hybrid& hybrid : all_hybrids()) {
+      allowed.set(hybrid.algorithm, hybrid_only || hybrid.group != Group::x25519);
+    }
+    return allowed;
+  }
   for (std::string_view rest = policy;;) {
     const std::size_t comma = rest.find(',');
     const std::string_view name = rest.substr(0, comma);
     const Algorithm* const algorithm = find_algorithm(name);
     if (algorithm == nullptr) {
-      throw Error(Status::unsupported, "policy \"" + std::string(policy) + "\": \"" + std::string(name) +
-                                           "\" is neither a policy (CNSA-2.0) nor an algorithm");
+      throw Error(Status::unsupported,
+                  "policy \"" + std::string(policy) + "\": \"" + std::string(name) +
+                      "\" is neither a policy (CNSA-2.0, hybrid-only, NIST-curves) nor an algorithm");
     }
     allowed.set(algorithm->id);
     if (comma == std::string_view::npos) return allowed;
@@ -45,7 +54,7 @@ bool cuda_graphs() {
 EngineOptions engine_options(const warpkem_options* given) {
   warpkem_options options = WARPKEM_OPTIONS_DEFAULT;
   if (given != nullptr && given->struct_size != 0) copy_struct(options, given, "options");
-  if ((options.flags & ~(WARPKEM_NO_FAIL_OVER | WARPKEM_PIN_THREADS)) != 0) {
+  if ((options.flags & ~(WARPKEM_NO_FAIL_OVER | WARPKEM_PIN_THREADS | WARPKEM_REFUSE_ZERO)) != 0) {
     throw Error(Status::invalid_argument, "options.flags: unknown bits in " + std::to_string(options.flags));
   }
   constexpr uint32_t most_threads = 4096;
@@ -61,6 +70,7 @@ EngineOptions engine_options(const warpkem_options* given) {
   if (options.threads != WARPKEM_THREADS_AUTO) parsed.threads = options.threads;
   parsed.fail_over = (options.flags & WARPKEM_NO_FAIL_OVER) == 0;
   parsed.pin_threads = (options.flags & WARPKEM_PIN_THREADS) != 0;
+  parsed.hybrids.refuse_zero = (options.flags & WARPKEM_REFUSE_ZERO) != 0;
   parsed.random = options.random;
   parsed.random_context = options.random_context;
   if (options.policy != nullptr) parsed.allowed = parse_policy(options.policy);

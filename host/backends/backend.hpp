@@ -48,6 +48,7 @@ enum class MemoryKind : std::uint32_t { device = 1, pinned = 2 };
 // caller's. See warpkem/cuda.h. All but release() throw Error.
 class DeviceResident {
  public:
+  virtual bool supports(Operation operation, std::uint32_t algorithm, DkFormat format) const noexcept = 0;
   virtual void* allocate(MemoryKind kind, std::size_t bytes) = 0;
   virtual void release(MemoryKind kind, std::size_t bytes, void* memory) noexcept = 0;
   virtual void copy(void* to, const void* from, std::size_t bytes) = 0;

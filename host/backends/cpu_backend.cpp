@@ -6,6 +6,7 @@
 
 #include "host/core/algorithms.hpp"
 #include "host/core/operation.hpp"
+#include "host/core/secure.hpp"
 
 namespace warpkem::host {
 
@@ -31,31 +32,12 @@ CpuBackend::CpuBackend(const CpuKernels& kernels, WorkerPool& pool, std::string 
     : kernels_(kernels),
       pool_(pool),
       info_{kernels.name, std::move(detail), 1},
-      workspace_bytes_(largest_workspace(kernels)) {}
-
-CpuBackend::Workspace::Workspace(CpuBackend& backend) : backend_(backend) {
-  {
-    const std::scoped_lock lock(backend_.mutex_);
-    if (!backend_.idle_workspaces_.empty()) {
-      buffer_ = std::move(backend_.idle_workspaces_.back());
-      backend_.idle_workspaces_.pop_back();
-      return;
-    }
-  }
-  buffer_ = SecureBuffer(backend_.workspace_bytes_);
-}
-
-CpuBackend::Workspace::~Workspace() {
-  const std::scoped_lock lock(backend_.mutex_);
-  try {
-    backend_.idle_workspaces_.push_back(std::move(buffer_));
-  } catch (const std::bad_alloc&) {  // then it is freed
-  }
-}
+      workspaces_(largest_workspace(kernels)) {}
 
 bool CpuBackend::supports(Operation operation, std::uint32_t algorithm, DkFormat format) const noexcept {
   const bool has_format = format == DkFormat::expanded || format == DkFormat::seed;
-  return is_known(operation) && has_format && kernels_.workspace_bytes(algorithm) != 0;
+  const bool is_seed_check = operation == Operation::check_dk && format == DkFormat::seed;
+  return is_known(operation) && has_format && !is_seed_check && kernels_.workspace_bytes(algorithm) != 0;
 }
 
 void CpuBackend::run(const Batch& batch) {
@@ -72,7 +54,7 @@ void CpuBackend::run(const Batch& batch) {
       [](void* context, std::size_t first, std::size_t count) noexcept {
         Shared& s = *static_cast<Shared*>(context);
         try {
-          const Workspace workspace(s.backend);
+          const Workspaces::Lent workspace(s.backend.workspaces_);
           s.backend.kernels_.run(slice(s.batch, first, count), workspace.data());
           clear_vector_registers();
         } catch (const std::bad_alloc&) {

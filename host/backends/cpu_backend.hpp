@@ -2,13 +2,11 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <string>
-#include <vector>
 
 #include "host/backends/backend.hpp"
 #include "host/backends/cpu_kernels.hpp"
-#include "host/core/secure.hpp"
+#include "host/backends/workspaces.hpp"
 #include "host/core/worker_pool.hpp"
 
 namespace warpkem::host {
@@ -25,26 +23,10 @@ class CpuBackend final : public Backend {
  private:
   void run(const Batch& batch);
 
-  // Scratch memory that is lent to a running thread: as many pieces are made as ever ran at once.
-  class Workspace {
-   public:
-    explicit Workspace(CpuBackend& backend);
-    ~Workspace();
-    Workspace(const Workspace&) = delete;
-    Workspace& operator=(const Workspace&) = delete;
-    std::uint8_t* data() const noexcept { return buffer_.data(); }
-
-   private:
-    CpuBackend& backend_;
-    SecureBuffer buffer_;
-  };
-
   const CpuKernels& kernels_;
   WorkerPool& pool_;
   const BackendInfo info_;
-  const std::size_t workspace_bytes_;
-  std::mutex mutex_;
-  std::vector<SecureBuffer> idle_workspaces_;
+  Workspaces workspaces_;
 };
 
 }  // namespace warpkem::host

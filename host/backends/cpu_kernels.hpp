@@ -9,6 +9,17 @@
 
 namespace warpkem::host {
 
+// Hashes of messages of equal lengths: SHA3-256 and SHAKE256 (FIPS 202), which have the same rate.
+enum class HashFunction : std::uint8_t { sha3_256 = 0x06, shake256 = 0x1f };  // the number is what follows a message
+struct HashBatch {
+  HashFunction function{};
+  std::size_t count = 0;
+  In message;
+  std::size_t message_bytes = 0;
+  Out digest;  // shares no byte with a message
+  std::size_t digest_bytes = 0;
+};
+
 struct CpuKernels {
   const char* name;
   std::size_t lanes;  // items that are worked on side by side: chunks of a batch are multiples of it
@@ -24,6 +35,10 @@ struct CpuKernels {
   // Does the whole batch on the calling thread, as batch.hpp says. Uses at most 8 KiB of stack, allocates nothing, and
   // leaves no secret in the workspace nor on the stack.
   void (*run)(const Batch& batch, std::uint8_t* workspace) noexcept;
+
+  // The same of hashes, whose messages and digests are secret.
+  std::size_t hash_workspace_bytes;
+  void (*hash)(const HashBatch& batch, std::uint8_t* workspace) noexcept;
 };
 
 }  // namespace warpkem::host

@@ -8,7 +8,9 @@
 #include <string>
 
 #include "host/backends/backend.hpp"
+#include "host/backends/cpu_kernels.hpp"
 #include "host/core/fork_guard.hpp"
+#include "host/core/hybrids.hpp"
 #include "host/core/worker_pool.hpp"
 
 namespace warpkem::host {
@@ -26,6 +28,7 @@ struct ProbeContext {
   WorkerPool& pool;
   const ForkGuard& fork_guard;
   const CudaOptions& cuda;
+  const HybridOptions& hybrids;
   bool asked_for;  // by name: it must prove that it can be used
 };
 
@@ -42,5 +45,8 @@ struct BackendEntry {
 };
 
 std::span<const BackendEntry> backend_table() noexcept;
+
+// The kernels of this CPU that hash the fastest.
+const CpuKernels& best_hashes() noexcept;
 
 }  // namespace warpkem::host

@@ -1,4 +1,4 @@
-// The table of algorithms: numbers, names, OIDs and record sizes. A later algorithm (a hybrid) is one more row.
+// The table of algorithms: numbers, names, OIDs and record sizes. A later algorithm is one more row.
 #pragma once
 
 #include <array>
@@ -14,17 +14,22 @@ namespace warpkem::host {
 struct Algorithm {
   std::uint32_t id;
   const char* name;
-  const char* alias;
-  const char* oid;
+  std::array<const char*, 2> aliases;  // or null
+  const char* oid;                     // or null
   std::size_t ek_bytes;
   std::array<std::size_t, max_dk_formats> dk_bytes;  // by format; 0: the algorithm has no dk of that format
-  std::size_t c_bytes, K_bytes, seed_bytes, m_bytes;
-  double cost;  // of an item, relative to ML-KEM-768: a first guess
+  std::size_t c_bytes, K_bytes, m_bytes;
+  std::array<std::size_t, max_dk_formats> seed_bytes;  // what a key pair with a dk of that format is made from
+  double cost;                                         // of an item, relative to ML-KEM-768: a first guess
 
   // Bytes of a dk in that format; 0: there is none.
   constexpr std::size_t dk_record(DkFormat format) const noexcept {
     const auto number = static_cast<std::size_t>(format);
     return number < max_dk_formats ? dk_bytes[number] : 0;
+  }
+  constexpr std::size_t seed_record(DkFormat format) const noexcept {
+    const auto number = static_cast<std::size_t>(format);
+    return number < max_dk_formats ? seed_bytes[number] : 0;
   }
 };
 

@@ -12,11 +12,19 @@ namespace warpkem::host {
 
 // The numbers are those of warpkem.h; the last two have no public number, for they come from warpkem_prepare_*().
 enum class Operation : std::uint32_t { keygen = 1, encaps, decaps, check_ek, check_dk, prepare_ek, prepare_dk };
-enum class DkFormat : std::uint32_t { expanded = 0, seed = 1 };
+enum class DkFormat : std::uint32_t { expanded = 0, seed = 1, composite = 2 };
 inline constexpr std::size_t max_dk_formats = 4;  // numbers are below this
 
 // Item statuses are the public ones; `pending` is seen only while a batch is under way.
-enum class ItemStatus : std::uint8_t { ok = 0, invalid_ek = 3, invalid_dk = 4, invalid_key_index = 9, pending = 255 };
+enum class ItemStatus : std::uint8_t {
+  ok = 0,
+  invalid_ek = 3,
+  invalid_dk = 4,
+  invalid_key_index = 9,
+  invalid_c = 16,           // of hybrids
+  invalid_randomness = 17,  // of hybrids
+  pending = 255
+};
 
 // Item i lies at table[i] where there is a table, else at data + i * stride. Strides are never 0 here.
 struct In {

@@ -30,20 +30,20 @@ time_t now_s() noexcept {
 
 }  // namespace
 
-Gate::Pass::Pass(Gate& gate) noexcept : gate_(gate) {
+void Gate::enter() noexcept {
   // Counted first: either before_fork() sees the count, or this sees the fork.
-  gate_.inside_.fetch_add(1);
+  inside_.fetch_add(1);
   if (own_passes++ != 0) return;
-  while (gate_.forks_.load() != 0) {
-    gate_.inside_.fetch_sub(1);
-    while (gate_.forks_.load() != 0) pause_a_little();
-    gate_.inside_.fetch_add(1);
+  while (forks_.load() != 0) {
+    inside_.fetch_sub(1);
+    while (forks_.load() != 0) pause_a_little();
+    inside_.fetch_add(1);
   }
 }
 
-Gate::Pass::~Pass() {
+void Gate::leave() noexcept {
   --own_passes;
-  gate_.inside_.fetch_sub(1);
+  inside_.fetch_sub(1);
 }
 
 void Gate::wait_for_others() const noexcept {

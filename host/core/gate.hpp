@@ -15,11 +15,13 @@ class Gate {
   Gate(const Gate&) = delete;
   Gate& operator=(const Gate&) = delete;
 
-  // Held by who is inside. A thread may hold several. While a fork is under way it waits to come in.
+  // A thread may be inside several times. While a fork is under way it waits to come in.
+  void enter() noexcept;
+  void leave() noexcept;
   class Pass {
    public:
-    explicit Pass(Gate& gate) noexcept;
-    ~Pass();
+    explicit Pass(Gate& gate) noexcept : gate_(gate) { gate_.enter(); }
+    ~Pass() { gate_.leave(); }
     Pass(const Pass&) = delete;
     Pass& operator=(const Pass&) = delete;
 

@@ -37,7 +37,7 @@ constexpr const ArraySpec& spec_of(Array array) noexcept { return array_specs[st
 constexpr std::size_t record_bytes(const Algorithm& a, Array array, DkFormat format) noexcept {
   switch (array) {
     case Array::seeds:
-      return a.seed_bytes;
+      return a.seed_record(format);
     case Array::m:
       return a.m_bytes;
     case Array::ek:
@@ -152,10 +152,11 @@ inline constexpr OperationSpec table[] = {
      .in = {Array::ek, Array::none},
      .key = Array::ek,
      .cost = 0.2},
-    {.operation = Operation::check_dk,  // of expanded keys
+    {.operation = Operation::check_dk,
      .name = "check_dk",
      .in = {Array::dk, Array::none},
      .key = Array::dk,
+     .takes_dk_format = true,
      .cost = 0.2},
     {.operation = Operation::prepare_ek,
      .name = "prepare_ek",

@@ -5,23 +5,20 @@
 #include <sys/random.h>
 
 #include <algorithm>
-#include <atomic>
 #include <mutex>
 #include <new>
 #include <string>
 
-#include "host/core/gate.hpp"
 #include "host/core/status.hpp"
 #include "host/core/thread_number.hpp"
 
 #ifdef WARPKEM_HAVE_OPENSSL
-#include <dlfcn.h>
-#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/provider.h>
 #include <openssl/rand.h>
-#include <stdlib.h>
+
+#include "host/core/openssl.hpp"
 #endif
 
 namespace warpkem::host {
@@ -42,37 +39,6 @@ int kernel_random(void*, std::uint8_t* out, std::size_t bytes) {
 }
 
 #ifdef WARPKEM_HAVE_OPENSSL
-
-// Around every use of OpenSSL.
-constinit Gate gate;
-const int not_guarded = guard_at_fork<gate>();
-
-// Whether OpenSSL can be asked. It cannot again once it has cleaned up after itself, which it does at exit.
-enum class State { unknown, started, over };
-constinit std::atomic<State> state{State::unknown};
-
-// Called before OpenSSL frees anything. From here on the kernel's generator serves.
-void end_openssl() noexcept {
-  state.store(State::over);
-  gate.wait_for_others();
-}
-
-// The end of the process calls back, so the code must stay where it is, even if the library is closed.
-void stay_loaded() noexcept {
-  Dl_info info{};
-  if (dladdr(&gate, &info) == 0 || info.dli_fname == nullptr) return;
-  // For the program itself this fails, and need not succeed. The handle is kept.
-  static_cast<void>(dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE));
-}
-
-// What this thread's OpenSSL calls put into its error queue goes with this: the queue is the program's.
-class ErrorQueue {
- public:
-  ErrorQueue() noexcept { ERR_set_mark(); }
-  ~ErrorQueue() { ERR_pop_to_mark(); }
-  ErrorQueue(const ErrorQueue&) = delete;
-  ErrorQueue& operator=(const ErrorQueue&) = delete;
-};
 
 // The thread's private DRBG, asked directly: RAND_bytes and its kin may be replaced by the program or by a RAND method.
 // OpenSSL reseeds it after a fork.
@@ -107,28 +73,12 @@ bool lacks_parts() noexcept {
   return lacks;
 }
 
-// Starts OpenSSL, unless that is done, and proves that it has a generator. Where its own start fails half-way it
-// follows null pointers later, so each step is looked at before the next. Throws Error or std::bad_alloc.
-void start_openssl() {
-  const Gate::Pass pass(gate);
-  if (state.load() == State::over) return;
-  if (not_guarded != 0) throw std::bad_alloc();
-  // It was cleaned up already, by the program or at exit, or could not begin at all: then it never can.
-  if (OPENSSL_init_crypto(0, nullptr) != 1) return state.store(State::over);
-  if (OSSL_LIB_CTX_get0_global_default() == nullptr) throw std::bad_alloc();
-  {
-    static constinit std::mutex mutex;  // held inside the gate only: no fork leaves it locked
-    static constinit bool called_at_cleanup = false, called_at_exit = false;
-    const std::scoped_lock lock(mutex);
-    if (!called_at_cleanup && !called_at_exit) stay_loaded();
-    called_at_cleanup = called_at_cleanup || OPENSSL_atexit(end_openssl) == 1;
-    // At exit this comes before OpenSSL's own handler, which it registered above, sets out.
-    called_at_exit = called_at_exit || atexit(end_openssl) == 0;
-    if (!called_at_cleanup || !called_at_exit) throw std::bad_alloc();
-    State unknown = State::unknown;
-    state.compare_exchange_strong(unknown, State::started);
-  }
-  const ErrorQueue errors;
+// Starts OpenSSL and proves that it has a generator. Where its own start fails half-way it follows null pointers later,
+// so each step is looked at before the next. Throws Error or std::bad_alloc.
+void start_generator() {
+  start_openssl();
+  const OpenSslUse openssl;
+  if (!openssl) return;
   // Where memory is short OpenSSL may fail once, and says all kinds of things about it.
   if (gives_random() || gives_random()) return;
   const unsigned long code = ERR_peek_last_error();
@@ -142,11 +92,8 @@ void start_openssl() {
 
 int system_random(void*, std::uint8_t* out, std::size_t bytes) {
   {
-    const Gate::Pass pass(gate);
-    if (state.load() == State::started) {
-      const ErrorQueue errors;
-      return openssl_random(out, bytes);
-    }
+    const OpenSslUse openssl;
+    if (openssl) return openssl_random(out, bytes);
   }
   return kernel_random(nullptr, out, bytes);
 }
@@ -162,7 +109,7 @@ Random::Random(RandomFunction function, void* context)
       context_(function != nullptr ? context : nullptr),
       draws_ahead_(function == nullptr) {
 #ifdef WARPKEM_HAVE_OPENSSL
-  if (function == nullptr) start_openssl();
+  if (function == nullptr) start_generator();
 #endif
 }
 

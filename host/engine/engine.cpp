@@ -9,6 +9,7 @@
 #include <new>
 
 #include "host/core/cpu_quota.hpp"
+#include "host/core/hybrids.hpp"
 #include "host/core/operation.hpp"
 #include "host/core/outputs.hpp"
 #include "host/core/secure.hpp"
@@ -25,14 +26,22 @@ constexpr auto ok = static_cast<std::uint8_t>(ItemStatus::ok);
 // Randomness of one slice at the most: bounds the memory that a call takes besides the caller's arrays.
 constexpr std::size_t slice_random_bytes = std::size_t{32} << 20;
 
-const char* rule_of(std::uint8_t status) noexcept {
+const char* rule_of(std::uint8_t status, bool is_hybrid) noexcept {
   switch (static_cast<ItemStatus>(status)) {
     case ItemStatus::invalid_ek:
-      return "a coefficient of ek is not below q (FIPS 203, 7.2)";
+      return is_hybrid ? "ek is invalid: a coefficient of ML-KEM's is not below q (FIPS 203, 7.2), or the curve's part "
+                         "is no point, or one that gives a zero secret"
+                       : "a coefficient of ek is not below q (FIPS 203, 7.2)";
     case ItemStatus::invalid_dk:
-      return "the hash of ek inside dk is wrong (FIPS 203, 7.3)";
+      return is_hybrid ? "dk is invalid: the hash of ek inside ML-KEM's is wrong (FIPS 203, 7.3), or the curve's part "
+                         "is no scalar"
+                       : "the hash of ek inside dk is wrong (FIPS 203, 7.3)";
     case ItemStatus::invalid_key_index:
       return "its key index is beyond the prepared keys";
+    case ItemStatus::invalid_c:
+      return "the curve's part of c is no point, or one that gives a zero secret";
+    case ItemStatus::invalid_randomness:
+      return "the randomness holds no scalar of the curve";
     default:
       return "failed";
   }
@@ -44,12 +53,12 @@ class Failures {
   void add(std::size_t item, std::uint8_t status) noexcept {
     if (count_++ == 0) first_ = item, first_status_ = status;
   }
-  // The call's result when every item has its status.
-  CallResult result(std::size_t num_items) const noexcept {
+  // The call's result when every item of the batch has its status.
+  CallResult result(const Batch& batch) const noexcept {
     if (count_ == 0) return {};
-    char text[160];
-    snprintf(text, sizeof text, "item %zu: %s; %zu of %zu items failed", first_, rule_of(first_status_), count_,
-             num_items);
+    char text[320];
+    snprintf(text, sizeof text, "item %zu: %s; %zu of %zu items failed", first_,
+             rule_of(first_status_, find_hybrid(batch.algorithm) != nullptr), count_, batch.count);
     CallResult result{Status::item_failed, count_, {}};
     try {
       result.text = text;
@@ -139,7 +148,7 @@ Engine::Engine(const EngineOptions& options, std::span<const BackendEntry> table
       slot.detail = "not asked for";
       continue;
     }
-    ProbeResult probed = slot.entry->probe({*pool_, fork_guard_, options_.cuda, asked_for});
+    ProbeResult probed = slot.entry->probe({*pool_, fork_guard_, options_.cuda, options_.hybrids, asked_for});
     slot.backend = std::move(probed.backend);
     slot.detail = slot.backend ? slot.backend->info().detail : probed.why_not;
     if (slot.backend) {
@@ -187,12 +196,20 @@ void Engine::require(const Kind& kind) const {
                                                             : "no backend of this engine has " + name_of(kind));
 }
 
+namespace {
+
+bool has(const DeviceResident& resident, const Kind& kind) noexcept {
+  return resident.supports(kind.operation, kind.algorithm, kind.dk_format);
+}
+
+}  // namespace
+
 DeviceResident& Engine::device_resident(Batch* batch) const {
   std::string why_not;
   for (const Slot& slot : slots()) {
     if (slot.entry->on_cpu) continue;
     DeviceResident* const resident = slot.backend ? slot.backend->device_resident() : nullptr;
-    if (resident != nullptr && batch != nullptr && !slot.abilities.has(kind_of(*batch))) {
+    if (resident != nullptr && batch != nullptr && !has(*resident, kind_of(*batch))) {
       why_not += std::string("; ") + slot.entry->name + " does not have " + name_of(kind_of(*batch));
       continue;
     }
@@ -269,7 +286,8 @@ CallResult Engine::run(Batch batch, std::uint64_t* items_by_backend) noexcept {
   CallResult result;
   try {
     const KeyReference reference(batch.keys);
-    const std::size_t most = slice_random_bytes / find_algorithm(batch.algorithm)->seed_bytes;
+    const Algorithm& algorithm = *find_algorithm(batch.algorithm);
+    const std::size_t most = slice_random_bytes / std::max(algorithm.seed_record(batch.dk_format), algorithm.m_bytes);
     std::array<std::uint8_t, 64> few_statuses;
     const bool needs_more = batch.statuses == nullptr && batch.count > few_statuses.size();
     std::vector<std::uint8_t> many_statuses(needs_more ? std::min(batch.count, most) : 0);
@@ -284,7 +302,7 @@ CallResult Engine::run(Batch batch, std::uint64_t* items_by_backend) noexcept {
         failures.add(first + i, part.statuses[i]);
       }
     }
-    return failures.result(batch.count);
+    return failures.result(batch);
   } catch (const std::exception& exception) {
     result = whole_call_failed(exception, batch.count);
   }
@@ -328,7 +346,7 @@ CallResult Engine::prepare(const Batch& batch, KeySet*& keys, MakeKeySet make) n
       if (batch.statuses != nullptr) batch.statuses[i] = set->statuses()[i];
       if (set->statuses()[i] != ok) failures.add(i, set->statuses()[i]);
     }
-    CallResult result = failures.result(batch.count);
+    CallResult result = failures.result(batch);
     keys = set.release();
     return result;
   } catch (const std::exception& exception) {

@@ -38,6 +38,7 @@ struct EngineOptions {
   void* random_context = nullptr;
   std::bitset<max_algorithms> allowed = std::bitset<max_algorithms>().set();
   CudaOptions cuda;
+  HybridOptions hybrids;
 };
 
 // How a call ended, besides the statuses of its items.
@@ -104,6 +105,12 @@ class Engine : public std::enable_shared_from_this<Engine> {
   using MakeKeySet = std::unique_ptr<KeySet>(std::shared_ptr<const void> owner, const ForkGuard& fork_guard,
                                              const Batch& batch, std::size_t record_bytes);
   CallResult prepare(const Batch& batch, KeySet*& keys, MakeKeySet make = make_key_set) noexcept;
+
+  // Of each `ikm` the seed that HPKE's DeriveKeyPair gives to key generation; neither has a table. Throws
+  // std::bad_alloc; then no seed is left.
+  static bool derives_hpke_seeds(std::uint32_t algorithm) noexcept;
+  void derive_hpke_seeds(const Algorithm& algorithm, std::size_t count, const In& ikm, std::size_t ikm_bytes,
+                         const Out& seeds);
 
   // Known-answer test of one usable backend by name, or of all. Throws Error.
   void selftest(std::string_view backend);

@@ -17,8 +17,8 @@ std::optional<Cost> measure(const Engine::Slot& slot, Clock& clock) {
   const Algorithm& a = *find_algorithm(reference_algorithm);
   const std::size_t large =
       slot.entry->on_cpu ? 32 : std::clamp<std::size_t>(slot.backend->info().preferred_count, 64, 4096);
-  SecureBuffer seed(a.seed_bytes), ek(a.ek_bytes), dk(a.dk_record(DkFormat::expanded)), m(large * a.m_bytes),
-      c(large * a.c_bytes), K(large * a.K_bytes);
+  SecureBuffer seed(a.seed_record(DkFormat::expanded)), ek(a.ek_bytes), dk(a.dk_record(DkFormat::expanded)),
+      m(large * a.m_bytes), c(large * a.c_bytes), K(large * a.K_bytes);
   std::vector<std::uint8_t> statuses(large);
   const auto timed = [&](Batch batch) {
     batch.algorithm = a.id;
@@ -34,7 +34,7 @@ std::optional<Cost> measure(const Engine::Slot& slot, Clock& clock) {
   Batch keygen;
   keygen.operation = Operation::keygen;
   keygen.count = 1;
-  keygen.seeds = {seed.data(), a.seed_bytes, nullptr};
+  keygen.seeds = {seed.data(), a.seed_record(DkFormat::expanded), nullptr};
   keygen.ek_out = {ek.data(), a.ek_bytes, nullptr};
   keygen.dk_out = {dk.data(), dk.size(), nullptr};
   if (timed(keygen) == 0) return std::nullopt;

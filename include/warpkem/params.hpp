@@ -1,4 +1,5 @@
-// The parameter sets of ML-KEM as types: FIPS 203, Tables 2 and 3. Every layer may include this.
+// The parameter sets of ML-KEM as types: FIPS 203, Tables 2 and 3. And the sizes of hybrids, see warpkem.h. Every layer
+// may include this.
 #pragma once
 
 #if !defined(__cplusplus) || __cplusplus < 201709L  // gcc 10 says that of its C++20
@@ -51,6 +52,33 @@ concept ParameterSet = requires {
   typename std::integral_constant<std::size_t, P::ek_bytes>;
   { P::id } -> std::convertible_to<std::uint32_t>;
 };
+
+// Hybrids, groups of TLS (RFC 10024): Element, Scalar and Secret are bytes of the curve's records, and a scalar is read
+// from Randomness bytes.
+template <ParameterSet P, std::uint32_t Id, std::size_t Element, std::size_t Scalar, std::size_t Randomness>
+struct TlsHybrid {
+  static constexpr std::uint32_t id = Id;
+  static constexpr std::size_t ek_bytes = P::ek_bytes + Element, c_bytes = P::c_bytes + Element;
+  static constexpr std::size_t dk_bytes = P::dk_bytes + Scalar, K_bytes = P::K_bytes + Scalar;
+  static constexpr std::size_t seed_bytes = P::seed_bytes + Randomness, m_bytes = P::m_bytes + Randomness;
+};
+struct X25519MlKem768 : TlsHybrid<MlKem768, 4, 32, 32, 32> {};
+struct SecP256r1MlKem768 : TlsHybrid<MlKem768, 5, 65, 32, 128> {};
+struct SecP384r1MlKem1024 : TlsHybrid<MlKem1024, 6, 97, 48, 48> {};
+
+// Hybrids for every use (draft-irtf-cfrg-concrete-hybrid-kems). A dk is a seed, or a composite.
+template <ParameterSet P, std::uint32_t Id, std::size_t Element, std::size_t Key, std::size_t Randomness>
+struct CombinedHybrid {
+  static constexpr std::uint32_t id = Id;
+  static constexpr std::size_t ek_bytes = P::ek_bytes + Element, c_bytes = P::c_bytes + Element;
+  static constexpr std::size_t dk_bytes = 0, K_bytes = 32, seed_bytes = 32, m_bytes = P::m_bytes + Randomness;
+  static constexpr std::size_t composite_dk_bytes = P::seed_bytes + Key;
+  static constexpr std::size_t composite_seed_bytes = P::seed_bytes + Randomness;
+};
+struct MlKem768X25519 : CombinedHybrid<MlKem768, 7, 32, 32, 32> {};  // X-Wing
+struct MlKem768P256 : CombinedHybrid<MlKem768, 8, 65, 51, 128> {};
+struct MlKem1024P384 : CombinedHybrid<MlKem1024, 9, 97, 64, 48> {};
+using XWing = MlKem768X25519;
 
 // The run-time number of a parameter set becomes a type: calls f(P()). False: there is no such set, and f was not
 // called. Always inline, since it is compiled for several instruction sets.

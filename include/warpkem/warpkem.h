@@ -1,12 +1,13 @@
 /*
- * WarpKEM: ML-KEM (FIPS 203) for batches. The C ABI, C99.
+ * WarpKEM: ML-KEM (FIPS 203) and hybrid KEMs for batches. The C ABI, C99.
  *
  * A call works on `count` items at once: item i of an array lies at data + i * stride. A call blocks until every item is
  * done. It borrows its arrays until it returns. Any number of threads may call one engine at the same time. No call
  * prints, throws or aborts. Sizes of records are in bytes, see warpkem_size(). Records have no header and no terminator.
  *
  * A bad item fails alone: its outputs are zero, its status says why, the call returns WARPKEM_ITEM_FAILED, and all other
- * items are complete. A ciphertext is never bad: decapsulation rejects implicitly.
+ * items are complete. A ciphertext of ML-KEM is never bad: decapsulation rejects implicitly. Of a hybrid the curve's part
+ * of a ciphertext is public and can be bad (WARPKEM_INVALID_C); ML-KEM's part of it rejects implicitly as well.
  */
 #ifndef WARPKEM_WARPKEM_H
 #define WARPKEM_WARPKEM_H
@@ -37,9 +38,18 @@ extern "C" {
 /* ---- names and numbers, fixed for ever ---------------------------------------------------------------------------- */
 
 typedef uint32_t warpkem_algorithm;
-#define WARPKEM_ML_KEM_512 1u  /* FIPS 203 Table 2; later algorithms (hybrids) get the numbers that follow */
+#define WARPKEM_ML_KEM_512 1u /* FIPS 203 Table 2 */
 #define WARPKEM_ML_KEM_768 2u
 #define WARPKEM_ML_KEM_1024 3u
+/* Groups of TLS 1.3 (RFC 10024). K is both secrets, one after the other: it belongs into a key schedule that hashes the whole
+ * exchange (of TLS, IKE or SSH), and nowhere else. An X25519 secret of zero fails. */
+#define WARPKEM_X25519MLKEM768 4u     /* 4588 */
+#define WARPKEM_SECP256R1MLKEM768 5u  /* 4587 */
+#define WARPKEM_SECP384R1MLKEM1024 6u /* 4589 */
+/* KEMs for every use (draft-irtf-cfrg-concrete-hybrid-kems, HPKE): K is a hash of both secrets and of the curve's elements. */
+#define WARPKEM_MLKEM768_X25519 7u /* X-Wing; HPKE's 0x647a. See WARPKEM_REFUSE_ZERO. */
+#define WARPKEM_MLKEM768_P256 8u   /* HPKE's 0x0050 */
+#define WARPKEM_MLKEM1024_P384 9u  /* HPKE's 0x0051 */
 
 typedef uint32_t warpkem_status; /* always below 256 */
 #define WARPKEM_OK 0u
@@ -58,10 +68,16 @@ typedef uint32_t warpkem_status; /* always below 256 */
 #define WARPKEM_EXPIRED 13u          /* of a submitted request: no backend had begun it by its deadline */
 #define WARPKEM_ABORTED 14u          /* the engine was shut down first */
 #define WARPKEM_WOULD_DEADLOCK 15u   /* an engine's callback must not wait for that engine */
+#define WARPKEM_INVALID_C 16u        /* of an item of a hybrid: the curve's part of c is no point of it, or gives a zero secret */
+#define WARPKEM_INVALID_RANDOMNESS 17u /* of an item of a hybrid: the given randomness holds no scalar of the curve */
 
 /* How a decapsulation key is encoded. */
-#define WARPKEM_DK_EXPANDED 0u /* FIPS 203's dk: dk_PKE || ek || H(ek) || z */
-#define WARPKEM_DK_SEED 1u     /* d || z, 64 bytes */
+#define WARPKEM_DK_EXPANDED 0u  /* FIPS 203's dk: dk_PKE || ek || H(ek) || z. Of hybrids 4 to 6 also the curve's scalar, in
+                                   the order of ek. Hybrids 7 to 9 have none. */
+#define WARPKEM_DK_SEED 1u      /* d || z, 64 bytes. Of hybrids 4 to 6: d || z || T, where T is what the scalar is read from
+                                   (X25519: the scalar). Of hybrids 7 to 9: 32 bytes, from which all else comes. */
+#define WARPKEM_DK_COMPOSITE 2u /* of hybrids 7 to 9: d || z || the curve's private key, as draft-ietf-lamps-pq-composite-kem
+                                   encodes it (X25519: 32 bytes; else DER) */
 
 /* What warpkem_size() is asked for. */
 #define WARPKEM_SIZE_EK 1u
@@ -69,8 +85,10 @@ typedef uint32_t warpkem_status; /* always below 256 */
 #define WARPKEM_SIZE_DK_SEED 3u
 #define WARPKEM_SIZE_C 4u
 #define WARPKEM_SIZE_K 5u
-#define WARPKEM_SIZE_SEED 6u /* what keygen_derand takes: d || z */
-#define WARPKEM_SIZE_M 7u    /* what encaps_derand takes: m */
+#define WARPKEM_SIZE_SEED 6u /* what keygen_derand takes: d || z; of hybrids: a dk in seed form */
+#define WARPKEM_SIZE_M 7u    /* what encaps_derand takes: m; of hybrids: m || T */
+#define WARPKEM_SIZE_DK_COMPOSITE 8u
+#define WARPKEM_SIZE_SEED_COMPOSITE 9u /* what keygen_derand takes for a composite dk: d || z || T */
 
 /* An input or output array: item i at data + i * stride; stride 0: packed. `bytes` is the size of the whole array and
  * reaches at least to the last item's end. Bytes between the records are never read and never written. */
@@ -106,6 +124,10 @@ typedef int (*warpkem_random_fn)(void *context, uint8_t *out, size_t bytes);
                                    that has little else to do. Without it the kernel may put two of the engine's threads on
                                    one core; requests then wait some milliseconds for a time slice. */
 
+#define WARPKEM_REFUSE_ZERO 4u  /* options.flags: an X25519 secret of zero fails its item also with WARPKEM_MLKEM768_X25519. The
+                                   documents of that KEM do not ask for it; an X25519 part of ek or c of low order gives
+                                   such a secret, and only who sends one knows K's classical half then. */
+
 /* Options of an engine. 0 in a field means its default. Start from WARPKEM_OPTIONS_DEFAULT, which also asks for threads.
  * struct_size is sizeof(warpkem_options), or 0 for defaults throughout. Members beyond a shorter struct are default. Bytes
  * of a longer struct that this version does not know must be zero, else INVALID_ARGUMENT. Strings are copied. */
@@ -116,11 +138,13 @@ typedef struct {
                                The named backend must be usable now. */
   uint32_t threads;         /* how many CPU threads a call may use, the caller's among them. 0: the engine has no threads
                                of its own. WARPKEM_THREADS_AUTO: see there. Threads start at first use. */
-  uint32_t flags;           /* WARPKEM_NO_FAIL_OVER | WARPKEM_PIN_THREADS */
+  uint32_t flags;           /* WARPKEM_NO_FAIL_OVER | WARPKEM_PIN_THREADS | WARPKEM_REFUSE_ZERO */
   warpkem_random_fn random; /* NULL: OpenSSL's private DRBG. The kernel's getrandom serves in a build without OpenSSL, and
                                after OpenSSL has cleaned up, which it does at exit. */
   void *random_context;
-  const char *policy;       /* NULL: every algorithm; "CNSA-2.0": ML-KEM-1024 alone; or algorithm names with commas.
+  const char *policy;       /* NULL: every algorithm; "CNSA-2.0": ML-KEM-1024 alone; "hybrid-only": every algorithm
+                               with a classical half; "NIST-curves": hybrids with P-256 or P-384; or algorithm names
+                               with commas.
                                An algorithm that the policy does not allow answers UNSUPPORTED. */
   const char *cuda_devices; /* the GPUs that the CUDA backend drives, separated by commas: indices, UUIDs ("GPU-..." or the
                                beginning of one) or PCI ids ("0000:3b:00.0"). NULL: every usable GPU. */
@@ -156,7 +180,8 @@ WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_keygen(warpkem_engine *eng
                                                              uint32_t dk_format, size_t count, warpkem_out ek,
                                                              warpkem_out dk, uint8_t *statuses, size_t *failed);
 
-/// The same from given seeds d || z. ML-KEM.KeyGen_internal, FIPS 203 Algorithm 16. A seed is as secret as dk.
+/// The same from given seeds d || z. ML-KEM.KeyGen_internal, FIPS 203 Algorithm 16. A seed is as secret as dk. Hybrids:
+/// seeds of WARPKEM_SIZE_SEED bytes, or WARPKEM_SIZE_SEED_COMPOSITE for a composite dk; INVALID_RANDOMNESS is a status here.
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_keygen_derand(warpkem_engine *engine, warpkem_algorithm algorithm,
                                                                     uint32_t dk_format, size_t count, warpkem_in seeds,
                                                                     warpkem_out ek, warpkem_out dk, uint8_t *statuses,
@@ -168,8 +193,8 @@ WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_encaps(warpkem_engine *eng
                                                              size_t count, warpkem_in ek, warpkem_out c, warpkem_out K,
                                                              uint8_t *statuses, size_t *failed);
 
-/// The same with given randomness m, 32 bytes an item. ML-KEM.Encaps_internal, FIPS 203 Algorithm 17. An m must be
-/// random, secret and used once: this is for tests and for callers that bring a generator of their own.
+/// The same with given randomness m. ML-KEM.Encaps_internal, FIPS 203 Algorithm 17. An m must be random, secret and used
+/// once: this is for tests and for callers that bring a generator of their own.
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_encaps_derand(warpkem_engine *engine, warpkem_algorithm algorithm,
                                                                     size_t count, warpkem_in ek, warpkem_in m,
                                                                     warpkem_out c, warpkem_out K, uint8_t *statuses,
@@ -182,7 +207,9 @@ WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_decaps(warpkem_engine *eng
                                                              uint32_t dk_format, size_t count, warpkem_in dk, warpkem_in c,
                                                              warpkem_out K, uint8_t *statuses, size_t *failed);
 
-/// The checks alone: modulus check of ek (FIPS 203, 7.2), hash check of an expanded dk (7.3).
+/// The checks alone: modulus check of ek (FIPS 203, 7.2), hash check of an expanded dk (7.3); of hybrids also the curve's
+/// point or scalar. warpkem_check_dk() is of expanded keys; warpkem_run() takes the other formats. A seed is always good,
+/// unless it holds no scalar of its curve.
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_check_ek(warpkem_engine *engine, warpkem_algorithm algorithm,
                                                                size_t count, warpkem_in ek, uint8_t *statuses,
                                                                size_t *failed);
@@ -228,6 +255,21 @@ WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_decaps_prepared(warpkem_en
                                                                       const uint32_t *index, size_t count, warpkem_in c,
                                                                       warpkem_out K, uint8_t *statuses, size_t *failed);
 
+/* ---- HPKE --------------------------------------------------------------------------------------------------------- */
+
+/// Derives of each of `count` ikm the seed that HPKE's DeriveKeyPair gives to key generation (draft-ietf-hpke-pq): what
+/// warpkem_keygen_derand() takes, and in seed form the dk. For ML-KEM (kem ids 0x40 to 0x42) and hybrids 7 to 9 (0x647a,
+/// 0x50, 0x51). (X-Wing's own draft derives other keys from the same ikm.)
+///
+/// @param ikm   in:  `count` records of ikm_bytes bytes, 1 to 65536: uniformly random and secret, at least as long as a seed
+/// @param seeds out: `count` records of WARPKEM_SIZE_SEED bytes, secret
+/// @return OK; UNSUPPORTED: HPKE has no such KEM, or the policy does not allow it; INVALID_ARGUMENT, FORKED: nothing was
+///         written; OUT_OF_MEMORY: every seed is zero. Blocks. Thread-safe.
+WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_hpke_derive_seeds(warpkem_engine *engine,
+                                                                        warpkem_algorithm algorithm, size_t count,
+                                                                        warpkem_in ikm, size_t ikm_bytes,
+                                                                        warpkem_out seeds);
+
 /* ---- the descriptor: what every call above becomes ---------------------------------------------------------------- */
 
 #define WARPKEM_OP_KEYGEN 1u
@@ -260,7 +302,7 @@ typedef struct {
   size_t struct_size; /* sizeof(warpkem_batch); a longer struct with unknown non-zero bytes is refused */
   uint32_t operation; /* WARPKEM_OP_* */
   warpkem_algorithm algorithm;
-  uint32_t dk_format; /* keygen, decaps without `keys`; else 0 */
+  uint32_t dk_format; /* keygen, decaps without `keys`, check_dk; else 0 */
   uint32_t flags;     /* WARPKEM_DERAND */
   size_t count;
   warpkem_source seeds; /* keygen, with WARPKEM_DERAND only */

@@ -144,26 +144,64 @@ class [[nodiscard]] BatchResult {
   std::string text_;
 };
 
-enum class DkFormat : std::uint32_t { expanded = WARPKEM_DK_EXPANDED, seed = WARPKEM_DK_SEED };
-
-template <ParameterSet P>
-using EncapsulationKeys = Records<P::ek_bytes, false>;
-template <ParameterSet P>
-using DecapsulationKeys = Records<P::dk_bytes, true>;
-template <ParameterSet P>
-using SeedKeys = Records<P::seed_bytes, true>;
-template <ParameterSet P>
-using Ciphertexts = Records<P::c_bytes, false>;
-template <ParameterSet P>
-using SharedSecrets = Records<P::K_bytes, true>;
-
-template <ParameterSet P, DkFormat Format = DkFormat::expanded>
-struct KeyPairs {
-  EncapsulationKeys<P> ek;
-  std::conditional_t<Format == DkFormat::seed, SeedKeys<P>, DecapsulationKeys<P>> dk;
+enum class DkFormat : std::uint32_t {
+  expanded = WARPKEM_DK_EXPANDED,
+  seed = WARPKEM_DK_SEED,
+  composite = WARPKEM_DK_COMPOSITE
 };
 
-template <ParameterSet P>
+/// What the library takes for P: a parameter set of ML-KEM, or a hybrid of params.hpp.
+template <class P>
+concept Kem = requires {
+  { P::id } -> std::convertible_to<std::uint32_t>;
+  typename std::integral_constant<std::size_t, P::ek_bytes + P::dk_bytes + P::c_bytes + P::K_bytes>;
+  typename std::integral_constant<std::size_t, P::seed_bytes + P::m_bytes>;
+};
+
+/// Expanded, or seed where there is no expanded form.
+template <Kem P>
+inline constexpr DkFormat default_dk_format = P::dk_bytes != 0 ? DkFormat::expanded : DkFormat::seed;
+
+namespace detail {
+
+// Bytes of a dk of that format, and of a seed that makes one.
+template <Kem P, DkFormat Format>
+constexpr std::size_t dk_bytes() noexcept {
+  if constexpr (Format == DkFormat::composite) {
+    return P::composite_dk_bytes;
+  } else {
+    return Format == DkFormat::seed ? P::seed_bytes : P::dk_bytes;
+  }
+}
+template <Kem P, DkFormat Format>
+constexpr std::size_t seed_bytes() noexcept {
+  if constexpr (Format == DkFormat::composite) {
+    return P::composite_seed_bytes;
+  } else {
+    return P::seed_bytes;
+  }
+}
+
+}  // namespace detail
+
+template <Kem P>
+using EncapsulationKeys = Records<P::ek_bytes, false>;
+template <Kem P>
+using DecapsulationKeys = Records<P::dk_bytes, true>;
+template <Kem P>
+using SeedKeys = Records<P::seed_bytes, true>;
+template <Kem P>
+using Ciphertexts = Records<P::c_bytes, false>;
+template <Kem P>
+using SharedSecrets = Records<P::K_bytes, true>;
+
+template <Kem P, DkFormat Format = default_dk_format<P>>
+struct KeyPairs {
+  EncapsulationKeys<P> ek;
+  Records<detail::dk_bytes<P, Format>(), true> dk;
+};
+
+template <Kem P>
 struct Encapsulations {
   Ciphertexts<P> c;
   SharedSecrets<P> K;
@@ -213,7 +251,7 @@ BatchResult<T> batch(T data, std::size_t count, Call call) {
 }  // namespace detail
 
 /// A prepared set, made by Engine::prepare_ek or prepare_dk. A copy is another reference. Usable from any thread.
-template <ParameterSet P>
+template <Kem P>
 class Keys {
  public:
   explicit Keys(warpkem_keys* keys) noexcept : keys_(keys) {}  // takes over one reference
@@ -262,7 +300,7 @@ class Engine {
   warpkem_engine* get() const noexcept { return engine_; }
 
   /// ML-KEM.KeyGen, FIPS 203 Algorithm 19, `count` times.
-  template <ParameterSet P, DkFormat Format = DkFormat::expanded>
+  template <Kem P, DkFormat Format = default_dk_format<P>>
   BatchResult<KeyPairs<P, Format>> keygen(std::size_t count) const {
     using Pairs = KeyPairs<P, Format>;
     return detail::batch(Pairs{EncapsulationKeys<P>(count), decltype(Pairs::dk)(count)}, count,
@@ -273,11 +311,11 @@ class Engine {
                          });
   }
 
-  /// ML-KEM.KeyGen_internal, Algorithm 16: `seeds` are packed d || z.
-  template <ParameterSet P, DkFormat Format = DkFormat::expanded>
+  /// ML-KEM.KeyGen_internal, Algorithm 16: `seeds` are packed d || z, or what a hybrid takes in their place.
+  template <Kem P, DkFormat Format = default_dk_format<P>>
   BatchResult<KeyPairs<P, Format>> keygen_derand(std::span<const std::uint8_t> seeds) const {
     using Pairs = KeyPairs<P, Format>;
-    const std::size_t count = detail::count_of(seeds, P::seed_bytes, "seeds");
+    const std::size_t count = detail::count_of(seeds, detail::seed_bytes<P, Format>(), "seeds");
     return detail::batch(Pairs{EncapsulationKeys<P>(count), decltype(Pairs::dk)(count)}, count,
                          [&](Pairs& pairs, std::uint8_t* statuses, std::size_t* failed) {
                            return warpkem_keygen_derand(engine_, P::id, static_cast<std::uint32_t>(Format), count,
@@ -287,20 +325,20 @@ class Engine {
   }
 
   /// ML-KEM.Encaps, Algorithm 20, to each of the packed keys.
-  template <ParameterSet P>
+  template <Kem P>
   BatchResult<Encapsulations<P>> encaps(std::span<const std::uint8_t> ek) const {
     const std::size_t count = detail::count_of(ek, P::ek_bytes, "ek");
     return encapsulations<P>(count, [&](warpkem_out c, warpkem_out K, std::uint8_t* statuses, std::size_t* failed) {
       return warpkem_encaps(engine_, P::id, count, detail::in(ek), c, K, statuses, failed);
     });
   }
-  template <ParameterSet P>
+  template <Kem P>
   BatchResult<Encapsulations<P>> encaps(const EncapsulationKeys<P>& ek) const {
     return encaps<P>(ek.bytes());
   }
 
-  /// ML-KEM.Encaps_internal, Algorithm 17: `m` are packed, 32 bytes an item.
-  template <ParameterSet P>
+  /// ML-KEM.Encaps_internal, Algorithm 17: `m` are packed.
+  template <Kem P>
   BatchResult<Encapsulations<P>> encaps_derand(std::span<const std::uint8_t> ek,
                                                std::span<const std::uint8_t> m) const {
     const std::size_t count = detail::count_of(ek, P::ek_bytes, "ek", m, P::m_bytes, "m");
@@ -310,7 +348,7 @@ class Engine {
   }
 
   /// ML-KEM.Encaps with prepared keys: one item per index.
-  template <ParameterSet P>
+  template <Kem P>
   BatchResult<Encapsulations<P>> encaps(const Keys<P>& keys, std::span<const std::uint32_t> index) const {
     return encapsulations<P>(
         index.size(), [&](warpkem_out c, warpkem_out K, std::uint8_t* statuses, std::size_t* failed) {
@@ -319,26 +357,26 @@ class Engine {
   }
 
   /// ML-KEM.Decaps, Algorithm 21: dk and c are packed, of equal count.
-  template <ParameterSet P, DkFormat Format = DkFormat::expanded>
+  template <Kem P, DkFormat Format = default_dk_format<P>>
   BatchResult<SharedSecrets<P>> decaps(std::span<const std::uint8_t> dk, std::span<const std::uint8_t> c) const {
-    constexpr std::size_t dk_bytes = Format == DkFormat::seed ? P::seed_bytes : P::dk_bytes;
+    constexpr std::size_t dk_bytes = detail::dk_bytes<P, Format>();
     const std::size_t count = detail::count_of(c, P::c_bytes, "c", dk, dk_bytes, "dk");
     return secrets<P>(count, [&](warpkem_out K, std::uint8_t* statuses, std::size_t* failed) {
       return warpkem_decaps(engine_, P::id, static_cast<std::uint32_t>(Format), count, detail::in(dk), detail::in(c), K,
                             statuses, failed);
     });
   }
-  template <ParameterSet P>
+  template <Kem P>
   BatchResult<SharedSecrets<P>> decaps(const DecapsulationKeys<P>& dk, const Ciphertexts<P>& c) const {
-    return decaps<P>(dk.bytes(), c.bytes());
+    return decaps<P, DkFormat::expanded>(dk.bytes(), c.bytes());
   }
-  template <ParameterSet P>
+  template <Kem P>
   BatchResult<SharedSecrets<P>> decaps(const SeedKeys<P>& dk, const Ciphertexts<P>& c) const {
     return decaps<P, DkFormat::seed>(dk.bytes(), c.bytes());
   }
 
   /// ML-KEM.Decaps with prepared keys: item i with key index[i].
-  template <ParameterSet P>
+  template <Kem P>
   BatchResult<SharedSecrets<P>> decaps(const Keys<P>& keys, std::span<const std::uint32_t> index,
                                        std::span<const std::uint8_t> c) const {
     if (detail::count_of(c, P::c_bytes, "c") != index.size()) {
@@ -351,7 +389,7 @@ class Engine {
   }
 
   /// Expands keys once. A bad key has its status, and items that use it fail.
-  template <ParameterSet P>
+  template <Kem P>
   BatchResult<Keys<P>> prepare_ek(std::span<const std::uint8_t> ek) const {
     const std::size_t count = detail::count_of(ek, P::ek_bytes, "ek");
     return detail::batch(Keys<P>(nullptr), count, [&](Keys<P>& keys, std::uint8_t* statuses, std::size_t* failed) {
@@ -361,9 +399,9 @@ class Engine {
       return s;
     });
   }
-  template <ParameterSet P, DkFormat Format = DkFormat::expanded>
+  template <Kem P, DkFormat Format = default_dk_format<P>>
   BatchResult<Keys<P>> prepare_dk(std::span<const std::uint8_t> dk) const {
-    const std::size_t count = detail::count_of(dk, Format == DkFormat::seed ? P::seed_bytes : P::dk_bytes, "dk");
+    const std::size_t count = detail::count_of(dk, detail::dk_bytes<P, Format>(), "dk");
     return detail::batch(Keys<P>(nullptr), count, [&](Keys<P>& keys, std::uint8_t* statuses, std::size_t* failed) {
       warpkem_keys* made = nullptr;
       const warpkem_status s = warpkem_prepare_dk(engine_, P::id, static_cast<std::uint32_t>(Format), count,
@@ -376,7 +414,7 @@ class Engine {
  private:
   explicit Engine(warpkem_engine* engine) noexcept : engine_(engine) {}
 
-  template <ParameterSet P, class Call>
+  template <Kem P, class Call>
   BatchResult<Encapsulations<P>> encapsulations(std::size_t count, Call call) const {
     using E = Encapsulations<P>;
     return detail::batch(E{Ciphertexts<P>(count), SharedSecrets<P>(count)}, count,
@@ -384,7 +422,7 @@ class Engine {
                            return call(detail::out(e.c.bytes()), detail::out(e.K.bytes()), statuses, failed);
                          });
   }
-  template <ParameterSet P, class Call>
+  template <Kem P, class Call>
   BatchResult<SharedSecrets<P>> secrets(std::size_t count, Call call) const {
     using K = SharedSecrets<P>;
     return detail::batch(K(count), count, [&](K& k, std::uint8_t* statuses, std::size_t* failed) {

@@ -349,7 +349,7 @@ static void SizesAreThoseOfTheStandard(void) {
     EXPECT(warpkem_size(i + 1, 0) == 0 && warpkem_size(i + 1, 8) == 0 && warpkem_size(i + 1, UINT32_MAX) == 0,
            "no such thing");
   }
-  EXPECT(warpkem_size(0, 1) == 0 && warpkem_size(4, 1) == 0 && warpkem_size(UINT32_MAX, 1) == 0, "no such algorithm");
+  EXPECT(warpkem_size(0, 1) == 0 && warpkem_size(10, 1) == 0 && warpkem_size(UINT32_MAX, 1) == 0, "no such algorithm");
 }
 
 static void AlgorithmsAreFoundByNameAliasAndOid(void) {
@@ -376,7 +376,7 @@ static void AlgorithmsAreFoundByNameAliasAndOid(void) {
   for (i = 0; i < sizeof unknown / sizeof *unknown; ++i)
     EXPECT(warpkem_algorithm_by_name(unknown[i]) == 0, "'%s'", unknown[i]);
   EXPECT(warpkem_algorithm_by_name(NULL) == 0, "NULL");
-  EXPECT(warpkem_algorithm_name(0) == NULL && warpkem_algorithm_name(4) == NULL && warpkem_algorithm_oid(0) == NULL &&
+  EXPECT(warpkem_algorithm_name(0) == NULL && warpkem_algorithm_name(10) == NULL && warpkem_algorithm_oid(0) == NULL &&
              warpkem_algorithm_oid(99) == NULL,
          "unknown");
 }
@@ -397,7 +397,9 @@ static void StatusesHaveTheirNumbersAndNames(void) {
                                "WARPKEM_CANCELLED",
                                "WARPKEM_EXPIRED",
                                "WARPKEM_ABORTED",
-                               "WARPKEM_WOULD_DEADLOCK"};
+                               "WARPKEM_WOULD_DEADLOCK",
+                               "WARPKEM_INVALID_C",
+                               "WARPKEM_INVALID_RANDOMNESS"};
   const warpkem_status statuses[] = {WARPKEM_OK,
                                      WARPKEM_INVALID_ARGUMENT,
                                      WARPKEM_ITEM_FAILED,
@@ -413,9 +415,11 @@ static void StatusesHaveTheirNumbersAndNames(void) {
                                      WARPKEM_CANCELLED,
                                      WARPKEM_EXPIRED,
                                      WARPKEM_ABORTED,
-                                     WARPKEM_WOULD_DEADLOCK};
+                                     WARPKEM_WOULD_DEADLOCK,
+                                     WARPKEM_INVALID_C,
+                                     WARPKEM_INVALID_RANDOMNESS};
   uint32_t i;
-  for (i = 0; i < 16; ++i) EXPECT(statuses[i] == i && strcmp(warpkem_status_name(i), names[i]) == 0, "status %u", i);
+  for (i = 0; i < 18; ++i) EXPECT(statuses[i] == i && strcmp(warpkem_status_name(i), names[i]) == 0, "status %u", i);
   EXPECT(warpkem_status_name(250) != NULL && warpkem_status_name(UINT32_MAX) != NULL,
          "an unknown status has a name too");
   EXPECT(WARPKEM_DK_EXPANDED == 0 && WARPKEM_DK_SEED == 1, "formats");
@@ -556,7 +560,7 @@ static void StridesBytesAndOverflowAreChecked(void) {
 }
 
 static void UnknownAlgorithmsAndFormatsAreUnsupported(void) {
-  const warpkem_algorithm unknown[] = {0, 4, 31, 32, 255, UINT32_MAX};
+  const warpkem_algorithm unknown[] = {0, 10, 31, 32, 255, UINT32_MAX};
   const uint32_t formats[] = {2, 3, 256, UINT32_MAX};
   int kind;
   size_t i;
@@ -1020,7 +1024,7 @@ static void DescriptorsAreChecked(void) {
     }
   }
   batch = encaps_batch(3);
-  batch.algorithm = 9;
+  batch.algorithm = 10;
   expect_batch_refused(&batch, WARPKEM_UNSUPPORTED, "algorithm");
   batch = encaps_batch(3);
   batch.flags |= 2;

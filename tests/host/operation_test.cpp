@@ -21,17 +21,17 @@ namespace {
 using namespace host;
 
 constexpr auto new_operation = static_cast<Operation>(8);
-constexpr auto new_format = static_cast<DkFormat>(2);
+constexpr auto new_format = static_cast<DkFormat>(3);
 constexpr Algorithm new_algorithm{.id = 31,
                                   .name = "NEW",
-                                  .alias = "NEW",
+                                  .aliases = {"NEW", nullptr},
                                   .oid = "1.2.3",
                                   .ek_bytes = 5,
-                                  .dk_bytes = {7, 0, 9},
+                                  .dk_bytes = {7, 0, 0, 9},
                                   .c_bytes = 11,
                                   .K_bytes = 13,
-                                  .seed_bytes = 17,
                                   .m_bytes = 19,
+                                  .seed_bytes = {17, 0, 0, 21},
                                   .cost = 3};
 
 // The library's tables with one row more.
@@ -90,6 +90,7 @@ TEST(OperationTable, AnOperationThatItDoesNotHaveHasNoArrays) {
 
 TEST(OperationTable, SizesAreTheAlgorithmsOwn) {
   EXPECT_EQ(record_bytes(new_algorithm, Array::seeds, DkFormat::expanded), 17u);
+  EXPECT_EQ(record_bytes(new_algorithm, Array::seeds, new_format), 21u);
   EXPECT_EQ(record_bytes(new_algorithm, Array::m, DkFormat::expanded), 19u);
   EXPECT_EQ(record_bytes(new_algorithm, Array::ek, DkFormat::expanded), 5u);
   EXPECT_EQ(record_bytes(new_algorithm, Array::ek_out, DkFormat::expanded), 5u);
@@ -103,13 +104,15 @@ TEST(OperationTable, SizesAreTheAlgorithmsOwn) {
 
 TEST(DkFormats, WhatAnAlgorithmDoesNotHaveIsRefused) {
   EXPECT_EQ(new_algorithm.dk_record(DkFormat::seed), 0u);
-  for (const std::uint32_t format : {3u, 4u, 1000u, ~0u}) {
+  for (const std::uint32_t format : {4u, 1000u, ~0u}) {
     EXPECT_EQ(new_algorithm.dk_record(static_cast<DkFormat>(format)), 0u) << format;
   }
   for (const Algorithm& a : all_algorithms()) {
-    EXPECT_NE(a.dk_record(DkFormat::expanded), 0u);
-    EXPECT_EQ(a.dk_record(DkFormat::seed), 64u);
-    EXPECT_EQ(a.dk_record(new_format), 0u);
+    const bool combines = a.id >= WARPKEM_MLKEM768_X25519;
+    EXPECT_EQ(a.dk_record(DkFormat::expanded) != 0, !combines) << a.name;
+    EXPECT_NE(a.dk_record(DkFormat::seed), 0u) << a.name;
+    EXPECT_EQ(a.dk_record(DkFormat::composite) != 0, combines) << a.name;
+    EXPECT_EQ(a.dk_record(new_format), 0u) << a.name;
   }
 }
 
@@ -124,7 +127,7 @@ TEST(Params, ANumberThatNoSetHasCallsNothing) {
 
 TEST(Algorithms, AreFoundByIdAndNothingElseIs) {
   for (const Algorithm& a : all_algorithms()) EXPECT_EQ(find_algorithm(a.id), &a);
-  for (const std::uint32_t id : {0u, 4u, 31u, 32u, ~0u}) EXPECT_EQ(find_algorithm(id), nullptr) << id;
+  for (const std::uint32_t id : {0u, 10u, 31u, 32u, ~0u}) EXPECT_EQ(find_algorithm(id), nullptr) << id;
 }
 
 TEST(Kinds, EachHasARowOfItsOwnAndStrangersShareRow0) {
@@ -142,7 +145,7 @@ TEST(Kinds, EachHasARowOfItsOwnAndStrangersShareRow0) {
   }
   for (const std::uint32_t operation : {0u, 9u, 16u, ~0u})
     EXPECT_EQ(kinds.row(static_cast<Operation>(operation), 1), 0u);
-  for (const std::uint32_t algorithm : {0u, 4u, 32u, ~0u}) EXPECT_EQ(kinds.row(Operation::encaps, algorithm), 0u);
+  for (const std::uint32_t algorithm : {0u, 10u, 32u, ~0u}) EXPECT_EQ(kinds.row(Operation::encaps, algorithm), 0u);
 }
 
 // Every operation, algorithm, dk format and class has a bucket of its own.

@@ -24,6 +24,21 @@ struct Records {
 using In = Records<const std::uint8_t>;
 using Out = Records<std::uint8_t>;
 
+constexpr In to_const(const Out& records) noexcept {
+  return {records.data, records.stride, records.table, records.offset};
+}
+
+// The same from item `first` on.
+template <class Byte>
+constexpr Records<Byte> from(Records<Byte> records, std::size_t first) noexcept {
+  if (records.table != nullptr) {
+    records.table += first;
+  } else if (records.data != nullptr) {
+    records.data += first * records.stride;
+  }
+  return records;
+}
+
 // result[i] = X25519(k[i], u[i]). Scalars are taken as they are stored and clamped in the multiplication; the top bit
 // of u is ignored, and a u that is not below p stands for its residue. A result may be written over the k or the u of
 // the same item; else arrays share no byte.

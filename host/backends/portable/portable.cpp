@@ -778,6 +778,25 @@ void run(const Batch& batch, uint8_t* workspace) noexcept {
   });
 }
 
+// SHA3-256 and SHAKE256 in a workspace of one sponge. They differ in what follows the message.
+template <class Hash>
+void hash_item(const host::HashBatch& b, size_t i, uint8_t* workspace) noexcept {
+  Hash& sponge = *new (workspace) Hash;
+  sponge.absorb(Bytes(b.message[i], b.message_bytes)).squeeze(MutableBytes(b.digest[i], b.digest_bytes));
+}
+
+void hash(const host::HashBatch& batch, uint8_t* workspace) noexcept {
+  for (size_t i = 0; i < batch.count; ++i) {
+    if (batch.function == host::HashFunction::sha3_256) {
+      hash_item<Sha3_256>(batch, i, workspace);
+    } else {
+      hash_item<Shake256>(batch, i, workspace);
+    }
+  }
+  wipe(workspace, sizeof(Shake256));
+  clear_stack();
+}
+
 template <template <class> class T>
 size_t size_of(uint32_t algorithm) noexcept {
   size_t bytes = 0;
@@ -788,7 +807,8 @@ size_t size_of(uint32_t algorithm) noexcept {
 }  // namespace
 
 const CpuKernels& kernels() noexcept {
-  static constexpr CpuKernels table{"portable", 1, size_of<Workspace>, size_of<EkForm>, size_of<DkForm>, run};
+  static constexpr CpuKernels table{"portable",      1,   size_of<Workspace>, size_of<EkForm>,
+                                    size_of<DkForm>, run, sizeof(Shake256),   hash};
   return table;
 }
 

@@ -6,6 +6,7 @@
 #include <cstddef>
 
 #include "host/backends/cpu_kernels.hpp"
+#include "host/backends/x86/hash.hpp"
 #include "host/backends/x86/jobs.hpp"
 #include "host/core/ct.hpp"
 
@@ -743,6 +744,16 @@ struct Kernels {
   }
   static void run(const Batch& batch, u8* workspace) noexcept {
     with_params(batch.algorithm, [&](auto p) { run_groups<decltype(p), K>(batch, workspace); });
+    wipe_stack();
+    K::wipe_registers();
+  }
+  static void hash(const host::HashBatch& batch, u8* workspace) noexcept {
+    auto& space = *reinterpret_cast<HashWorkspace<K>*>(workspace);
+    for (std::size_t first = 0; first < batch.count; first += K::lanes) {
+      const std::size_t left = batch.count - first;
+      hash_group<K>(batch, space, first, left < K::lanes ? static_cast<int>(left) : K::lanes);
+    }
+    wipe(&space, sizeof space);
     wipe_stack();
     K::wipe_registers();
   }

@@ -100,6 +100,15 @@ class Sponge {
     absorb_word(padding);
     close();
   }
+  // The same with different last words, which have the padding behind their bytes.
+  [[gnu::always_inline]] void finish(const u64 (&last)[W]) noexcept {
+    if (at_ == rate_) {
+      K::permute(state_, active_);
+      at_ = 0;
+    }
+    absorb_words(last);
+    close();
+  }
   // Ends a message whose last word had the padding behind its bytes already.
   [[gnu::always_inline]] void close() noexcept {
     at_ = rate_ - 1;

@@ -11,7 +11,9 @@ constexpr host::CpuKernels kKernels = {.name = "avx2",
                                        .workspace_bytes = Kernels<Avx2>::workspace_bytes,
                                        .ek_form_bytes = Kernels<Avx2>::ek_form_bytes,
                                        .dk_form_bytes = Kernels<Avx2>::dk_form_bytes,
-                                       .run = Kernels<Avx2>::run};
+                                       .run = Kernels<Avx2>::run,
+                                       .hash_workspace_bytes = sizeof(HashWorkspace<Avx2>),
+                                       .hash = Kernels<Avx2>::hash};
 
 }  // namespace
 }  // namespace warpkem::simd

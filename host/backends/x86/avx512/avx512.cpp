@@ -12,7 +12,9 @@ constexpr host::CpuKernels kKernels = {.name = "avx512",
                                        .workspace_bytes = Kernels<Avx512>::workspace_bytes,
                                        .ek_form_bytes = Kernels<Avx512>::ek_form_bytes,
                                        .dk_form_bytes = Kernels<Avx512>::dk_form_bytes,
-                                       .run = Kernels<Avx512>::run};
+                                       .run = Kernels<Avx512>::run,
+                                       .hash_workspace_bytes = sizeof(HashWorkspace<Avx512>),
+                                       .hash = Kernels<Avx512>::hash};
 
 }  // namespace
 }  // namespace warpkem::simd
