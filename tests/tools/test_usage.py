@@ -62,7 +62,7 @@ class Help(UsageTest):
                 if done:
                     self.assertNotIn("unknown option", done.stderr)
         usage = " ".join(self.tool("help", "keygen").stdout.split("\n\n")[0].split())
-        for part in "--param P", "(--count N | --seeds FILE)", "--ek FILE", "--dk FILE":
+        for part in "--param P", "(--count N | --seeds FILE | --hpke-ikm FILE)", "--ek FILE", "--dk FILE":
             self.assertIn(part, usage)
 
     def words_of(self, text):

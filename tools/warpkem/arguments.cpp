@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "tools/warpkem/commands.hpp"
+#include "tools/warpkem/engine.hpp"
 #include "tools/warpkem/io.hpp"
 #include "tools/warpkem/text.hpp"
 
@@ -296,10 +297,18 @@ void Arguments::threads(std::uint32_t& threads) {
 
 void Arguments::dk_format(std::uint32_t& format) {
   const auto parse = [&format](const std::string& text) {
-    format = text == "seed" ? WARPKEM_DK_SEED : WARPKEM_DK_EXPANDED;
-    return std::string(text == "seed" || text == "expanded" ? "" : "expanded or seed");
+    for (const std::uint32_t known : {WARPKEM_DK_EXPANDED, WARPKEM_DK_SEED, WARPKEM_DK_COMPOSITE}) {
+      if (text != name_of_dk_format(known)) continue;
+      format = known;
+      return std::string();
+    }
+    return std::string("expanded, seed or composite");
   };
-  text("--dk-format", "FORM", "Form of the dk: expanded (default) or seed (d || z)", parse);
+  text(
+      "--dk-format", "FORM",
+      "Form of the dk: expanded, seed, or composite (draft-ietf-lamps-pq-composite-kem; MLKEM768-X25519, MLKEM768-P256 "
+      "and MLKEM1024-P384). Default: expanded, and seed for those three, which have no expanded form",
+      parse);
 }
 
 // ---- the program ----

@@ -36,7 +36,7 @@ struct BenchOptions {
   std::uint32_t threads = WARPKEM_THREADS_AUTO;
   std::size_t keys = 0;
   bool prepared = false;
-  std::uint32_t dk_format = WARPKEM_DK_EXPANDED;
+  std::uint32_t dk_format = dk_format_by_default;
   std::optional<Memory> memory;
   std::string devices;
   double seconds = 0;
@@ -105,7 +105,7 @@ class Measurement {
             {"batch", what().batch},
             {"threads", what().threads},
             {"prepared", what().prepared_keys > 0},
-            {"dk_format", what().dk_format == WARPKEM_DK_SEED ? "seed" : "expanded"},
+            {"dk_format", name_of_dk_format(what().dk_format)},
             {"memory", name_of(what().memory)},
             {"keys", case_.num_keys()},
             {"bytes_in", what().bytes_in()},
@@ -148,6 +148,12 @@ class Measurement {
 
 // ---- all of them ----
 
+// Milliseconds an item: with them a run of everything takes minutes.
+bool is_of_a_nist_curve(warpkem_algorithm algorithm) {
+  return algorithm == WARPKEM_SECP256R1MLKEM768 || algorithm == WARPKEM_SECP384R1MLKEM1024 ||
+         algorithm == WARPKEM_MLKEM768_P256 || algorithm == WARPKEM_MLKEM1024_P384;
+}
+
 std::vector<Case> choose_cases(const BenchOptions& options, bool everything) {
   std::vector<std::string> backends{options.backend};
   if (options.backend.empty() && (options.memory || !options.devices.empty())) {
@@ -168,6 +174,11 @@ std::vector<Case> choose_cases(const BenchOptions& options, bool everything) {
   std::vector<Case> cases;
   for (warpkem_algorithm algorithm = 1; warpkem_algorithm_name(algorithm) != nullptr; ++algorithm) {
     if (options.param != 0 && algorithm != options.param) continue;
+    if (everything && is_of_a_nist_curve(algorithm)) continue;
+    if (options.dk_format != dk_format_by_default && options.param == 0 &&
+        dk_bytes(algorithm, options.dk_format) == 0) {
+      continue;
+    }
     for (const Op op : all_ops) {
       if (options.op && op != *options.op) continue;
       if (options.prepared && op == Op::keygen) continue;
@@ -175,7 +186,7 @@ std::vector<Case> choose_cases(const BenchOptions& options, bool everything) {
       for (const auto& backend : backends) {
         for (const auto& [batch, width] : shapes) {
           const std::size_t keys = !options.prepared ? 0 : options.keys > 0 ? options.keys : 1;
-          cases.push_back({op, algorithm, backend, batch, width, options.dk_format, keys,
+          cases.push_back({op, algorithm, backend, batch, width, dk_format_of(algorithm, options.dk_format), keys,
                            options.memory.value_or(Memory::pageable)});
         }
       }
@@ -223,13 +234,14 @@ Json context() {
 int bench(const BenchOptions& options) {
   const bool everything = !options.op && options.param == 0 && options.backend.empty() && options.batch == 0 &&
                           options.threads == WARPKEM_THREADS_AUTO && !options.prepared && options.keys == 0 &&
-                          options.dk_format == WARPKEM_DK_EXPANDED && !options.memory && options.devices.empty();
+                          options.dk_format == dk_format_by_default && !options.memory && options.devices.empty();
   if ((options.memory || !options.devices.empty()) && !options.backend.empty() && options.backend != "cuda")
     throw Error("--memory and --devices: accepted with --backend cuda");
   if (options.prepared && options.op == Op::keygen)
     throw Error("--prepared: accepted with --op encaps and --op decaps");
   if (options.keys > 0 && !options.prepared) throw Error("--keys: accepted with --prepared only");
-  if (options.dk_format == WARPKEM_DK_SEED && (options.prepared || options.op == Op::encaps))
+  if (options.dk_format == WARPKEM_DK_SEED && (options.prepared || options.op == Op::encaps) &&
+      (options.param == 0 || dk_bytes(options.param, WARPKEM_DK_EXPANDED) != 0))
     throw Error("--dk-format seed: accepted with --op keygen and --op decaps, without --prepared");
   const std::vector<Case> cases = choose_cases(options, everything);
   const double seconds = options.seconds > 0 ? options.seconds

@@ -21,16 +21,13 @@ constexpr std::size_t least_keys = 64;
 constexpr const char* op_names[] = {"keygen", "encaps", "decaps"};
 constexpr const char* memory_names[] = {"pageable", "pinned", "device"};
 
-Keys prepare(const Engine& engine, Op op, warpkem_algorithm algorithm, std::size_t count, warpkem_in records) {
+Keys prepare(const Engine& engine, Op op, warpkem_algorithm algorithm, std::uint32_t dk_format, std::size_t count,
+             warpkem_in records) {
   warpkem_keys* keys = nullptr;
-  check(op == Op::encaps ? warpkem_prepare_ek(engine.get(), algorithm, count, records, nullptr, nullptr, &keys)
-                         : warpkem_prepare_dk(engine.get(), algorithm, WARPKEM_DK_EXPANDED, count, records, nullptr,
-                                              nullptr, &keys));
+  check(op == Op::encaps
+            ? warpkem_prepare_ek(engine.get(), algorithm, count, records, nullptr, nullptr, &keys)
+            : warpkem_prepare_dk(engine.get(), algorithm, dk_format, count, records, nullptr, nullptr, &keys));
   return Keys(keys);
-}
-
-std::size_t dk_bytes(const Case& what) {
-  return warpkem_size(what.algorithm, what.dk_format == WARPKEM_DK_SEED ? WARPKEM_SIZE_DK_SEED : WARPKEM_SIZE_DK);
 }
 
 }  // namespace
@@ -40,24 +37,25 @@ const char* name_of(Memory memory) { return memory_names[static_cast<std::size_t
 
 std::string Case::name() const {
   return fmt::format("{}/{}/{}/batch:{}/threads:{}{}{}{}", name_of(op), warpkem_algorithm_name(algorithm), backend,
-                     batch, threads, dk_format == WARPKEM_DK_SEED ? "/dk:seed" : "",
+                     batch, threads,
+                     dk_format == WARPKEM_DK_EXPANDED ? "" : fmt::format("/dk:{}", name_of_dk_format(dk_format)),
                      prepared_keys > 0 ? "/prepared" : "",
                      memory == Memory::pageable ? "" : fmt::format("/memory:{}", name_of(memory)));
 }
 
 std::size_t Case::bytes_in() const {
   const auto size = [this](std::uint32_t what) { return warpkem_size(algorithm, what); };
-  if (op == Op::keygen) return size(WARPKEM_SIZE_SEED);
+  if (op == Op::keygen) return seed_bytes(algorithm, dk_format);
   const std::size_t key = prepared_keys > 1    ? sizeof(std::uint32_t)
                           : prepared_keys == 1 ? 0
                           : op == Op::encaps   ? size(WARPKEM_SIZE_EK)
-                                               : dk_bytes(*this);
+                                               : dk_bytes(algorithm, dk_format);
   return key + size(op == Op::encaps ? WARPKEM_SIZE_M : WARPKEM_SIZE_C);
 }
 
 std::size_t Case::bytes_out() const {
   const auto size = [this](std::uint32_t what) { return warpkem_size(algorithm, what); };
-  if (op == Op::keygen) return size(WARPKEM_SIZE_EK) + dk_bytes(*this);
+  if (op == Op::keygen) return size(WARPKEM_SIZE_EK) + dk_bytes(algorithm, dk_format);
   return size(WARPKEM_SIZE_K) + (op == Op::encaps ? size(WARPKEM_SIZE_C) : 0);
 }
 
@@ -72,11 +70,13 @@ void Column::randomise() {
 Inputs make_inputs(const Engine& engine, const Case& what, std::size_t least_items) {
   const auto size = [&](std::uint32_t of) { return warpkem_size(what.algorithm, of); };
   Inputs inputs;
+  // A curve takes so long that it does not matter where its inputs are.
+  const std::size_t wanted_bytes = what.algorithm <= WARPKEM_ML_KEM_1024 ? cold_bytes : cold_bytes / 32;
   inputs.items = std::max({least_items, what.prepared_keys, least_keys,
-                           cold_bytes / size(what.op == Op::decaps ? WARPKEM_SIZE_DK : WARPKEM_SIZE_EK)});
+                           wanted_bytes / (what.op == Op::decaps ? size(WARPKEM_SIZE_C) : size(WARPKEM_SIZE_EK))});
   const std::size_t n = inputs.items;
   if (what.op == Op::keygen) {
-    inputs.columns.emplace_back(n, size(WARPKEM_SIZE_SEED)).randomise();
+    inputs.columns.emplace_back(n, seed_bytes(what.algorithm, what.dk_format)).randomise();
     return inputs;
   }
   const std::size_t keys = what.prepared_keys > 0 ? what.prepared_keys : n;
@@ -85,7 +85,7 @@ Inputs make_inputs(const Engine& engine, const Case& what, std::size_t least_ite
   // An encapsulation needs no dk, so its keys come with the short form.
   const std::uint32_t dk_format = what.op == Op::encaps ? WARPKEM_DK_SEED : what.dk_format;
   Column ek(keys, size(WARPKEM_SIZE_EK));
-  Column dk(keys, size(dk_format == WARPKEM_DK_SEED ? WARPKEM_SIZE_DK_SEED : WARPKEM_SIZE_DK));
+  Column dk(keys, dk_bytes(what.algorithm, dk_format));
   check(warpkem_keygen(engine.get(), what.algorithm, dk_format, keys, ek.out(keys), dk.out(keys), nullptr, nullptr));
   if (what.op == Op::encaps) {
     inputs.columns.push_back(std::move(ek));
@@ -94,7 +94,7 @@ Inputs make_inputs(const Engine& engine, const Case& what, std::size_t least_ite
   }
   Column c(n, size(WARPKEM_SIZE_C)), K(n, size(WARPKEM_SIZE_K));
   if (what.prepared_keys > 0) {
-    const Keys set = prepare(engine, Op::encaps, what.algorithm, keys, ek.in(0, keys));
+    const Keys set = prepare(engine, Op::encaps, what.algorithm, 0, keys, ek.in(0, keys));
     check(warpkem_encaps_prepared(engine.get(), set.get(), inputs.key_of.empty() ? nullptr : inputs.key_of.data(), n,
                                   c.out(n), K.out(n), nullptr, nullptr));
   } else {
@@ -129,13 +129,14 @@ TimedCase::TimedCase(const Case& what, const Engine& engine, const Inputs& input
   };
   if (what.op == Op::keygen) {
     output(warpkem_size(what.algorithm, WARPKEM_SIZE_EK));
-    output(dk_bytes(what));
+    output(dk_bytes(what.algorithm, what.dk_format));
   } else {
     output(warpkem_size(what.algorithm, WARPKEM_SIZE_K));
     if (what.op == Op::encaps) output(warpkem_size(what.algorithm, WARPKEM_SIZE_C));
   }
   if (what.prepared_keys > 0)
-    keys_ = prepare(engine, what.op, what.algorithm, what.prepared_keys, inputs.columns[0].in(0, what.prepared_keys));
+    keys_ = prepare(engine, what.op, what.algorithm, what.dk_format, what.prepared_keys,
+                    inputs.columns[0].in(0, what.prepared_keys));
   if (!inputs.key_of.empty()) {
     index_ = inputs.key_of.data();
     if (what.memory == Memory::device)

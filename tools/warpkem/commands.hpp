@@ -71,6 +71,7 @@ class Arguments {
   void backend(std::string& backend,
                const std::string& by_default = "what WARPKEM_BACKEND names, else the best there is");
   void threads(std::uint32_t& threads);
+  // Absent: dk_format_by_default.
   void dk_format(std::uint32_t& format);
 
  private:

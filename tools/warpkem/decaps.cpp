@@ -7,13 +7,13 @@ namespace {
 struct DecapsOptions {
   JobOptions job;
   std::string dk, ciphertext, shared_secret;
-  std::uint32_t dk_format = WARPKEM_DK_EXPANDED;
+  std::uint32_t dk_format = dk_format_by_default;
   std::uint64_t key_reuse = 1;
 };
 
 int decaps(const DecapsOptions& options) {
   Job job("decaps", WARPKEM_OP_DECAPS, options.job);
-  job.dk_format = options.dk_format;
+  job.dk_format = dk_format_of(options.job.param, options.dk_format);
   job.key_reuse = options.key_reuse;
   job.keys = {&job.files.input("--dk", options.dk, job.dk_records()), &warpkem_batch::dk};
   job.items.push_back(
@@ -31,7 +31,7 @@ void add_decaps(Program& program) {
   add_force(arguments, options->job);
   arguments.file("--dk", options->dk, "Decapsulation keys", Need::required);
   arguments.file("--ciphertext", options->ciphertext, "Ciphertexts c", Need::required);
-  arguments.file("--shared-secret", options->shared_secret, "Out: shared secrets K, 32 bytes each", Need::required);
+  arguments.file("--shared-secret", options->shared_secret, "Out: shared secrets K", Need::required);
   arguments.dk_format(options->dk_format);
   add_key_reuse(arguments, options->key_reuse);
 }

@@ -33,8 +33,8 @@ void add_encaps(Program& program) {
   add_force(arguments, options->job);
   arguments.file("--ek", options->ek, "Encapsulation keys", Need::required);
   arguments.file("--ciphertext", options->ciphertext, "Out: ciphertexts c", Need::required);
-  arguments.file("--shared-secret", options->shared_secret, "Out: shared secrets K, 32 bytes each", Need::required);
-  arguments.file("--m", options->m, "Messages m, 32 bytes each, in place of randomness: for tests only");
+  arguments.file("--shared-secret", options->shared_secret, "Out: shared secrets K", Need::required);
+  arguments.file("--m", options->m, "Messages m in place of randomness: for tests only");
   add_key_reuse(arguments, options->key_reuse);
 }
 

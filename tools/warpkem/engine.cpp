@@ -26,6 +26,32 @@ std::vector<std::string> usable_backends() {
   return names;
 }
 
+namespace {
+
+constexpr const char* dk_format_names[] = {"expanded", "seed", "composite"};
+
+}  // namespace
+
+const char* name_of_dk_format(std::uint32_t format) { return dk_format_names[format]; }
+
+std::size_t dk_bytes(warpkem_algorithm algorithm, std::uint32_t format) {
+  constexpr std::uint32_t sizes[] = {WARPKEM_SIZE_DK, WARPKEM_SIZE_DK_SEED, WARPKEM_SIZE_DK_COMPOSITE};
+  return warpkem_size(algorithm, sizes[format]);
+}
+
+std::size_t seed_bytes(warpkem_algorithm algorithm, std::uint32_t dk_format) {
+  return warpkem_size(algorithm, dk_format == WARPKEM_DK_COMPOSITE ? WARPKEM_SIZE_SEED_COMPOSITE : WARPKEM_SIZE_SEED);
+}
+
+std::uint32_t dk_format_of(warpkem_algorithm algorithm, std::uint32_t given) {
+  if (given == dk_format_by_default) {
+    return dk_bytes(algorithm, WARPKEM_DK_EXPANDED) != 0 ? WARPKEM_DK_EXPANDED : WARPKEM_DK_SEED;
+  }
+  if (dk_bytes(algorithm, given) != 0) return given;
+  throw Error(
+      fmt::format("--dk-format {}: {} has no such form", name_of_dk_format(given), warpkem_algorithm_name(algorithm)));
+}
+
 std::string meaning_of(warpkem_status status) {
   switch (status) {
     case WARPKEM_OK:
@@ -35,9 +61,9 @@ std::string meaning_of(warpkem_status status) {
     case WARPKEM_ITEM_FAILED:
       return "at least one item of the call failed";
     case WARPKEM_INVALID_EK:
-      return "a coefficient of ek is not below q (FIPS 203, 7.2)";
+      return "a coefficient of ek is not below q (FIPS 203, 7.2); of a hybrid also: its curve part is bad";
     case WARPKEM_INVALID_DK:
-      return "the hash of ek inside dk is wrong (FIPS 203, 7.3)";
+      return "the hash of ek inside dk is wrong (FIPS 203, 7.3); of a hybrid also: its curve part is bad";
     case WARPKEM_UNSUPPORTED:
       return "unknown algorithm, backend or format, or not in this build";
     case WARPKEM_OUT_OF_MEMORY:
@@ -60,6 +86,10 @@ std::string meaning_of(warpkem_status status) {
       return "the engine was shut down first";
     case WARPKEM_WOULD_DEADLOCK:
       return "waiting and freeing are not for callbacks";
+    case WARPKEM_INVALID_C:
+      return "the curve part of a hybrid's c is no point, or gives a zero secret";
+    case WARPKEM_INVALID_RANDOMNESS:
+      return "the given randomness holds no scalar of the hybrid's curve";
     default:
       return "";
   }

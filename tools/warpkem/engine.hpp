@@ -3,6 +3,7 @@
 
 #include <warpkem/warpkem.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -32,6 +33,15 @@ class Engine {
 std::string backend_wish(const std::string& option);
 // What --backend accepts on this machine. Only on the way to an error: forgets WARPKEM_BACKEND.
 std::vector<std::string> usable_backends();
+
+// Stands for the algorithm's own: expanded, or seed where there is no expanded form.
+inline constexpr std::uint32_t dk_format_by_default = 0xffffffff;
+// The format that is meant; Throws Error if the algorithm does not have it.
+std::uint32_t dk_format_of(warpkem_algorithm algorithm, std::uint32_t given);
+const char* name_of_dk_format(std::uint32_t format);
+// Bytes of a dk in that format, 0 if there is none, and of the seeds that make one.
+std::size_t dk_bytes(warpkem_algorithm algorithm, std::uint32_t format);
+std::size_t seed_bytes(warpkem_algorithm algorithm, std::uint32_t dk_format);
 
 // What a status says of an item or a call, in words; "" for numbers that have no name.
 std::string meaning_of(warpkem_status status);

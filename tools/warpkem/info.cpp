@@ -20,15 +20,28 @@ struct InfoOptions {
   bool json = false;
 };
 
-constexpr std::pair<const char*, std::uint32_t> sizes[] = {
-    {"ek", WARPKEM_SIZE_EK}, {"dk", WARPKEM_SIZE_DK}, {"dk_seed", WARPKEM_SIZE_DK_SEED},
-    {"c", WARPKEM_SIZE_C},   {"K", WARPKEM_SIZE_K},   {"seed", WARPKEM_SIZE_SEED},
-    {"m", WARPKEM_SIZE_M}};
+constexpr std::pair<const char*, std::uint32_t> sizes[] = {{"ek", WARPKEM_SIZE_EK},
+                                                           {"dk", WARPKEM_SIZE_DK},
+                                                           {"dk_seed", WARPKEM_SIZE_DK_SEED},
+                                                           {"c", WARPKEM_SIZE_C},
+                                                           {"K", WARPKEM_SIZE_K},
+                                                           {"seed", WARPKEM_SIZE_SEED},
+                                                           {"m", WARPKEM_SIZE_M},
+                                                           {"dk_composite", WARPKEM_SIZE_DK_COMPOSITE},
+                                                           {"seed_composite", WARPKEM_SIZE_SEED_COMPOSITE}};
+
+// What each algorithm is for, and where its secret may go.
+const char* purpose_of(warpkem_algorithm algorithm) {
+  if (algorithm <= WARPKEM_ML_KEM_1024) return "ML-KEM alone (FIPS 203): where rules ask for it";
+  if (algorithm <= WARPKEM_SECP384R1MLKEM1024) return "hybrid of TLS 1.3: K is for a key schedule alone";
+  return "hybrid for every use: K is a key";
+}
 
 Json algorithms() {
   Json all = Json::array();
   for (warpkem_algorithm id = 1; warpkem_algorithm_name(id) != nullptr; ++id) {
-    Json one = {{"name", warpkem_algorithm_name(id)}, {"id", id}, {"oid", warpkem_algorithm_oid(id)}};
+    Json one = {{"name", warpkem_algorithm_name(id)}, {"id", id}, {"oid", nullptr}, {"purpose", purpose_of(id)}};
+    if (const char* const oid = warpkem_algorithm_oid(id)) one["oid"] = oid;
     for (const auto& [name, what] : sizes) one["sizes"][name] = warpkem_size(id, what);
     all.push_back(std::move(one));
   }
@@ -70,15 +83,31 @@ std::string as_text(const Json& report) {
   };
   std::string text = fmt::format("WarpKEM {}\n", report["version"].get<std::string>());
   text += hanging("CPU features: ", report["cpu_features"].get<std::string>());
-  text += fmt::format("\n{:<12} {:<23}", "algorithm", "OID");
+  text += fmt::format("\n{:<18}", "algorithm");
   const auto columns = [](const char* name) { return std::max<std::size_t>(5, std::strlen(name) + 1); };
-  for (const auto& [name, what] : sizes) text += fmt::format("{:>{}}", name, columns(name));
+  const auto each_column = [&](const auto& add) {
+    for (const auto& [name, what] : sizes) {
+      if (what != WARPKEM_SIZE_DK_COMPOSITE && what != WARPKEM_SIZE_SEED_COMPOSITE) add(name);
+    }
+  };
+  each_column([&](const char* name) { text += fmt::format("{:>{}}", name, columns(name)); });
   text += " bytes\n";
   for (const auto& one : report["algorithms"]) {
-    text += fmt::format("{:<12} {:<23}", one["name"].get<std::string>(), one["oid"].get<std::string>());
-    for (const auto& [name, what] : sizes)
-      text += fmt::format("{:>{}}", one["sizes"][name].get<std::size_t>(), columns(name));
+    text += fmt::format("{:<18}", one["name"].get<std::string>());
+    each_column(
+        [&](const char* name) { text += fmt::format("{:>{}}", one["sizes"][name].get<std::size_t>(), columns(name)); });
     text += "\n";
+  }
+  text += "\n";
+  for (const auto& one : report["algorithms"]) {
+    std::string rest = one["purpose"].get<std::string>();
+    if (!one["oid"].is_null()) rest += fmt::format("; OID {}", one["oid"].get<std::string>());
+    const auto& bytes = one["sizes"];
+    if (bytes["dk_composite"].get<std::size_t>() != 0) {
+      rest += fmt::format("; composite dk of {} bytes, from seeds of {}", bytes["dk_composite"].get<std::size_t>(),
+                          bytes["seed_composite"].get<std::size_t>());
+    }
+    text += hanging(fmt::format("{:<18} ", one["name"].get<std::string>()), rest);
   }
   text += fmt::format("\n{:<10} {:<14} {:<9} {}\n", "backend", "available", "self-test", "detail");
   for (const auto& one : report["backends"]) {

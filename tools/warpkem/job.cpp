@@ -17,6 +17,8 @@ namespace {
 
 constexpr std::size_t listed_failures = 10;
 
+bool is_ml_kem(warpkem_algorithm algorithm) { return algorithm <= WARPKEM_ML_KEM_1024; }
+
 struct Failure {
   std::uint64_t item;
   std::uint8_t status;
@@ -111,6 +113,12 @@ class Runner {
       batch.dk_format = 0;
       batch.keys = prepared_.get();
       batch.index = index_.data();
+    } else if (job_.ikm_bytes > 0) {
+      seeds_.grow(batch_count_ * job_.size(WARPKEM_SIZE_SEED));
+      check(warpkem_hpke_derive_seeds(engine_.get(), job_.options.param, batch_count_,
+                                      {key_records_.data(), key_records_.size(), 0}, job_.ikm_bytes,
+                                      {seeds_.data(), seeds_.size(), 0}));
+      batch.seeds = {seeds_.data(), seeds_.size(), 0, nullptr};
     } else if (job_.keys.file != nullptr) {
       batch.*job_.keys.array = {key_records_.data(), key_records_.size(), 0, nullptr};
     }
@@ -151,6 +159,7 @@ class Runner {
     batch.operation = operation;
     batch.algorithm = job_.options.param;
     batch.count = batch_count_;
+    if (operation == WARPKEM_OP_CHECK_DK) batch.dk_format = job_.dk_format;
     batch.*array = {records.data(), records.size(), 0, nullptr};
     std::size_t failed = 0;
     batch.statuses = statuses;
@@ -160,45 +169,66 @@ class Runner {
     return failed;
   }
 
+  // Of each ek and dk, whether what is encapsulated to the one is decapsulated by the other.
+  std::vector<bool> agreements(const Buffer& dks) {
+    const std::size_t K_bytes = job_.size(WARPKEM_SIZE_K);
+    const Buffer c(batch_count_ * job_.size(WARPKEM_SIZE_C)), sent(batch_count_ * K_bytes),
+        received(batch_count_ * K_bytes);
+    check(warpkem_encaps(engine_.get(), job_.options.param, batch_count_, {key_records_.data(), key_records_.size(), 0},
+                         {c.data(), c.size(), 0}, {sent.data(), sent.size(), 0}, nullptr, nullptr));
+    check(warpkem_decaps(engine_.get(), job_.options.param, job_.dk_format, batch_count_, {dks.data(), dks.size(), 0},
+                         {c.data(), c.size(), 0}, {received.data(), received.size(), 0}, nullptr, nullptr));
+    std::vector<bool> agree(batch_count_);
+    for (std::size_t i = 0; i < batch_count_; ++i) {
+      agree[i] = std::memcmp(sent.data() + i * K_bytes, received.data() + i * K_bytes, K_bytes) == 0;
+    }
+    return agree;
+  }
+
   // Checks each ek and each expanded dk as if alone, and whether the ek that is in dk, or that comes of the seed, is
   // ek. Without ek: whether each seed makes a key pair.
   void check_together() {
     const bool with_ek = !job_.items.empty();
-    const std::size_t ek_bytes = job_.size(WARPKEM_SIZE_EK), dk_bytes = job_.size(WARPKEM_SIZE_DK);
+    const std::size_t ek_bytes = job_.size(WARPKEM_SIZE_EK), dk_record = dk_bytes(job_.options.param, job_.dk_format);
     const Buffer& dks = with_ek ? item_records_[0] : key_records_;
     std::array<std::uint64_t, WARPKEM_MAX_BACKENDS> by_backend{};
     const bool seeds = job_.dk_format == WARPKEM_DK_SEED;
-    const std::size_t seed_bytes = job_.size(WARPKEM_SIZE_SEED);
+    const std::size_t seed_record = job_.size(WARPKEM_SIZE_SEED);
     const Buffer dk_statuses(batch_count_), made_ek(seeds ? batch_count_ * ek_bytes : 0),
-        made_dk(seeds ? batch_count_ * seed_bytes : 0);
+        made_dk(seeds ? batch_count_ * seed_record : 0);
     const std::uint8_t* ek_of_dk = dks.data() + (ek_bytes - 32);
-    std::size_t stride = dk_bytes;
+    std::size_t stride = dk_record;
     if (seeds) {
       check(warpkem_keygen_derand(engine_.get(), job_.options.param, WARPKEM_DK_SEED, batch_count_,
-                                  {dks.data(), batch_count_ * seed_bytes, 0}, {made_ek.data(), made_ek.size(), 0},
+                                  {dks.data(), batch_count_ * seed_record, 0}, {made_ek.data(), made_ek.size(), 0},
                                   {made_dk.data(), made_dk.size(), 0}, dk_statuses.data(), nullptr));
       ek_of_dk = made_ek.data();
       stride = ek_bytes;
     } else {
       check_alone(WARPKEM_OP_CHECK_DK, &warpkem_batch::dk, dks, dk_statuses.data(), by_backend.data());
     }
+    const bool has_ek_inside = seeds || is_ml_kem(job_.options.param);
+    const std::vector<bool> agrees = with_ek && !has_ek_inside ? agreements(dks) : std::vector<bool>();
     statuses_.grow(batch_count_);
     std::fill_n(statuses_.data(), batch_count_, std::uint8_t{WARPKEM_OK});
     by_backend = {};
     if (with_ek)
       check_alone(WARPKEM_OP_CHECK_EK, &warpkem_batch::ek, key_records_, statuses_.data(), by_backend.data());
-    std::size_t failed = 0;
     std::vector<bool> pairs(batch_count_);
     for (std::size_t i = 0; i < batch_count_; ++i) {
       std::uint8_t& status = statuses_.data()[i];
       if (status == WARPKEM_OK) status = dk_statuses.data()[i];
-      if (status == WARPKEM_OK && with_ek &&
-          std::memcmp(key_records_.data() + i * ek_bytes, ek_of_dk + i * stride, ek_bytes) != 0) {
+      if (status != WARPKEM_OK || !with_ek) continue;
+      const bool is_pair = has_ek_inside
+                               ? std::memcmp(key_records_.data() + i * ek_bytes, ek_of_dk + i * stride, ek_bytes) == 0
+                               : agrees[i];
+      if (!is_pair) {
         status = WARPKEM_INVALID_DK;
         pairs[i] = true;
       }
-      if (status != WARPKEM_OK) ++failed;
     }
+    const auto failed = static_cast<std::size_t>(std::count_if(statuses_.data(), statuses_.data() + batch_count_,
+                                                               [](std::uint8_t s) { return s != WARPKEM_OK; }));
     account(failed, by_backend, pairs);
   }
 
@@ -217,7 +247,7 @@ class Runner {
   Job& job_;
   Engine engine_;
   std::size_t keys_per_batch_;
-  Buffer key_records_;
+  Buffer key_records_, seeds_;
   std::vector<Buffer> item_records_, output_records_;
   Buffer statuses_;
   std::vector<std::uint32_t> index_;
@@ -292,8 +322,8 @@ void add_job_options(Arguments& arguments, JobOptions& options) {
   arguments.flag("--json", options.json, "Print a summary on standard output as JSON");
   arguments.flag("--allow-empty", options.allow_empty, "An input without records is no mistake");
   std::vector<std::pair<std::string, std::string>> rows;
-  for (const warpkem_status status :
-       {WARPKEM_OK, WARPKEM_INVALID_EK, WARPKEM_INVALID_DK, WARPKEM_RNG_FAILED, WARPKEM_BACKEND_FAILED}) {
+  for (const warpkem_status status : {WARPKEM_OK, WARPKEM_INVALID_EK, WARPKEM_INVALID_DK, WARPKEM_RNG_FAILED,
+                                      WARPKEM_BACKEND_FAILED, WARPKEM_INVALID_C, WARPKEM_INVALID_RANDOMNESS}) {
     rows.emplace_back(std::to_string(status), fmt::format("{}: {}", warpkem_status_name(status), meaning_of(status)));
   }
   arguments.note(
@@ -326,8 +356,7 @@ Job::Job(std::string job_name, std::uint32_t job_operation, const JobOptions& jo
 Output& Job::add_output(const std::string& argument, const std::string& path, Secrecy secrecy, std::uint32_t what,
                         warpkem_target warpkem_batch::*array) {
   Output& file = files.output(argument, path, secrecy);
-  const bool seeds = what == WARPKEM_SIZE_DK && dk_format == WARPKEM_DK_SEED;
-  outputs.push_back({&file, size(seeds ? std::uint32_t{WARPKEM_SIZE_DK_SEED} : what), array});
+  outputs.push_back({&file, what == WARPKEM_SIZE_DK ? dk_bytes(options.param, dk_format) : size(what), array});
   return file;
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "tools/warpkem/commands.hpp"
+#include "tools/warpkem/engine.hpp"
 #include "tools/warpkem/io.hpp"
 
 namespace warpkem::tool {
@@ -44,7 +45,15 @@ struct Job {
 
   std::size_t size(std::uint32_t what) const { return warpkem_size(options.param, what); }
   Content records_of(RecordKind kind) const { return {kind, options.param}; }
-  Content dk_records() const { return records_of(dk_format == WARPKEM_DK_SEED ? RecordKind::seed : RecordKind::dk); }
+  Content dk_records() const {
+    return records_of(dk_format == WARPKEM_DK_SEED        ? RecordKind::seed
+                      : dk_format == WARPKEM_DK_COMPOSITE ? RecordKind::composite_dk
+                                                          : RecordKind::dk);
+  }
+  // What keygen makes such a dk from.
+  Content seed_records() const {
+    return records_of(dk_format == WARPKEM_DK_COMPOSITE ? RecordKind::composite_seed : RecordKind::seed);
+  }
   Output& add_output(const std::string& argument, const std::string& path, Secrecy secrecy, std::uint32_t what,
                      warpkem_target warpkem_batch::*array);
 
@@ -57,8 +66,9 @@ struct Job {
   std::uint32_t operation;
   std::uint32_t dk_format = WARPKEM_DK_EXPANDED;
   std::uint32_t flags = 0;
-  bool together = false;  // of check: seeds, or an ek with its dk
-  InputColumn keys;       // of this file each record serves `key_reuse` items; without it there are `count` items
+  std::size_t ikm_bytes = 0;  // of keygen: `keys` is key material of HPKE, from which seeds are derived
+  bool together = false;      // of check: seeds, or an ek with its dk
+  InputColumn keys;           // of this file each record serves `key_reuse` items; without it there are `count` items
   std::uint64_t key_reuse = 1;
   std::uint64_t count = 0;
   std::vector<InputColumn> items;  // one record per item

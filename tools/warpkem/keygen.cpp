@@ -1,4 +1,4 @@
-// warpkem keygen: ML-KEM.KeyGen, from the engine's randomness or from given seeds d || z.
+// warpkem keygen: key pairs, from the engine's randomness, from given seeds or from key material of HPKE.
 #include "tools/warpkem/job.hpp"
 
 namespace warpkem::tool {
@@ -7,17 +7,26 @@ namespace {
 struct KeygenOptions {
   JobOptions job;
   std::uint64_t count = 0;
-  std::string seeds, ek, dk;
-  std::uint32_t dk_format = WARPKEM_DK_EXPANDED;
+  std::string seeds, hpke_ikm, ek, dk;
+  std::uint64_t ikm_bytes = 0;
+  std::uint32_t dk_format = dk_format_by_default;
 };
 
 int keygen(const KeygenOptions& options) {
   Job job("keygen", WARPKEM_OP_KEYGEN, options.job);
-  job.dk_format = options.dk_format;
+  job.dk_format = dk_format_of(options.job.param, options.dk_format);
   job.count = options.count;
   if (!options.seeds.empty()) {
     job.flags = WARPKEM_DERAND;
-    job.keys = {&job.files.input("--seeds", options.seeds, job.records_of(RecordKind::seed)), &warpkem_batch::seeds};
+    job.keys = {&job.files.input("--seeds", options.seeds, job.seed_records()), &warpkem_batch::seeds};
+  }
+  if ((options.ikm_bytes == 0) != options.hpke_ikm.empty()) throw Error("--hpke-ikm and --ikm-bytes belong together");
+  if (options.ikm_bytes > 0) {
+    if (job.dk_format == WARPKEM_DK_COMPOSITE) throw Error("--hpke-ikm makes seeds, and a composite dk has none");
+    job.flags = WARPKEM_DERAND;
+    job.ikm_bytes = static_cast<std::size_t>(options.ikm_bytes);
+    const Content ikm{RecordKind::ikm, options.job.param, job.ikm_bytes};
+    job.keys = {&job.files.input("--hpke-ikm", options.hpke_ikm, ikm), &warpkem_batch::seeds};
   }
   job.add_output("--dk", options.dk, Secrecy::secret, WARPKEM_SIZE_DK, &warpkem_batch::dk_out);
   job.add_output("--ek", options.ek, Secrecy::open, WARPKEM_SIZE_EK, &warpkem_batch::ek_out);
@@ -32,8 +41,11 @@ void add_keygen(Program& program) {
   add_job_options(arguments, options->job);
   add_force(arguments, options->job);
   arguments.number("--count", options->count, 0, std::uint64_t{1} << 48, "So many fresh key pairs");
-  arguments.file("--seeds", options->seeds, "One key pair for each seed d || z, 64 bytes");
-  arguments.exactly_one({"--count", "--seeds"});
+  arguments.file("--seeds", options->seeds, "One key pair for each seed; 'warpkem info' lists their sizes");
+  arguments.file("--hpke-ikm", options->hpke_ikm,
+                 "One key pair for each ikm of HPKE's DeriveKeyPair, of --ikm-bytes bytes");
+  arguments.number("--ikm-bytes", options->ikm_bytes, 1, 65536, "Bytes of an ikm");
+  arguments.exactly_one({"--count", "--seeds", "--hpke-ikm"});
   arguments.file("--ek", options->ek, "Out: encapsulation keys", Need::required);
   arguments.file("--dk", options->dk, "Out: decapsulation keys, secret", Need::required);
   arguments.dk_format(options->dk_format);

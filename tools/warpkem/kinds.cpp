@@ -28,6 +28,12 @@ std::uint32_t size_code(RecordKind kind) {
       return WARPKEM_SIZE_K;
     case RecordKind::m:
       return WARPKEM_SIZE_M;
+    case RecordKind::composite_dk:
+      return WARPKEM_SIZE_DK_COMPOSITE;
+    case RecordKind::composite_seed:
+      return WARPKEM_SIZE_SEED_COMPOSITE;
+    case RecordKind::ikm:
+      break;
   }
   return 0;
 }
@@ -77,13 +83,32 @@ class Coefficients {
   }
 };
 
+// Where ML-KEM's parts are in the records of an algorithm.
+struct MlKemPart {
+  std::size_t in_ek, ek_bytes;
+  std::size_t in_dk, dk_bytes;
+};
+MlKemPart ml_kem_part(warpkem_algorithm algorithm) {
+  const bool is_1024 = algorithm == WARPKEM_SECP384R1MLKEM1024 || algorithm == WARPKEM_MLKEM1024_P384;
+  const warpkem_algorithm half = algorithm <= WARPKEM_ML_KEM_1024 ? algorithm
+                                 : is_1024                        ? WARPKEM_ML_KEM_1024
+                                                                  : WARPKEM_ML_KEM_768;
+  MlKemPart part{0, warpkem_size(half, WARPKEM_SIZE_EK), 0, warpkem_size(half, WARPKEM_SIZE_DK)};
+  if (algorithm == WARPKEM_SECP256R1MLKEM768 || algorithm == WARPKEM_SECP384R1MLKEM1024) {
+    part.in_ek = warpkem_size(algorithm, WARPKEM_SIZE_EK) - part.ek_bytes;
+    part.in_dk = warpkem_size(algorithm, WARPKEM_SIZE_DK) - part.dk_bytes;
+  }
+  return part;
+}
+
 // The modulus check (FIPS 203, 7.2) of all that is there of ek after ek.
 bool fits_ek(const Sample& sample, warpkem_algorithm algorithm) {
   const std::size_t ek_bytes = warpkem_size(algorithm, WARPKEM_SIZE_EK), rho_bytes = 32;
+  const MlKemPart part = ml_kem_part(algorithm);
   if (sample.bytes < ek_bytes || (sample.total && *sample.total % ek_bytes != 0)) return false;
   Coefficients coefficients;
-  for (std::size_t begin = 0; begin < sample.bytes; begin += ek_bytes) {
-    coefficients.add(sample.data + begin, std::min(sample.bytes - begin, ek_bytes - rho_bytes));
+  for (std::size_t begin = part.in_ek; begin < sample.bytes; begin += ek_bytes) {
+    coefficients.add(sample.data + begin, std::min(sample.bytes - begin, part.ek_bytes - rho_bytes));
   }
   return coefficients.are_of_a_key() != 0;
 }
@@ -92,11 +117,15 @@ bool fits_ek(const Sample& sample, warpkem_algorithm algorithm) {
 
 // The hash check (FIPS 203, 7.3) of the first record, by the library. Before that, what costs less: the ek inside.
 bool fits_dk(const Sample& sample, warpkem_algorithm algorithm) {
-  const std::size_t ek_bytes = warpkem_size(algorithm, WARPKEM_SIZE_EK),
-                    dk_bytes = warpkem_size(algorithm, WARPKEM_SIZE_DK);
-  if (sample.bytes < dk_bytes || (sample.total && *sample.total % dk_bytes != 0)) return false;
-  const std::size_t dk_pke_bytes = ek_bytes - 32;
-  if (!fits_ek({sample.data + dk_pke_bytes, ek_bytes, ek_bytes}, algorithm)) return false;
+  const std::size_t dk_bytes = warpkem_size(algorithm, WARPKEM_SIZE_DK);
+  if (dk_bytes == 0 || sample.bytes < dk_bytes || (sample.total && *sample.total % dk_bytes != 0)) return false;
+  const MlKemPart part = ml_kem_part(algorithm);
+  const std::size_t ek_inside = part.in_dk + part.ek_bytes - 32;  // behind dk_PKE
+  const warpkem_algorithm half =
+      part.ek_bytes == warpkem_size(WARPKEM_ML_KEM_1024, WARPKEM_SIZE_EK)  ? WARPKEM_ML_KEM_1024
+      : part.ek_bytes == warpkem_size(WARPKEM_ML_KEM_768, WARPKEM_SIZE_EK) ? WARPKEM_ML_KEM_768
+                                                                           : WARPKEM_ML_KEM_512;
+  if (!fits_ek({sample.data + ek_inside, part.ek_bytes, part.ek_bytes}, half)) return false;
   const Engine engine("portable", 1);
   return warpkem_check_dk(engine.get(), algorithm, 1, {sample.data, dk_bytes, 0}, nullptr, nullptr) == WARPKEM_OK;
 }
@@ -268,7 +297,9 @@ std::string records(const Sample& sample, const Content& wanted) {
 
 }  // namespace
 
-std::size_t Content::record_bytes() const { return warpkem_size(algorithm, size_code(kind)); }
+std::size_t Content::record_bytes() const {
+  return kind == RecordKind::ikm ? ikm_bytes : warpkem_size(algorithm, size_code(kind));
+}
 
 std::string Content::name() const {
   const char* const set = warpkem_algorithm_name(algorithm);
@@ -278,13 +309,19 @@ std::string Content::name() const {
     case RecordKind::dk:
       return fmt::format("expanded dk of {}", set);
     case RecordKind::seed:
-      return "seeds d || z";
+      return algorithm <= WARPKEM_ML_KEM_1024 ? "seeds d || z" : fmt::format("seeds of {}", set);
     case RecordKind::c:
       return fmt::format("ciphertexts of {}", set);
     case RecordKind::K:
       return "shared secrets";
     case RecordKind::m:
       return "messages m";
+    case RecordKind::composite_dk:
+      return fmt::format("composite dk of {}", set);
+    case RecordKind::composite_seed:
+      return fmt::format("seeds d || z || T of {}", set);
+    case RecordKind::ikm:
+      return "key material of HPKE";
   }
   return "";
 }

@@ -11,11 +11,13 @@
 
 namespace warpkem::tool {
 
-enum class RecordKind { ek, dk, seed, c, K, m };  // dk: expanded; seed: d || z, also where it serves as dk
+// dk: expanded; seed: also where it is the dk; ikm: of HPKE.
+enum class RecordKind { ek, dk, seed, c, K, m, composite_dk, composite_seed, ikm };
 
 struct Content {
   RecordKind kind;
   warpkem_algorithm algorithm;
+  std::size_t ikm_bytes = 0;  // of ikm: as long as the user says
 
   std::size_t record_bytes() const;
   // "expanded dk of ML-KEM-768"; what has the same form in all sets is called without one.
