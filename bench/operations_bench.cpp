@@ -114,7 +114,7 @@ constexpr KeyForm key_forms[] = {
 };
 
 constexpr std::size_t batches[] = {1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576};
-constexpr std::size_t largest_cpu_batch = 16384;
+constexpr std::size_t largest_cpu_batch = 16384, largest_hybrid_batch = 4096;
 
 // Cases with the same inputs follow each other.
 std::vector<Case> all_cases(Engines& engines) {
@@ -122,14 +122,23 @@ std::vector<Case> all_cases(Engines& engines) {
   std::vector<std::uint32_t> cpu_threads{1};
   if (cores > 1) cpu_threads.push_back(cores);
   std::vector<Case> cases;
-  for (const warpkem_algorithm algorithm : {WARPKEM_ML_KEM_512, WARPKEM_ML_KEM_768, WARPKEM_ML_KEM_1024}) {
-    for (const KeyForm& form : key_forms) {
+  for (warpkem_algorithm algorithm = 1; warpkem_algorithm_name(algorithm) != nullptr; ++algorithm) {
+    for (KeyForm form : key_forms) {
+      const bool is_hybrid = algorithm > WARPKEM_ML_KEM_1024;
+      if (dk_bytes(algorithm, form.dk_format) == 0) {
+        if (form.op != Op::encaps && form.prepared_keys == 0) continue;  // the case of seeds is it
+        form.dk_format = WARPKEM_DK_SEED;
+      }
       for (const std::size_t batch : batches) {
+        if (is_hybrid && batch > largest_hybrid_batch) continue;
         for (const char* backend : {"cuda", "avx512", "avx2", "portable"}) {
           if (engines.get(backend, 1) == nullptr) continue;
           const Case one{form.op, algorithm, backend, batch, 1, form.dk_format, form.prepared_keys, Memory::pageable};
           if (one.backend == "cuda") {
-            for (const Memory memory : all_memories) cases.emplace_back(one).memory = memory;
+            for (const Memory memory : all_memories) {
+              if (is_hybrid && memory == Memory::device) continue;
+              cases.emplace_back(one).memory = memory;
+            }
           } else if (batch <= largest_cpu_batch) {
             for (const std::uint32_t threads : cpu_threads) cases.emplace_back(one).threads = threads;
           }

@@ -66,14 +66,18 @@ struct Records {
       : algorithm(a),
         n(count),
         ek_bytes(warpkem_size(a, WARPKEM_SIZE_EK)),
-        dk_bytes(warpkem_size(a, WARPKEM_SIZE_DK)),
+        format(warpkem_size(a, WARPKEM_SIZE_DK) != 0 ? WARPKEM_DK_EXPANDED : WARPKEM_DK_SEED),
+        seed_bytes(warpkem_size(a, WARPKEM_SIZE_SEED)),
+        dk_bytes(format == WARPKEM_DK_SEED ? seed_bytes : warpkem_size(a, WARPKEM_SIZE_DK)),
+        pke_bytes((is_hybrid() ? warpkem_size(WARPKEM_ML_KEM_768, WARPKEM_SIZE_EK) : ek_bytes) - 32),
         c_bytes(warpkem_size(a, WARPKEM_SIZE_C)),
-        seeds(n * 64),
-        m(n * 32),
+        K_bytes(warpkem_size(a, WARPKEM_SIZE_K)),
+        seeds(n * seed_bytes),
+        m(n * warpkem_size(a, WARPKEM_SIZE_M)),
         ek(n * ek_bytes),
         dk(n * dk_bytes),
         c(n * c_bytes),
-        K(n * 32),
+        K(n * K_bytes),
         statuses(n) {
     for (std::size_t i = 0; i < seeds.size(); ++i) seeds[i] = static_cast<std::uint8_t>(i * 31 + (i >> 7) + 1);
     for (std::size_t i = 0; i < m.size(); ++i) m[i] = static_cast<std::uint8_t>(i * 17 + (i >> 6) + 2);
@@ -81,8 +85,14 @@ struct Records {
   warpkem_in in(const Bytes& bytes) const { return {bytes.data(), bytes.size(), 0}; }
   warpkem_out out(Bytes& bytes) const { return {bytes.data(), bytes.size(), 0}; }
 
+  bool is_hybrid() const { return algorithm > WARPKEM_ML_KEM_1024; }
+  // Of all of them nothing can be changed that does not change what is public.
+  bool has_short_seeds() const { return seed_bytes == 32; }
+
   warpkem_algorithm algorithm;
-  std::size_t n, ek_bytes, dk_bytes, c_bytes;
+  std::size_t n, ek_bytes;
+  std::uint32_t format;  // of dk: expanded, or seed where there is no other
+  std::size_t seed_bytes, dk_bytes, pke_bytes, c_bytes, K_bytes;
   Bytes seeds, m, ek, dk, c, K, statuses;
 };
 
@@ -123,10 +133,10 @@ int secret_random(void*, std::uint8_t* out, std::size_t bytes) {
 }
 
 void keygen(warpkem_engine* e, Records& r, std::uint32_t format, bool drawn) {
-  Bytes seeds = r.seeds, dk(format == WARPKEM_DK_SEED ? r.n * 64 : r.dk.size());
+  Bytes seeds = r.seeds, dk(format == WARPKEM_DK_SEED ? r.seeds.size() : r.dk.size());
   // Other z alone: rho, which is public, comes from d.
   for (std::size_t i = 0; i < seeds.size(); ++i) {
-    seeds[i] = static_cast<std::uint8_t>(seeds[i] ^ ((i & 32) != 0 ? variant : 0));
+    seeds[i] = static_cast<std::uint8_t>(seeds[i] ^ (i % r.seed_bytes / 32 == 1 ? variant : 0));
   }
   const Secrets secrets(seeds);
   warpkem_status status = WARPKEM_OK;
@@ -141,8 +151,8 @@ void keygen(warpkem_engine* e, Records& r, std::uint32_t format, bool drawn) {
   expect_public(r.statuses, "statuses are secret");
   const std::size_t record = dk.size() / r.n;
   for (std::size_t i = 0; i < r.n; ++i) {
-    expect_secret(&dk[i * record], format == WARPKEM_DK_SEED ? 64 : r.ek_bytes - 32, "dk is public");
-    expect_secret(&dk[(i + 1) * record - 32], 32, "z is public");
+    expect_secret(&dk[i * record], format == WARPKEM_DK_SEED ? r.seed_bytes : r.pke_bytes, "dk is public");
+    expect_secret(&dk[(i + 1) * record - 32], 32, "z or the scalar is public");
   }
   declassify(dk.data(), dk.size());
   if (format == WARPKEM_DK_EXPANDED) {
@@ -186,11 +196,12 @@ void decaps(warpkem_engine* e, Records& r, std::uint32_t format, bool prepared, 
   Bytes dk = format == WARPKEM_DK_SEED ? r.seeds : r.dk, c = r.c, K(r.K.size());
   for (std::size_t i = 0; wrong && i < r.n; i += 2) c[i * r.c_bytes + i * 11 % r.c_bytes] ^= 1;
   const bool other_s = (variant & kOtherS) != 0 && format == WARPKEM_DK_EXPANDED;
+  const bool other_z = (variant & kOtherZ) != 0 && !r.has_short_seeds();  // or, of a hybrid, the scalar
   const std::size_t record = dk.size() / r.n;
   for (std::size_t i = 0; i < r.n; ++i) {
     if (variant & kWrongC) c[(i + 1) * r.c_bytes - 1 - i] ^= 2;
-    for (std::size_t z = record * (i + 1) - 32; (variant & kOtherZ) != 0 && z < record * (i + 1); ++z) dk[z] ^= 0x5a;
-    for (std::size_t s = 0; other_s && s < r.ek_bytes - 32; s += 3) dk[i * record + s] ^= 1;
+    for (std::size_t z = record * (i + 1) - 32; other_z && z < record * (i + 1); ++z) dk[z] ^= 0x5a;
+    for (std::size_t s = 0; other_s && s < r.pke_bytes; s += 3) dk[i * record + s] ^= 1;
   }
   const Secrets secrets(dk);  // all of it; what is public in it the library declassifies itself
   std::vector<std::uint32_t> index(r.n);
@@ -213,22 +224,28 @@ void decaps(warpkem_engine* e, Records& r, std::uint32_t format, bool prepared, 
   expect_secret(K.data(), K.size(), "K is public");
   declassify(K.data(), K.size());
   for (std::size_t i = 0; i < r.n; ++i) {
-    const bool right = !(wrong && i % 2 == 0) && !other_s && (variant & kWrongC) == 0;
-    expect((memcmp(&K[i * 32], &r.K[i * 32], 32) == 0) == right, "K is wrong");
+    const bool right = !(wrong && i % 2 == 0) && !other_s && !(other_z && r.is_hybrid()) && (variant & kWrongC) == 0;
+    expect((memcmp(&K[i * r.K_bytes], &r.K[i * r.K_bytes], r.K_bytes) == 0) == right, "K is wrong");
   }
 }
 
 void check(warpkem_engine* e, Records& r) {
   Bytes dk = r.dk;
   for (std::size_t i = 0; i < r.n; ++i) {
-    for (std::size_t s = 0; (variant & kOtherS) != 0 && s < r.ek_bytes - 32; s += 3) dk[i * r.dk_bytes + s] ^= 1;
-    if (variant & kOtherZ) dk[(i + 1) * r.dk_bytes - 1] ^= 1;
+    for (std::size_t s = 0; (variant & kOtherS) != 0 && s < r.pke_bytes && !r.has_short_seeds(); s += 3) {
+      dk[i * r.dk_bytes + s] ^= 1;
+    }
+    if ((variant & kOtherZ) && !r.has_short_seeds()) dk[(i + 1) * r.dk_bytes - 1] ^= 1;
   }
   const Secrets secrets(dk);
   const Traced traced;
   expect(warpkem_check_ek(e, r.algorithm, r.n, r.in(r.ek), r.statuses.data(), nullptr) == WARPKEM_OK, "ek is refused");
   expect_public(r.statuses, "statuses are secret");
-  expect(warpkem_check_dk(e, r.algorithm, r.n, r.in(dk), r.statuses.data(), nullptr) == WARPKEM_OK, "dk is refused");
+  warpkem_batch batch{};
+  batch.struct_size = sizeof batch;
+  batch.operation = WARPKEM_OP_CHECK_DK, batch.algorithm = r.algorithm, batch.dk_format = r.format, batch.count = r.n;
+  batch.dk = {dk.data(), dk.size(), 0, nullptr}, batch.statuses = r.statuses.data();
+  expect(warpkem_run(e, &batch) == WARPKEM_OK, "dk is refused");
   expect_public(r.statuses, "statuses are secret");
 }
 
@@ -297,22 +314,22 @@ void run_operation(void* context) {
   Bytes planted(1, static_cast<std::uint8_t>(3 + variant));
   const Secrets secrets(planted);
   if (operation == "keygen") {
-    keygen(e, r, WARPKEM_DK_EXPANDED, false);
+    keygen(e, r, r.format, false);
     keygen(e, r, WARPKEM_DK_SEED, false);
-    if (variant == 0) keygen(e, r, WARPKEM_DK_EXPANDED, true);
+    if (variant == 0) keygen(e, r, r.format, true);
   } else if (operation == "encaps") {
     encaps(e, r, false, false);
     encaps(e, r, true, false);
   } else if (operation == "encaps-prepared") {
     encaps(e, r, false, true);
   } else if (operation == "decaps") {
-    decaps(e, r, WARPKEM_DK_EXPANDED, false, false);
+    decaps(e, r, r.format, false, false);
   } else if (operation == "decaps-invalid") {
-    decaps(e, r, WARPKEM_DK_EXPANDED, false, true);
+    decaps(e, r, r.format, false, true);
   } else if (operation == "decaps-seed") {
     decaps(e, r, WARPKEM_DK_SEED, false, true);
   } else if (operation == "decaps-prepared") {
-    decaps(e, r, WARPKEM_DK_EXPANDED, true, true);
+    decaps(e, r, r.format, true, true);
     decaps(e, r, WARPKEM_DK_SEED, true, false);
   } else if (operation == "check") {
     check(e, r);
@@ -358,7 +375,7 @@ bool prepare(Job& job, std::size_t n) {
   }
   expect(made == WARPKEM_OK, "no engine");
   Records& r = *(job.records = new Records(job.algorithm, n));
-  expect(warpkem_keygen_derand(job.engine, job.algorithm, 0, n, r.in(r.seeds), r.out(r.ek), r.out(r.dk), nullptr,
+  expect(warpkem_keygen_derand(job.engine, job.algorithm, r.format, n, r.in(r.seeds), r.out(r.ek), r.out(r.dk), nullptr,
                                nullptr) == WARPKEM_OK &&
              warpkem_encaps_derand(job.engine, job.algorithm, n, r.in(r.ek), r.in(r.m), r.out(r.c), r.out(r.K), nullptr,
                                    nullptr) == WARPKEM_OK,

@@ -51,32 +51,52 @@ struct Good {
   explicit Good(warpkem_algorithm a)
       : algorithm(a),
         ek_bytes(warpkem_size(a, WARPKEM_SIZE_EK)),
-        dk_bytes(warpkem_size(a, WARPKEM_SIZE_DK)),
         c_bytes(warpkem_size(a, WARPKEM_SIZE_C)),
-        seeds(most_items * 64),
-        m(most_items * 32),
+        K_bytes(warpkem_size(a, WARPKEM_SIZE_K)),
+        m_bytes(warpkem_size(a, WARPKEM_SIZE_M)),
+        dk_bytes{warpkem_size(a, WARPKEM_SIZE_DK), warpkem_size(a, WARPKEM_SIZE_DK_SEED),
+                 warpkem_size(a, WARPKEM_SIZE_DK_COMPOSITE)},
+        seeds(most_items * warpkem_size(a, WARPKEM_SIZE_SEED)),
+        m(most_items * m_bytes),
         ek(most_items * ek_bytes),
-        dk(most_items * dk_bytes),
         c(most_items * c_bytes) {
     for (std::size_t i = 0; i < seeds.size(); ++i) seeds[i] = static_cast<std::uint8_t>(i * 31 + a);
     for (std::size_t i = 0; i < m.size(); ++i) m[i] = static_cast<std::uint8_t>(i * 17 + a);
-    Bytes K(most_items * 32);
+    Bytes K(most_items * K_bytes);
     warpkem_engine* engine = backends().back().engine;
-    if (warpkem_keygen_derand(engine, a, 0, most_items, {seeds.data(), seeds.size(), 0}, {ek.data(), ek.size(), 0},
-                              {dk.data(), dk.size(), 0}, nullptr, nullptr) != WARPKEM_OK ||
-        warpkem_encaps_derand(engine, a, most_items, {ek.data(), ek.size(), 0}, {m.data(), m.size(), 0},
+    for (const std::uint32_t format : {WARPKEM_DK_COMPOSITE, WARPKEM_DK_EXPANDED, WARPKEM_DK_SEED}) {
+      if (dk_bytes[format] == 0) continue;
+      Bytes from = seeds;
+      if (format == WARPKEM_DK_COMPOSITE) {
+        from.assign(most_items * warpkem_size(a, WARPKEM_SIZE_SEED_COMPOSITE), 0x11);
+      }
+      dk[format].resize(most_items * dk_bytes[format]);
+      if (warpkem_keygen_derand(engine, a, format, most_items, {from.data(), from.size(), 0}, {ek.data(), ek.size(), 0},
+                                {dk[format].data(), dk[format].size(), 0}, nullptr, nullptr) != WARPKEM_OK) {
+        die("no good keys");
+      }
+      formats.push_back(format);
+    }
+    if (warpkem_encaps_derand(engine, a, most_items, {ek.data(), ek.size(), 0}, {m.data(), m.size(), 0},
                               {c.data(), c.size(), 0}, {K.data(), K.size(), 0}, nullptr, nullptr) != WARPKEM_OK) {
       die("no good records");
     }
   }
   warpkem_algorithm algorithm;
-  std::size_t ek_bytes, dk_bytes, c_bytes;
-  Bytes seeds, m, ek, dk, c;
+  std::size_t ek_bytes, c_bytes, K_bytes, m_bytes;
+  std::size_t dk_bytes[3];  // by format; 0: there is none
+  Bytes seeds, m, ek, c;
+  Bytes dk[3];
+  std::vector<std::uint32_t> formats;
 };
 
 inline const Good& good(std::uint8_t choice) {
-  static const Good sets[] = {Good(WARPKEM_ML_KEM_512), Good(WARPKEM_ML_KEM_768), Good(WARPKEM_ML_KEM_1024)};
-  return sets[choice % 3];
+  static const std::vector<Good>& sets = *[] {
+    auto& all = *new std::vector<Good>;
+    for (warpkem_algorithm a = 1; warpkem_algorithm_name(a) != nullptr; ++a) all.emplace_back(a);
+    return &all;
+  }();
+  return sets[choice % sets.size()];
 }
 
 // The fuzzer's bytes, read one after the other; zeros at the end.
@@ -125,7 +145,7 @@ void compare(std::size_t count, Work work) {
     for (std::size_t i = 0; i < count; ++i) {
       const std::uint8_t status = outcome.statuses[i];
       if (status != WARPKEM_OK && status != WARPKEM_INVALID_EK && status != WARPKEM_INVALID_DK &&
-          status != WARPKEM_INVALID_KEY_INDEX) {
+          status != WARPKEM_INVALID_KEY_INDEX && status != WARPKEM_INVALID_C && status != WARPKEM_INVALID_RANDOMNESS) {
         die(backend->name + ": an item has status " + std::to_string(status));
       }
       failed += status != WARPKEM_OK;

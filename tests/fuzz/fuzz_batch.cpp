@@ -43,16 +43,19 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t byte
   warpkem_batch b{};
   b.struct_size = sizeof b;
   b.operation = input.byte() % 7;
-  b.algorithm = input.byte() == 77 ? 9 : g.algorithm;
-  b.dk_format = input.byte() % 4 == 0 ? input.byte() % 3 : 0;
+  b.algorithm = input.byte() == 77 ? 10 : g.algorithm;
+  b.dk_format = input.byte() % 4 == 0 ? input.byte() % 4 : b.operation % 2 == 1 ? g.formats.back() : 0;
   b.flags = input.byte() % 4 == 0 ? input.byte() : (b.operation == 1 || b.operation == 2 ? WARPKEM_DERAND : 0);
   b.count = input.byte() % (most + 1);
   std::vector<std::uint8_t*> tables[9];
-  const std::size_t dk_bytes = b.dk_format == WARPKEM_DK_SEED ? 64 : g.dk_bytes;
+  const std::size_t dk_bytes = b.dk_format < 3 ? g.dk_bytes[b.dk_format] : 0;
+  const std::size_t seed_bytes =
+      warpkem_size(g.algorithm, b.dk_format == WARPKEM_DK_COMPOSITE ? WARPKEM_SIZE_SEED_COMPOSITE : WARPKEM_SIZE_SEED);
   const unsigned wanted[] = {0, 0x61, 0x186, 0x118,
                              4, 8,    0};  // bits: seeds, m, ek, dk, c, ek_out, dk_out, c_out, K_out
   const unsigned use = wanted[b.operation] ^ (input.byte() == 99 ? 1u << input.byte() % 9 : 0);
-  const std::size_t records[] = {64, 32, g.ek_bytes, dk_bytes, g.c_bytes, g.ek_bytes, dk_bytes, g.c_bytes, 32};
+  const std::size_t records[] = {seed_bytes, g.m_bytes, g.ek_bytes, dk_bytes, g.c_bytes,
+                                 g.ek_bytes, dk_bytes,  g.c_bytes,  g.K_bytes};
   Array arrays[9] = {};
   for (int i = 0; i < 9; ++i) {
     if (use >> i & 1) arrays[i] = array(input, arena, tables[i], records[i]);
