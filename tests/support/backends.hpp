@@ -35,7 +35,7 @@ std::vector<std::string> usable_backends();
 // cannot, for `reason`.
 warpkem_engine* engine_of(const std::string& backend, std::string* reason = nullptr);
 
-// True if WARPKEM_TEST_SMALL is set to anything but 0: for devices that are emulated.
+// True if WARPKEM_TEST_SMALL is set to anything but 0: for emulated devices and sanitizers.
 bool small_tests();
 
 // A suite over every usable backend and parameter set.
