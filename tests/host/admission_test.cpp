@@ -11,11 +11,6 @@
 namespace warpkem::testing {
 namespace {
 
-const Oracle& oracle() {
-  static const Oracle o(WARPKEM_ML_KEM_512);
-  return o;
-}
-
 std::size_t item_bytes() { return oracle().ek.size() + 32 + 768 + 32; }
 
 struct Bounded {

@@ -18,7 +18,7 @@
 namespace warpkem::testing {
 namespace {
 
-const Oracle& oracle() {
+const Oracle& oracle_768() {
   static const Oracle o(WARPKEM_ML_KEM_768);
   return o;
 }
@@ -47,7 +47,7 @@ TEST(AsyncHpp, CoroutinesAwaitRequestAfterRequest) {
   const warpkem::Engine engine({.backend = "portable"});
   std::deque<Encaps> requests;
   std::atomic<int> done{0};
-  for (std::uint32_t i = 0; i < 40; ++i) requests.emplace_back(oracle(), 1, i);
+  for (std::uint32_t i = 0; i < 40; ++i) requests.emplace_back(oracle_768(), 1, i);
   for (std::size_t i = 0; i < 40; i += 2) agree(engine, requests[i], requests[i + 1], done);
   while (done != 20) std::this_thread::yield();
   for (const Encaps& e : requests) EXPECT_TRUE(e.is_right());
@@ -56,7 +56,7 @@ TEST(AsyncHpp, CoroutinesAwaitRequestAfterRequest) {
 
 TEST(AsyncHpp, AnAwaitableThatIsNotTakenThrows) {
   const warpkem::Engine engine({.backend = "portable"});
-  Encaps wrong(oracle(), 1, 1);
+  Encaps wrong(oracle_768(), 1, 1);
   wrong.batch.K_out.bytes = 1;
   bool threw = false;
   [](const warpkem::Engine& e, const Encaps& w, bool& flag) -> Detached {
@@ -71,7 +71,7 @@ TEST(AsyncHpp, AnAwaitableThatIsNotTakenThrows) {
 
 TEST(AsyncHpp, WaitAndWaitFor) {
   const warpkem::Engine engine({.backend = "portable"});
-  Encaps a(oracle(), 2, 1), b(oracle(), 1, 2);
+  Encaps a(oracle_768(), 2, 1), b(oracle_768(), 1, 2);
   EXPECT_EQ(wait(engine, a.batch).status, WARPKEM_OK);
   EXPECT_TRUE(a.is_right());
   EXPECT_EQ(wait_for(engine, b.batch, std::chrono::seconds(30)).status, WARPKEM_OK);
@@ -160,14 +160,14 @@ class AsyncHppHeldUp : public ::testing::Test {
 
   static constexpr std::size_t most_items = 4096;
   Gate gate_;
-  Encaps held_{oracle(), 9, 1};
+  Encaps held_{oracle_768(), 9, 1};
   warpkem::Engine engine_;
   std::optional<warpkem::Queue> queue_;
 };
 
 TEST_F(AsyncHppHeldUp, WaitForGivesUpWhatWasNotBegun) {
   for (const std::size_t items : {2u, 3000u}) {
-    Encaps late(oracle(), items, 7);
+    Encaps late(oracle_768(), items, 7);
     const warpkem_completion c = wait_for(engine_, late.batch, std::chrono::milliseconds(2));
     EXPECT_FALSE(gate_.is_open());
     EXPECT_EQ(c.status, WARPKEM_CANCELLED);
@@ -181,7 +181,7 @@ TEST_F(AsyncHppHeldUp, TimesBelowZeroAreOverAndNotForEver) {
   for (const microseconds past : {microseconds(-1), microseconds::min()}) {
     warpkem_completion c{};
     EXPECT_EQ(queue_->wait_for({&c, 1}, past), 0u);
-    Encaps late(oracle(), 2, 7), expired(oracle(), 2, 8), too_many(oracle(), most_items, 9);
+    Encaps late(oracle_768(), 2, 7), expired(oracle_768(), 2, 8), too_many(oracle_768(), most_items, 9);
     EXPECT_EQ(wait_for(engine_, late.batch, past).status, WARPKEM_CANCELLED);
     EXPECT_EQ(wait(engine_, expired.batch, {.deadline = past}).status, WARPKEM_EXPIRED);
     EXPECT_TRUE(expired.is_zero());
@@ -212,7 +212,7 @@ TEST_F(AsyncHppHeldUp, WaitForWaitsForWhatWasBegunHoweverLate) {
   EXPECT_EQ(queue_->wait({&c, 1}), 1u);
   opener.join();
   gate_.close();
-  Encaps begun(oracle(), 9, 7);  // too many for the waiting thread to run them itself
+  Encaps begun(oracle_768(), 9, 7);  // too many for the waiting thread to run them itself
   draw(begun);
   opener = opens_later();
   c = wait_for(engine_, begun.batch, std::chrono::milliseconds(10));
@@ -245,7 +245,7 @@ warpkem_status value_of(const std::atomic<warpkem_status>& status) {
 }
 
 TEST_F(AsyncHppHeldUp, AnAwaitedRequestCanBeCancelled) {
-  Encaps awaited(oracle(), 3, 7);
+  Encaps awaited(oracle_768(), 3, 7);
   std::atomic<warpkem_status> status{unset};
   warpkem_request request = 0;
   await(engine_, awaited, &request, status);
@@ -258,7 +258,7 @@ TEST_F(AsyncHppHeldUp, AnAwaitedRequestCanBeCancelled) {
 }
 
 TEST_F(AsyncHppHeldUp, AbortResumesWhoAwaits) {
-  Encaps awaited(oracle(), 3, 7), later(oracle(), 1, 8);
+  Encaps awaited(oracle_768(), 3, 7), later(oracle_768(), 1, 8);
   std::atomic<warpkem_status> status{unset}, refused{unset};
   await(engine_, awaited, nullptr, status);
   std::thread opener([&] {
@@ -278,7 +278,7 @@ TEST_F(AsyncHppHeldUp, AbortResumesWhoAwaits) {
 }
 
 TEST_F(AsyncHppHeldUp, DrainFinishesWhatIsAwaited) {
-  Encaps awaited(oracle(), 3, 7);
+  Encaps awaited(oracle_768(), 3, 7);
   std::atomic<warpkem_status> status{unset};
   await(engine_, awaited, nullptr, status);
   std::thread opener = opens_later();
@@ -314,7 +314,7 @@ Detached dawdle(const warpkem::Engine& engine, const Encaps& e, std::atomic<warp
 TEST(AsyncHpp, TheCompletionMayComeBeforeTheCoroutineIsSuspended) {
   const warpkem::Engine engine({.backend = "portable"});
   for (std::uint32_t i = 0; i < 20; ++i) {
-    Encaps e(oracle(), 1, i);
+    Encaps e(oracle_768(), 1, i);
     std::atomic<warpkem_status> status{unset};
     dawdle(engine, e, status);
     EXPECT_EQ(status, WARPKEM_OK);
@@ -326,7 +326,7 @@ TEST(AsyncHpp, ManyThreadsAwaitManyRequests) {
   const warpkem::Engine engine({.backend = "portable"});
   constexpr std::uint32_t threads = 4, each = 200;
   std::deque<Encaps> requests;
-  for (std::uint32_t i = 0; i < threads * each; ++i) requests.emplace_back(oracle(), 1, i);
+  for (std::uint32_t i = 0; i < threads * each; ++i) requests.emplace_back(oracle_768(), 1, i);
   std::deque<std::atomic<warpkem_status>> statuses(threads * each);
   for (auto& status : statuses) status = unset;
   std::vector<std::thread> submitters;
@@ -365,7 +365,7 @@ struct Throwing {
 
 TEST(AsyncHpp, ExceptionsLeaveACoroutineOnAnEngineThreadAsAnywhere) {
   const warpkem::Engine engine({.backend = "portable"});
-  Encaps first(oracle(), 1, 1), second(oracle(), 1, 2);
+  Encaps first(oracle_768(), 1, 1), second(oracle_768(), 1, 2);
   const auto throws = [](const warpkem::Engine& e, const Encaps& request) -> Throwing {
     static_cast<void>(co_await async(e, request.batch));
     throw std::runtime_error("after the completion");
@@ -377,7 +377,7 @@ TEST(AsyncHpp, ExceptionsLeaveACoroutineOnAnEngineThreadAsAnywhere) {
 
 TEST(AsyncHpp, WaitingInACallbackIsRefusedBeforeAnythingIsSubmitted) {
   const warpkem::Engine engine({.backend = "portable"});
-  Encaps first(oracle(), 1, 1), second(oracle(), 1, 2);
+  Encaps first(oracle_768(), 1, 1), second(oracle_768(), 1, 2);
   EXPECT_EQ(warpkem_in_callback(), 0);
   const auto waits = [](const warpkem::Engine& e, const Encaps& a, const Encaps& b) -> Throwing {
     static_cast<void>(co_await async(e, a.batch));
@@ -400,7 +400,7 @@ TEST(AsyncHpp, WaitingInACallbackIsRefusedBeforeAnythingIsSubmitted) {
 
 TEST(AsyncHpp, AWaitThatIsNotTakenThrowsAndLeavesNothing) {
   const warpkem::Engine engine({.backend = "portable"});
-  Encaps wrong(oracle(), 1, 1), good(oracle(), 1, 2);
+  Encaps wrong(oracle_768(), 1, 1), good(oracle_768(), 1, 2);
   wrong.batch.K_out.bytes = 1;
   for (int i = 0; i < 3; ++i) {
     try {
@@ -419,7 +419,7 @@ TEST(AsyncHpp, AQueueTakesManyAtOnce) {
   const warpkem::Queue typed(engine);
   std::deque<Encaps> requests;
   std::vector<warpkem_batch> batches;
-  for (std::uint32_t i = 0; i < 50; ++i) batches.push_back(requests.emplace_back(oracle(), 1, i).batch);
+  for (std::uint32_t i = 0; i < 50; ++i) batches.push_back(requests.emplace_back(oracle_768(), 1, i).batch);
   EXPECT_EQ(submit(engine, typed, batches), 50u);
   EXPECT_GE(typed.fd(), 0);
   std::vector<warpkem_completion> completions(50);

@@ -8,11 +8,6 @@
 namespace warpkem::testing {
 namespace {
 
-const Oracle& oracle() {
-  static const Oracle o(WARPKEM_ML_KEM_512);
-  return o;
-}
-
 const Oracle& other_kind() {
   static const Oracle o(WARPKEM_ML_KEM_768);
   return o;

@@ -16,11 +16,6 @@
 namespace warpkem::testing {
 namespace {
 
-const Oracle& oracle() {
-  static const Oracle o(WARPKEM_ML_KEM_512);
-  return o;
-}
-
 template <class Condition>
 void await(Condition condition) {
   const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(60);

@@ -35,6 +35,9 @@ inline void check(warpkem_status status) {
   if (status != WARPKEM_OK) throw std::runtime_error(warpkem_last_error());
 }
 
+// A scheduler with threads.
+inline host::SchedulerOptions threaded() { return {}; }
+
 // An engine over scripts, as a handle of the C ABI.
 class TestEngine {
  public:
@@ -113,6 +116,11 @@ struct Oracle {
   std::vector<std::uint8_t> ek, dk;
   warpkem_engine* engine = nullptr;
 };
+
+inline const Oracle& oracle() {
+  static const Oracle o(WARPKEM_ML_KEM_512);
+  return o;
+}
 
 // An encapsulation of `count` items with given m, to the oracle's key.
 struct Encaps {
