@@ -61,7 +61,7 @@ ProbeResult cuda_probe(const ProbeContext& context) {
   result.backend = cuda_module::make_backend(options, context.asked_for, result.why_not);
   if (result.backend) {
     // The best of this CPU does what the device does not.
-    const HybridParts parts{best_hashes(), best_x25519(curve::implementations()->kernels)};
+    const HybridParts parts{best_hashes(), best_x25519(curve::implementations()->kernels), true};
     result.backend = with_hybrids(std::move(result.backend), parts, context.pool, context.hybrids);
   }
   return result;

@@ -522,6 +522,82 @@ INSTANTIATE_TEST_SUITE_P(Every, Hybrid,
                                           testing::Range(WARPKEM_X25519MLKEM768, WARPKEM_MLKEM1024_P384 + 1)),
                          [](const auto& test) { return name_of_case(test.param); });
 
+// ---- submitted
+
+// Requests of single items and of a few, as a server gathers them, of every hybrid at once; each result recomputed by
+// another backend.
+TEST(SubmittedHybrids, AgreeWithTheModelAndWithTheSentinel) {
+  warpkem_engine* made = nullptr;
+  warpkem_options options = WARPKEM_OPTIONS_DEFAULT;
+  options.threads = 2;
+  ASSERT_EQ(warpkem_engine_new(&options, &made), WARPKEM_OK) << warpkem_last_error();
+  const std::unique_ptr<warpkem_engine, void (*)(warpkem_engine*)> engine(made, warpkem_engine_free);
+  warpkem_scheduler_options scheduler{};
+  scheduler.struct_size = sizeof scheduler;
+  scheduler.cpu_sentinel = 1;
+  ASSERT_EQ(warpkem_configure(made, &scheduler), WARPKEM_OK);
+  warpkem_queue* queue_made = nullptr;
+  ASSERT_EQ(warpkem_queue_new(made, &queue_made), WARPKEM_OK);
+  const std::unique_ptr<warpkem_queue, warpkem_status (*)(warpkem_queue*)> queue(queue_made, warpkem_queue_free);
+
+  struct Request {
+    Records in[2], out[2], expected[2];
+  };
+  std::vector<std::unique_ptr<Request>> requests;
+  for (warpkem_algorithm a = WARPKEM_X25519MLKEM768; a <= WARPKEM_MLKEM1024_P384; ++a) {
+    const HybridModel model(a);
+    const std::uint32_t format = formats_of(a).back();
+    const KeyPairs& p = pairs_of(model, format);
+    for (std::size_t i = 0; i < 6; ++i) {
+      const std::size_t count = i % 3 + 1;
+      const auto some = [&](const Records& records) { return records.cyclic(i, count); };
+      const auto room = [&](const Records& records) {
+        return Records{records.bytes, Bytes(count * records.bytes, 0xcc)};
+      };
+      for (const std::uint32_t operation : {WARPKEM_OP_KEYGEN, WARPKEM_OP_ENCAPS, WARPKEM_OP_DECAPS}) {
+        Request& r = *requests.emplace_back(std::make_unique<Request>());
+        warpkem_batch batch{};
+        batch.struct_size = sizeof batch;
+        batch.operation = operation, batch.algorithm = a, batch.count = count;
+        if (operation == WARPKEM_OP_KEYGEN) {
+          r = {{some(p.seeds), {}}, {room(p.ek), room(p.dk)}, {some(p.ek), some(p.dk)}};
+          batch.flags = WARPKEM_DERAND, batch.dk_format = format;
+          batch.seeds = source(r.in[0].packed);
+          batch.ek_out = target(r.out[0].packed), batch.dk_out = target(r.out[1].packed);
+        } else if (operation == WARPKEM_OP_ENCAPS) {
+          r = {{some(p.m), some(p.ek)}, {room(p.c), room(p.K)}, {some(p.c), some(p.K)}};
+          batch.flags = WARPKEM_DERAND;
+          batch.m = source(r.in[0].packed), batch.ek = source(r.in[1].packed);
+          batch.c_out = target(r.out[0].packed), batch.K_out = target(r.out[1].packed);
+        } else {
+          r = {{some(p.bad_c), some(p.dk)}, {room(p.K), {}}, {some(p.bad_K), {}}};
+          batch.dk_format = format;
+          batch.c = source(r.in[0].packed), batch.dk = source(r.in[1].packed), batch.K_out = target(r.out[0].packed);
+        }
+        warpkem_submit_options submission{};
+        submission.struct_size = sizeof submission;
+        submission.queue = queue_made, submission.timeout_us = WARPKEM_FOREVER;
+        ASSERT_EQ(warpkem_submit(made, &batch, 1, &submission, nullptr, nullptr), WARPKEM_OK) << warpkem_last_error();
+      }
+    }
+  }
+  for (std::size_t done = 0; done < requests.size();) {
+    warpkem_completion completions[16];
+    std::size_t count = 0;
+    ASSERT_EQ(warpkem_queue_wait(queue_made, completions, 16, WARPKEM_FOREVER, &count), WARPKEM_OK);
+    for (std::size_t i = 0; i < count; ++i) ASSERT_EQ(completions[i].status, WARPKEM_OK);
+    done += count;
+  }
+  for (const auto& r : requests) {
+    for (std::size_t k = 0; k < 2; ++k) ASSERT_EQ(r->out[k].packed, r->expected[k].packed);
+  }
+  warpkem_counters counters{};
+  counters.struct_size = sizeof counters;
+  ASSERT_EQ(warpkem_metrics(made, &counters, nullptr, 0, nullptr), WARPKEM_OK);
+  EXPECT_EQ(counters.mismatched, 0u);
+  EXPECT_EQ(counters.checked + counters.unchecked, 6u * 12 * 3);
+}
+
 // ---- what X25519 alone has
 
 TEST(XWing, ASecretOfZeroIsTakenUnlessTheEngineRefusesIt) {

@@ -10,7 +10,6 @@
 #include <mutex>
 #include <new>
 #include <utility>
-#include <vector>
 
 #include "host/backends/workspaces.hpp"
 #include "host/core/algorithms.hpp"
@@ -49,6 +48,7 @@ curve::In at(const In& records, std::size_t offset) noexcept {
 curve::Out at(const Out& records, std::size_t offset) noexcept {
   return {records.table == nullptr ? records.data + offset : nullptr, records.stride, records.table, offset};
 }
+
 // Memory of a call, which is secret: counted first, then taken.
 class Arena {
  public:
@@ -118,6 +118,7 @@ class HybridBackend final : public Backend {
   const CpuKernels& hashes_;
   WorkerPool& pool_;
   const HybridOptions options_;
+  const bool is_device_;
   Groups groups_;
   Workspaces workspaces_;
 };
@@ -148,7 +149,7 @@ class Call {
   void view_ml_kem();
   template <class Records>
   Records shifted(const Records& records, std::size_t offset);
-  void run(Step step) noexcept;
+  void run(Step step, std::size_t lanes) noexcept;
   void expand(std::size_t first, std::size_t count, std::uint8_t* workspace);
   void do_group(std::size_t first, std::size_t count, std::uint8_t* workspace);
   void prepare_group(std::size_t first, std::size_t count, std::uint8_t* workspace);
@@ -281,6 +282,7 @@ void Call::view_ml_kem() {
   b.algorithm = hybrid_.ml_kem;
   b.count = batch_.count;
   b.statuses = batch_.statuses;
+  b.on_one_thread = batch_.on_one_thread;
   b.index = batch_.index;
   b.form = form_ != nullptr ? form_->ml_kem.get() : nullptr;
   b.keys = batch_.keys;  // says that there are some
@@ -301,32 +303,31 @@ void Call::view_ml_kem() {
   b.K_out = messages_ != nullptr ? Out{messages_, message_stride_, nullptr} : shifted(batch_.K_out, hybrid_.K().ml_kem);
 }
 
-// Runs a step over all items, on this thread and the pool's.
-void Call::run(Step step) noexcept {
+// Runs a step over all items, `lanes` of them side by side, on this thread and the pool's.
+void Call::run(Step step, std::size_t lanes) noexcept {
   struct Shared {
     Call& call;
     Step step;
   } shared{*this, step};
-  const std::size_t lanes = std::max(group_.lanes(), backend_.hashes_.lanes);
-  backend_.pool_.run(
-      batch_.count, batch_.count <= 2 * lanes ? batch_.count : lanes,
-      [](void* context, std::size_t first, std::size_t count) noexcept {
-        const Shared& s = *static_cast<Shared*>(context);
-        try {
-          const Workspaces::Lent workspace(s.call.backend_.workspaces_);
-          (s.call.*s.step)(first, count, workspace.data());
-          clear_vector_registers();
-        } catch (const Error& error) {  // OpenSSL has ended
-          s.call.failure_.store(error.status(), std::memory_order_relaxed);
-        } catch (const std::exception&) {  // std::bad_alloc
-          s.call.failure_.store(Status::out_of_memory, std::memory_order_relaxed);
-        }
-      },
-      &shared);
+  const auto work = [](void* context, std::size_t first, std::size_t count) noexcept {
+    const Shared& s = *static_cast<Shared*>(context);
+    try {
+      const Workspaces::Lent workspace(s.call.backend_.workspaces_);
+      (s.call.*s.step)(first, count, workspace.data());
+      clear_vector_registers();
+    } catch (const Error& error) {  // OpenSSL has ended
+      s.call.failure_.store(error.status(), std::memory_order_relaxed);
+    } catch (const std::exception&) {  // std::bad_alloc
+      s.call.failure_.store(Status::out_of_memory, std::memory_order_relaxed);
+    }
+  };
+  // A device's batch is worth every thread, whoever submits it.
+  const bool here = (batch_.on_one_thread && !backend_.is_device_) || batch_.count <= 2 * lanes;
+  backend_.pool_.run(batch_.count, here ? batch_.count : lanes, work, &shared);
 }
 
 void Call::start() noexcept {
-  if (expands_) run(&Call::expand);
+  if (expands_) run(&Call::expand, backend_.hashes_.lanes);
   if (has_ml_kem_ && !has_failed()) {
     const auto done = [](void* context, const Outcome& outcome) noexcept {
       Call& call = *static_cast<Call*>(context);
@@ -339,7 +340,7 @@ void Call::start() noexcept {
     if (!has_ml_kem_) std::memset(batch_.statuses, ok, batch_.count);
     half_done();
   }
-  run(&Call::do_group);
+  run(&Call::do_group, group_.lanes());
   half_done();
 }
 
@@ -350,9 +351,9 @@ std::unique_ptr<KeyForm> Call::prepare() {
   form->stride = form->element_offset + sizes_.element;
   form->group = SecureBuffer(batch_.count * form->stride);
   made_ = form.get();
-  if (expands_) run(&Call::expand);
+  if (expands_) run(&Call::expand, backend_.hashes_.lanes);
   if (!has_failed()) form->ml_kem = backend_.ml_kem_->prepare(ml_kem_);
-  if (!has_failed()) run(&Call::prepare_group);
+  if (!has_failed()) run(&Call::prepare_group, group_.lanes());
   if (has_failed()) throw Error(failure_.load(), text_of_failure());
   settle();
   return form;
@@ -548,7 +549,7 @@ void Call::settle() noexcept {
 // By the two threads that do the halves, of which the second goes on.
 void Call::half_done() noexcept {
   if (halves_left_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-  if (messages_ != nullptr && !has_failed()) run(&Call::combine);
+  if (messages_ != nullptr && !has_failed()) run(&Call::combine, backend_.hashes_.lanes);
   if (has_failed()) {
     std::replace(batch_.statuses, batch_.statuses + batch_.count, ok, pending);
     whole_->slice_done(failure_.load(), text_of_failure());
@@ -582,6 +583,7 @@ HybridBackend::HybridBackend(std::unique_ptr<Backend> ml_kem, const HybridParts&
       hashes_(parts.hashes),
       pool_(pool),
       options_(options),
+      is_device_(parts.is_device),
       groups_(make_groups(parts)),
       workspaces_(largest_workspace(hashes_, groups_)) {}
 

@@ -16,6 +16,7 @@ namespace warpkem::host {
 struct HybridParts {
   const CpuKernels& hashes;
   const curve::X25519Kernels& x25519;
+  bool is_device = false;  // that `ml_kem` drives
 };
 
 std::unique_ptr<Backend> with_hybrids(std::unique_ptr<Backend> ml_kem, const HybridParts& parts, WorkerPool& pool,
