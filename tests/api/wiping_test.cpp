@@ -194,8 +194,8 @@ void copy_by_bytes(std::uint8_t* to, const std::uint8_t* from, std::size_t bytes
 // The test's own records. Fixed, so that the search can leave it out.
 struct Records {
   static constexpr std::size_t most = 48;
-  std::uint8_t seeds[most * 64], m[most * 32], ek[most * 1568], dk[most * 3168], c[most * 1568], K[most * 32],
-      K_again[most * 32], statuses[most];
+  std::uint8_t seeds[most * 96], m[most * 64], ek[most * 1568], dk[most * 3168], c[most * 1568], K[most * 64],
+      K_again[most * 64], statuses[most], expanded[96];
 };
 Records* records;
 
@@ -247,7 +247,8 @@ std::vector<Case> cases() {
   info.struct_size = sizeof info;
   for (std::size_t i = 0; warpkem_engine_backend(engine, i, &info) == WARPKEM_OK; ++i) {
     if (!info.available) continue;
-    for (const warpkem_algorithm set : {WARPKEM_ML_KEM_512, WARPKEM_ML_KEM_768, WARPKEM_ML_KEM_1024}) {
+    for (const warpkem_algorithm set : {WARPKEM_ML_KEM_512, WARPKEM_ML_KEM_768, WARPKEM_ML_KEM_1024,
+                                        WARPKEM_X25519MLKEM768, WARPKEM_MLKEM768_X25519}) {
       all.push_back({info.name, set, 0, 1});
       all.push_back({info.name, set, 0, 13});
       all.push_back({info.name, set, 2, 40});
@@ -276,12 +277,13 @@ class Wiping : public testing::TestWithParam<Case> {
   // All items have the same seed and the same m: so s is that of one key in whatever order its items are interleaved.
   void fill() {
     searcher.reset();
-    std::uint8_t secrets[96];
+    std::uint8_t secrets[96 + 96];
     EVP_Digest(&GetParam().set, sizeof GetParam().set, secrets, nullptr, EVP_sha3_512(), nullptr);
-    EVP_Digest(secrets, 64, secrets + 64, nullptr, EVP_sha3_256(), nullptr);
+    EVP_Digest(secrets, 64, secrets + 64, nullptr, EVP_sha3_512(), nullptr);
+    EVP_Digest(secrets + 64, 64, secrets + 128, nullptr, EVP_sha3_512(), nullptr);
     for (std::size_t i = 0; i < Records::most; ++i) {
-      copy_by_bytes(records->seeds + 64 * i, secrets, 64);
-      copy_by_bytes(records->m + 32 * i, secrets + 64, 32);
+      copy_by_bytes(records->seeds + seed_bytes * i, secrets, seed_bytes);
+      copy_by_bytes(records->m + m_bytes * i, secrets + 96, m_bytes);
     }
     explicit_bzero(secrets, sizeof secrets);
   }
@@ -299,8 +301,12 @@ class Wiping : public testing::TestWithParam<Case> {
     options.random_context = &position;
     ASSERT_EQ(warpkem_engine_new(&options, &engine), WARPKEM_OK);
     algorithm = set;
+    seed_bytes = warpkem_size(set, WARPKEM_SIZE_SEED);
+    m_bytes = warpkem_size(set, WARPKEM_SIZE_M);
+    K_bytes = warpkem_size(set, WARPKEM_SIZE_K);
+    format = warpkem_size(set, WARPKEM_SIZE_DK) != 0 ? WARPKEM_DK_EXPANDED : WARPKEM_DK_SEED;
     ek_bytes = warpkem_size(set, WARPKEM_SIZE_EK);
-    dk_bytes = warpkem_size(set, WARPKEM_SIZE_DK);
+    dk_bytes = format == WARPKEM_DK_SEED ? seed_bytes : warpkem_size(set, WARPKEM_SIZE_DK);
     c_bytes = warpkem_size(set, WARPKEM_SIZE_C);
     // Threads start now, and functions are bound: both copy the registers, where this test has left its own secrets
     // else.
@@ -310,14 +316,28 @@ class Wiping : public testing::TestWithParam<Case> {
     fill();
     // The right answers, before anything is watched, on an engine whose traces are gone when it is.
     ASSERT_EQ(keygen_derand(), WARPKEM_OK);
-    ASSERT_EQ(warpkem_encaps_derand(engine, set, n, in(records->ek, ek_bytes), in(records->m, 32),
-                                    out(records->c, c_bytes), out(records->K, 32), nullptr, nullptr),
+    ASSERT_EQ(warpkem_encaps_derand(engine, set, n, in(records->ek, ek_bytes), in(records->m, m_bytes),
+                                    out(records->c, c_bytes), out(records->K, K_bytes), nullptr, nullptr),
               WARPKEM_OK);
-    searcher.add("d", records->seeds, 32);
-    searcher.add("z", records->seeds + 32, 32);
+    const std::uint8_t* material = records->seeds;
+    if (seed_bytes == 32) {  // d, z and a scalar come of it
+      EVP_MD_CTX* const context = EVP_MD_CTX_new();
+      EVP_DigestInit_ex(context, EVP_shake256(), nullptr);
+      EVP_DigestUpdate(context, records->seeds, 32);
+      EVP_DigestFinalXOF(context, records->expanded, 96);
+      EVP_MD_CTX_free(context);
+      material = records->expanded;
+      searcher.add("seed", records->seeds, 32);
+    }
+    searcher.add("d", material, 32);
+    searcher.add("z", material + 32, 32);
     searcher.add("m", records->m, 32);
-    searcher.add("K", records->K, 32);
-    searcher.add_s(records->dk, ek_bytes - 32);
+    if (is_hybrid()) searcher.add("the scalar of dk", material + 64, 32);
+    if (is_hybrid()) searcher.add("the scalar of m", records->m + 32, 32);
+    searcher.add("K", records->K, K_bytes);
+    if (format == WARPKEM_DK_EXPANDED) {
+      searcher.add_s(records->dk, (is_hybrid() ? warpkem_size(WARPKEM_ML_KEM_768, WARPKEM_SIZE_EK) : ek_bytes) - 32);
+    }
   }
 
   void TearDown() override {
@@ -329,8 +349,8 @@ class Wiping : public testing::TestWithParam<Case> {
   warpkem_in in(const std::uint8_t* data, std::size_t record) const { return {data, n * record, 0}; }
   warpkem_out out(std::uint8_t* data, std::size_t record) const { return {data, n * record, 0}; }
   warpkem_status keygen_derand() {
-    return warpkem_keygen_derand(engine, algorithm, 0, n, in(records->seeds, 64), out(records->ek, ek_bytes),
-                                 out(records->dk, dk_bytes), records->statuses, nullptr);
+    return warpkem_keygen_derand(engine, algorithm, format, n, in(records->seeds, seed_bytes),
+                                 out(records->ek, ek_bytes), out(records->dk, dk_bytes), records->statuses, nullptr);
   }
 
   // Runs a call with the searcher at every exit of memory, then searches what stays.
@@ -347,7 +367,10 @@ class Wiping : public testing::TestWithParam<Case> {
 
   warpkem_engine* engine = nullptr;
   warpkem_algorithm algorithm = 0;
-  std::size_t n = 0, ek_bytes = 0, dk_bytes = 0, c_bytes = 0;
+  bool is_hybrid() const { return algorithm > WARPKEM_ML_KEM_1024; }
+
+  std::size_t n = 0, ek_bytes = 0, dk_bytes = 0, c_bytes = 0, seed_bytes = 0, m_bytes = 0, K_bytes = 0;
+  std::uint32_t format = WARPKEM_DK_EXPANDED;  // or seed, where there is no other
   const std::uint8_t* position = nullptr;
 };
 
@@ -356,41 +379,45 @@ TEST_P(Wiping, NothingSecretIsLeftBehind) {
   expect_clean("keygen_derand", [&] { return keygen_derand(); });
   expect_clean("keygen", [&] {
     position = r.seeds;
-    return warpkem_keygen(engine, algorithm, 0, n, out(r.ek, ek_bytes), out(r.dk, dk_bytes), nullptr, nullptr);
+    return warpkem_keygen(engine, algorithm, format, n, out(r.ek, ek_bytes), out(r.dk, dk_bytes), nullptr, nullptr);
   });
   expect_clean("keygen of seeds", [&] {
     position = r.seeds;
-    return warpkem_keygen(engine, algorithm, WARPKEM_DK_SEED, n, out(r.ek, ek_bytes), out(r.c, 64), nullptr, nullptr);
+    return warpkem_keygen(engine, algorithm, WARPKEM_DK_SEED, n, out(r.ek, ek_bytes), out(r.c, seed_bytes), nullptr,
+                          nullptr);
   });
   expect_clean("encaps_derand", [&] {
-    return warpkem_encaps_derand(engine, algorithm, n, in(r.ek, ek_bytes), in(r.m, 32), out(r.c, c_bytes), out(r.K, 32),
-                                 nullptr, nullptr);
+    return warpkem_encaps_derand(engine, algorithm, n, in(r.ek, ek_bytes), in(r.m, m_bytes), out(r.c, c_bytes),
+                                 out(r.K, K_bytes), nullptr, nullptr);
   });
   expect_clean("encaps", [&] {
     position = r.m;
-    return warpkem_encaps(engine, algorithm, n, in(r.ek, ek_bytes), out(r.c, c_bytes), out(r.K, 32), nullptr, nullptr);
-  });
-  expect_clean("decaps", [&] {
-    return warpkem_decaps(engine, algorithm, 0, n, in(r.dk, dk_bytes), in(r.c, c_bytes), out(r.K_again, 32), nullptr,
+    return warpkem_encaps(engine, algorithm, n, in(r.ek, ek_bytes), out(r.c, c_bytes), out(r.K, K_bytes), nullptr,
                           nullptr);
   });
-  EXPECT_EQ(memcmp(r.K, r.K_again, n * 32), 0);
-  expect_clean("decaps of seeds", [&] {
-    return warpkem_decaps(engine, algorithm, WARPKEM_DK_SEED, n, in(r.seeds, 64), in(r.c, c_bytes), out(r.K_again, 32),
+  expect_clean("decaps", [&] {
+    return warpkem_decaps(engine, algorithm, format, n, in(r.dk, dk_bytes), in(r.c, c_bytes), out(r.K_again, K_bytes),
                           nullptr, nullptr);
   });
-  expect_clean("check_dk",
-               [&] { return warpkem_check_dk(engine, algorithm, n, in(r.dk, dk_bytes), nullptr, nullptr); });
-  for (const std::uint32_t format : {WARPKEM_DK_EXPANDED, WARPKEM_DK_SEED}) {
+  EXPECT_EQ(memcmp(r.K, r.K_again, n * K_bytes), 0);
+  expect_clean("decaps of seeds", [&] {
+    return warpkem_decaps(engine, algorithm, WARPKEM_DK_SEED, n, in(r.seeds, seed_bytes), in(r.c, c_bytes),
+                          out(r.K_again, K_bytes), nullptr, nullptr);
+  });
+  if (format == WARPKEM_DK_EXPANDED) {
+    expect_clean("check_dk",
+                 [&] { return warpkem_check_dk(engine, algorithm, n, in(r.dk, dk_bytes), nullptr, nullptr); });
+  }
+  for (const std::uint32_t prepared : {format, std::uint32_t{WARPKEM_DK_SEED}}) {
     expect_clean("prepared keys, after their release", [&] {
       warpkem_keys *dk_set = nullptr, *ek_set = nullptr;
-      const warpkem_in dk = format == WARPKEM_DK_SEED ? in(r.seeds, 64) : in(r.dk, dk_bytes);
-      warpkem_status status = warpkem_prepare_dk(engine, algorithm, format, n, dk, nullptr, nullptr, &dk_set);
-      status |=
-          warpkem_decaps_prepared(engine, dk_set, nullptr, n, in(r.c, c_bytes), out(r.K_again, 32), nullptr, nullptr);
+      const warpkem_in dk = prepared == WARPKEM_DK_SEED ? in(r.seeds, seed_bytes) : in(r.dk, dk_bytes);
+      warpkem_status status = warpkem_prepare_dk(engine, algorithm, prepared, n, dk, nullptr, nullptr, &dk_set);
+      status |= warpkem_decaps_prepared(engine, dk_set, nullptr, n, in(r.c, c_bytes), out(r.K_again, K_bytes), nullptr,
+                                        nullptr);
       status |= warpkem_prepare_ek(engine, algorithm, n, in(r.ek, ek_bytes), nullptr, nullptr, &ek_set);
-      status |= warpkem_encaps_prepared_derand(engine, ek_set, nullptr, n, in(r.m, 32), out(r.c, c_bytes), out(r.K, 32),
-                                               nullptr, nullptr);
+      status |= warpkem_encaps_prepared_derand(engine, ek_set, nullptr, n, in(r.m, m_bytes), out(r.c, c_bytes),
+                                               out(r.K, K_bytes), nullptr, nullptr);
       warpkem_keys_release(dk_set);
       warpkem_keys_release(ek_set);
       return status;
@@ -411,9 +438,10 @@ TEST_P(Wiping, RandomnessThatWasDrawnAheadIsWipedAsItIsHandedOut) {
   ASSERT_EQ(warpkem_engine_new(&options, &own), WARPKEM_OK);
   Records& r = *records;
   searcher.reset();
-  ASSERT_EQ(warpkem_keygen(own, algorithm, WARPKEM_DK_SEED, n, out(r.ek, ek_bytes), out(r.seeds, 64), nullptr, nullptr),
+  ASSERT_EQ(warpkem_keygen(own, algorithm, WARPKEM_DK_SEED, n, out(r.ek, ek_bytes), out(r.seeds, seed_bytes), nullptr,
+                           nullptr),
             WARPKEM_OK);
-  for (std::size_t i = 0; i < n; ++i) searcher.add("d || z", r.seeds + 64 * i, 64);
+  for (std::size_t i = 0; i < n; ++i) searcher.add("a seed", r.seeds + seed_bytes * i, seed_bytes);
   search_all_memory("memory after keygen");
   EXPECT_EQ(searcher.num_found, 0u) << searcher.found;
   expect_clean("engine_free", [&] { return warpkem_engine_free(own), WARPKEM_OK; });
