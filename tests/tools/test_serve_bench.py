@@ -87,7 +87,7 @@ class ServeBench(ServeTest):
         self.assertEqual(report["refused"], 0)
 
     def test_bad_keys_fail_alone_and_are_expected_to(self):
-        for mix in "encaps:768=1", "decaps:512=1":
+        for mix in "encaps:768=1", "decaps:512=1", "encaps:X-Wing=1,decaps:X25519MLKEM768=1":
             report = self.all_right("--op-mix", mix, "--requests", FEW, "--bad", 0.25)
             self.assertAlmostEqual(report["expected_failures"] / FEW, 0.25, delta=0.06)
         self.assertEqual(self.all_right("--op-mix", "keygen:512=1", "--requests", 200, "--bad", 1)["expected_failures"], 0)

@@ -13,7 +13,7 @@ struct CheckOptions {
 int check_keys(const CheckOptions& options) {
   const bool has_ek = !options.ek.empty(), has_dk = !options.dk.empty();
   Job job("check", has_ek ? WARPKEM_OP_CHECK_EK : WARPKEM_OP_CHECK_DK, options.job);
-  job.dk_format = dk_format_of(options.job.param, options.dk_format);
+  if (has_dk) job.dk_format = dk_format_of(options.job.param, options.dk_format);
   job.together = has_dk && (has_ek || job.dk_format == WARPKEM_DK_SEED);
   // Of two files that are wrong both are named.
   std::string wrong;

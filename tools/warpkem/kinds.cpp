@@ -83,24 +83,6 @@ class Coefficients {
   }
 };
 
-// Where ML-KEM's parts are in the records of an algorithm.
-struct MlKemPart {
-  std::size_t in_ek, ek_bytes;
-  std::size_t in_dk, dk_bytes;
-};
-MlKemPart ml_kem_part(warpkem_algorithm algorithm) {
-  const bool is_1024 = algorithm == WARPKEM_SECP384R1MLKEM1024 || algorithm == WARPKEM_MLKEM1024_P384;
-  const warpkem_algorithm half = algorithm <= WARPKEM_ML_KEM_1024 ? algorithm
-                                 : is_1024                        ? WARPKEM_ML_KEM_1024
-                                                                  : WARPKEM_ML_KEM_768;
-  MlKemPart part{0, warpkem_size(half, WARPKEM_SIZE_EK), 0, warpkem_size(half, WARPKEM_SIZE_DK)};
-  if (algorithm == WARPKEM_SECP256R1MLKEM768 || algorithm == WARPKEM_SECP384R1MLKEM1024) {
-    part.in_ek = warpkem_size(algorithm, WARPKEM_SIZE_EK) - part.ek_bytes;
-    part.in_dk = warpkem_size(algorithm, WARPKEM_SIZE_DK) - part.dk_bytes;
-  }
-  return part;
-}
-
 // The modulus check (FIPS 203, 7.2) of all that is there of ek after ek.
 bool fits_ek(const Sample& sample, warpkem_algorithm algorithm) {
   const std::size_t ek_bytes = warpkem_size(algorithm, WARPKEM_SIZE_EK), rho_bytes = 32;
@@ -121,11 +103,7 @@ bool fits_dk(const Sample& sample, warpkem_algorithm algorithm) {
   if (dk_bytes == 0 || sample.bytes < dk_bytes || (sample.total && *sample.total % dk_bytes != 0)) return false;
   const MlKemPart part = ml_kem_part(algorithm);
   const std::size_t ek_inside = part.in_dk + part.ek_bytes - 32;  // behind dk_PKE
-  const warpkem_algorithm half =
-      part.ek_bytes == warpkem_size(WARPKEM_ML_KEM_1024, WARPKEM_SIZE_EK)  ? WARPKEM_ML_KEM_1024
-      : part.ek_bytes == warpkem_size(WARPKEM_ML_KEM_768, WARPKEM_SIZE_EK) ? WARPKEM_ML_KEM_768
-                                                                           : WARPKEM_ML_KEM_512;
-  if (!fits_ek({sample.data + ek_inside, part.ek_bytes, part.ek_bytes}, half)) return false;
+  if (!fits_ek({sample.data + ek_inside, part.ek_bytes, part.ek_bytes}, part.algorithm)) return false;
   const Engine engine("portable", 1);
   return warpkem_check_dk(engine.get(), algorithm, 1, {sample.data, dk_bytes, 0}, nullptr, nullptr) == WARPKEM_OK;
 }
@@ -296,6 +274,21 @@ std::string records(const Sample& sample, const Content& wanted) {
 }
 
 }  // namespace
+
+MlKemPart ml_kem_part(warpkem_algorithm algorithm) {
+  const bool is_1024 = algorithm == WARPKEM_SECP384R1MLKEM1024 || algorithm == WARPKEM_MLKEM1024_P384;
+  const warpkem_algorithm half = algorithm <= WARPKEM_ML_KEM_1024 ? algorithm
+                                 : is_1024                        ? WARPKEM_ML_KEM_1024
+                                                                  : WARPKEM_ML_KEM_768;
+  MlKemPart part{half, warpkem_size(half, WARPKEM_SIZE_EK), warpkem_size(half, WARPKEM_SIZE_DK),
+                 warpkem_size(half, WARPKEM_SIZE_C)};
+  if (algorithm == WARPKEM_SECP256R1MLKEM768 || algorithm == WARPKEM_SECP384R1MLKEM1024) {
+    part.in_ek = warpkem_size(algorithm, WARPKEM_SIZE_EK) - part.ek_bytes;
+    part.in_dk = warpkem_size(algorithm, WARPKEM_SIZE_DK) - part.dk_bytes;
+    part.in_c = warpkem_size(algorithm, WARPKEM_SIZE_C) - part.c_bytes;
+  }
+  return part;
+}
 
 std::size_t Content::record_bytes() const {
   return kind == RecordKind::ikm ? ikm_bytes : warpkem_size(algorithm, size_code(kind));

@@ -25,6 +25,14 @@ struct Content {
   bool operator==(const Content&) const = default;
 };
 
+// Where ML-KEM's parts are in the records of an algorithm, and their lengths.
+struct MlKemPart {
+  warpkem_algorithm algorithm;
+  std::size_t ek_bytes, dk_bytes, c_bytes;  // dk: expanded
+  std::size_t in_ek = 0, in_dk = 0, in_c = 0;
+};
+MlKemPart ml_kem_part(warpkem_algorithm algorithm);
+
 // The beginning of an input, and its length where that is known.
 struct Sample {
   const std::uint8_t* data;

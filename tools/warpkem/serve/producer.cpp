@@ -135,7 +135,7 @@ void Producer::lay_out() {
   if (load_.mix.has_several()) request.prepare(load_.mix.pick(random_), i);
   if (load_.computes) {
     request.ask(random_(), roll(load_.drawn));
-    if (request.kind->key_bytes != 0 && roll(load_.options.bad)) request.spoil_key(random_());
+    if (request.kind->can_be_bad() && roll(load_.options.bad)) request.spoil_key(random_());
     if (load_.options.verifies()) request.poison_outputs();
   }
   --first_;

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstring>
 
+#include "tools/warpkem/engine.hpp"
 #include "tools/warpkem/io.hpp"
 
 namespace warpkem::tool {
@@ -20,9 +21,12 @@ void must_be_right(warpkem_status status) {
 
 RequestKind::RequestKind(const ServeOp& o, warpkem_engine* portable)
     : op(o),
+      format(dk_format_of(o.algorithm, dk_format_by_default)),
+      part(ml_kem_part(o.algorithm)),
       ek_bytes(warpkem_size(o.algorithm, WARPKEM_SIZE_EK)),
-      dk_bytes(warpkem_size(o.algorithm, WARPKEM_SIZE_DK)),
+      dk_bytes(tool::dk_bytes(o.algorithm, format)),
       c_bytes(warpkem_size(o.algorithm, WARPKEM_SIZE_C)),
+      K_bytes(warpkem_size(o.algorithm, WARPKEM_SIZE_K)),
       ek(num_answers * ek_bytes),
       dk(num_answers * dk_bytes) {
   std::mt19937_64 random(op.operation * 100 + op.algorithm);
@@ -32,31 +36,32 @@ RequestKind::RequestKind(const ServeOp& o, warpkem_engine* portable)
   const std::size_t n = num_answers;
   const auto in = [](const std::vector<std::uint8_t>& v) { return warpkem_in{v.data(), v.size(), 0}; };
   const auto out = [](std::vector<std::uint8_t>& v) { return warpkem_out{v.data(), v.size(), 0}; };
-  std::vector<std::uint8_t> seeds(64 * n), m(32 * n), c(c_bytes * n), K(32 * n);
+  const std::size_t seed = seed_bytes(op.algorithm, format), m_bytes = warpkem_size(op.algorithm, WARPKEM_SIZE_M);
+  std::vector<std::uint8_t> seeds(seed * n), m(m_bytes * n), c(c_bytes * n), K(K_bytes * n);
   fill(seeds);
   fill(m);
   const bool same_keys = op.operation != WARPKEM_OP_KEYGEN;
-  for (std::size_t i = num_keys; i < n && same_keys; ++i) memcpy(&seeds[64 * i], &seeds[64 * (i % num_keys)], 64);
-  must_be_right(warpkem_keygen_derand(portable, op.algorithm, WARPKEM_DK_EXPANDED, n, in(seeds), out(ek), out(dk),
-                                      nullptr, nullptr));
+  for (std::size_t i = num_keys; i < n && same_keys; ++i) memcpy(&seeds[seed * i], &seeds[seed * (i % num_keys)], seed);
+  must_be_right(
+      warpkem_keygen_derand(portable, op.algorithm, format, n, in(seeds), out(ek), out(dk), nullptr, nullptr));
   if (op.operation == WARPKEM_OP_KEYGEN) {
-    in_bytes = 64, out1_bytes = ek_bytes, out2_bytes = dk_bytes;
+    in_bytes = seed, out1_bytes = ek_bytes, out2_bytes = dk_bytes;
     input = seeds, out1 = ek, out2 = dk;
     return;
   }
   must_be_right(warpkem_encaps_derand(portable, op.algorithm, n, in(ek), in(m), out(c), out(K), nullptr, nullptr));
   if (op.operation == WARPKEM_OP_ENCAPS) {
-    key_bytes = ek_bytes, in_bytes = 32, out1_bytes = c_bytes, out2_bytes = 32;
+    key_bytes = ek_bytes, in_bytes = m_bytes, out1_bytes = c_bytes, out2_bytes = K_bytes;
     input = m, out1 = c, out2 = K;
     return;
   }
   // Of every key an eighth of the ciphertexts is wrong: they are rejected, each with a K of its own.
   for (std::size_t i = 0; i < n; ++i) {
-    if (i / num_keys % 8 == 7) c[i * c_bytes + random() % c_bytes] ^= static_cast<std::uint8_t>(1 + random() % 255);
+    if (i / num_keys % 8 != 7) continue;
+    c[i * c_bytes + part.in_c + random() % part.c_bytes] ^= static_cast<std::uint8_t>(1 + random() % 255);
   }
-  must_be_right(
-      warpkem_decaps(portable, op.algorithm, WARPKEM_DK_EXPANDED, n, in(dk), in(c), out(K), nullptr, nullptr));
-  key_bytes = dk_bytes, in_bytes = c_bytes, out1_bytes = 32;
+  must_be_right(warpkem_decaps(portable, op.algorithm, format, n, in(dk), in(c), out(K), nullptr, nullptr));
+  key_bytes = dk_bytes, in_bytes = c_bytes, out1_bytes = K_bytes;
   input = c, out1 = K;
 }
 
@@ -90,6 +95,7 @@ void Request::describe(warpkem_batch& batch, std::size_t number, bool with_statu
   batch.count = 1;
   batch.user_data = reinterpret_cast<void*>(number);
   if (with_status) batch.statuses = &item_status;
+  if (kind->op.operation != WARPKEM_OP_ENCAPS) batch.dk_format = kind->format;
   if (kind->op.operation == WARPKEM_OP_KEYGEN) {
     if (derand) batch.flags = WARPKEM_DERAND, batch.seeds = {input(), kind->in_bytes, 0, nullptr};
     batch.ek_out = {first_out(), kind->out1_bytes, 0, nullptr};
@@ -120,8 +126,9 @@ void Request::poison_outputs() {
 
 void Request::spoil_key(std::uint64_t dice) {
   bad = true;
+  const MlKemPart& part = kind->part;
   if (kind->op.operation == WARPKEM_OP_ENCAPS) {
-    std::uint8_t* const pair = key() + 3 * (dice % ((kind->ek_bytes - 32) / 3));  // two coefficients of 12 bits
+    std::uint8_t* const pair = key() + part.in_ek + 3 * (dice % ((part.ek_bytes - 32) / 3));  // two of 12 bits
     const std::uint64_t q = 3329, coefficient = q + (dice >> 16) % (4096 - q);
     if ((dice >> 32 & 1) == 0) {
       pair[0] = static_cast<std::uint8_t>(coefficient);
@@ -131,8 +138,8 @@ void Request::spoil_key(std::uint64_t dice) {
       pair[2] = static_cast<std::uint8_t>(coefficient >> 4);
     }
   } else {
-    const std::size_t ek_begin = kind->dk_bytes - 64 - kind->ek_bytes;
-    key()[ek_begin + dice % (kind->ek_bytes + 32)] ^= static_cast<std::uint8_t>(1u << (dice >> 32 & 7));
+    const std::size_t ek_begin = part.in_dk + part.dk_bytes - 64 - part.ek_bytes;
+    key()[ek_begin + dice % (part.ek_bytes + 32)] ^= static_cast<std::uint8_t>(1u << (dice >> 32 & 7));
   }
 }
 
@@ -156,21 +163,24 @@ bool Request::is_right(warpkem_engine* portable) {
 
 bool Request::holds_together(warpkem_engine* portable) {
   const warpkem_algorithm algorithm = kind->op.algorithm;
-  std::uint8_t K[32], K_prime[32];
-  std::array<std::uint8_t, 1568> c;
+  std::array<std::uint8_t, 80> K, K_prime;
+  std::array<std::uint8_t, 1665> c;
   const auto decapsulates = [&](const std::uint8_t* dk, const std::uint8_t* from, const std::uint8_t* to) {
-    return warpkem_decaps(portable, algorithm, WARPKEM_DK_EXPANDED, 1, {dk, kind->dk_bytes, 0},
-                          {from, kind->c_bytes, 0}, {K_prime, 32, 0}, nullptr, nullptr) == WARPKEM_OK &&
-           memcmp(K_prime, to, 32) == 0;
+    return warpkem_decaps(portable, algorithm, kind->format, 1, {dk, kind->dk_bytes, 0}, {from, kind->c_bytes, 0},
+                          {K_prime.data(), kind->K_bytes, 0}, nullptr, nullptr) == WARPKEM_OK &&
+           memcmp(K_prime.data(), to, kind->K_bytes) == 0;
   };
   if (kind->op.operation == WARPKEM_OP_ENCAPS) {
     return decapsulates(kind->dk.data() + key_number_ * kind->dk_bytes, first_out(), second_out());
   }
-  const std::uint8_t* const ek_inside = second_out() + kind->dk_bytes - 64 - kind->ek_bytes;
-  return memcmp(first_out(), ek_inside, kind->ek_bytes) == 0 &&
+  const MlKemPart& part = kind->part;
+  const std::uint8_t* const ek_inside = second_out() + part.in_dk + part.dk_bytes - 64 - part.ek_bytes;
+  const bool has_ek_inside =
+      kind->format == WARPKEM_DK_SEED || memcmp(first_out() + part.in_ek, ek_inside, part.ek_bytes) == 0;
+  return has_ek_inside &&
          warpkem_encaps(portable, algorithm, 1, {first_out(), kind->ek_bytes, 0}, {c.data(), kind->c_bytes, 0},
-                        {K, 32, 0}, nullptr, nullptr) == WARPKEM_OK &&
-         decapsulates(second_out(), c.data(), K);
+                        {K.data(), kind->K_bytes, 0}, nullptr, nullptr) == WARPKEM_OK &&
+         decapsulates(second_out(), c.data(), K.data());
 }
 
 bool Request::is_zero() {

@@ -9,6 +9,7 @@
 #include <random>
 #include <vector>
 
+#include "tools/warpkem/kinds.hpp"
 #include "tools/warpkem/serve/options.hpp"
 
 namespace warpkem::tool {
@@ -19,8 +20,13 @@ struct RequestKind {
 
   RequestKind(const ServeOp& op, warpkem_engine* portable);
 
+  // Whether a key of it can be spoilt: a seed is always good.
+  bool can_be_bad() const { return key_bytes != 0 && (op.operation == WARPKEM_OP_ENCAPS || format != WARPKEM_DK_SEED); }
+
   ServeOp op;
-  std::size_t ek_bytes, dk_bytes, c_bytes;
+  std::uint32_t format;  // of dk: expanded, or seed where there is no other
+  MlKemPart part;
+  std::size_t ek_bytes, dk_bytes, c_bytes, K_bytes;
   std::size_t key_bytes = 0, in_bytes = 0, out1_bytes = 0, out2_bytes = 0;
   // Answer i belongs to key i % num_keys: the secret input (seed, m, or c for decaps) and both outputs.
   std::vector<std::uint8_t> ek, dk, input, out1, out2;
