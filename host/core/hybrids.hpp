@@ -40,7 +40,7 @@ constexpr ScalarEncoding encoding_of(Group group) noexcept {
   using namespace std::string_view_literals;
   switch (group) {
     case Group::x25519:
-      return {};
+      return {"", ""};
     case Group::p256:
       return {"\x30\x31\x02\x01\x01\x04\x20"sv, "\xa0\x0a\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07"sv};
     case Group::p384:

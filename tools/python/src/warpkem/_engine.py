@@ -172,23 +172,25 @@ class Engine:
             fail(status)
         return request.finish()
 
-    def keygen(self, algorithm: AnyAlgorithm, count: int | None = None, *, dk_format: str = "expanded",
+    def keygen(self, algorithm: AnyAlgorithm, count: int | None = None, *, dk_format: str | None = None,
                out: Any = None) -> KeygenResult:
         """Generates `count` key pairs; without a count, a single one as bytes. ML-KEM.KeyGen, FIPS 203 Algorithm 19.
 
-        dk_format: "expanded", "seed" (d || z), or "composite" where the algorithm has it. Returns ek, dk, status.
+        dk_format: "expanded", "seed" or "composite", as far as the algorithm has them; None: the first of these. Returns ek,
+        dk, status.
         """
         return self._run(self._keygen(algorithm, count, None, dk_format, out))
 
-    def keygen_derand(self, algorithm: AnyAlgorithm, seeds: Any, *, dk_format: str = "expanded",
+    def keygen_derand(self, algorithm: AnyAlgorithm, seeds: Any, *, dk_format: str | None = None,
                       out: Any = None) -> KeygenResult:
         """The same from given seeds (n, seed_bytes). ML-KEM.KeyGen_internal, FIPS 203 Algorithm 16."""
         if type(seeds) is not np.ndarray and _is_on_device(seeds):
-            return self._on_device("keygen", algorithm, dk_format, out, seeds=seeds)
+            return self._on_device("keygen", algorithm, _algorithm(algorithm).form(dk_format), out, seeds=seeds)
         return self._run(self._keygen(algorithm, None, seeds, dk_format, out))
 
     def _keygen(self, algorithm, count, seeds, dk_format, out) -> Request:
         a = _algorithm(algorithm)
+        dk_format = a.form(dk_format)
         number, dk_bytes = a.format(dk_format)
         inputs: dict[str, Records] = {}
         if seeds is None:
@@ -248,17 +250,18 @@ class Engine:
         return Request(OP_ENCAPS, a, 0, flags, count, inputs, outputs, None, None, _status(given, count), EncapsResult,
                        is_single)
 
-    def decaps(self, algorithm: AnyAlgorithm, dk: Any, c: Any, *, dk_format: str = "expanded",
+    def decaps(self, algorithm: AnyAlgorithm, dk: Any, c: Any, *, dk_format: str | None = None,
                out: Any = None) -> DecapsResult:
         """Decapsulates each row of `c` (n, c_bytes) with the same row of `dk` (n, dk_bytes). ML-KEM.Decaps, FIPS 203
         Algorithm 21, with the check of Section 7.3: an expanded key that fails it has status INVALID_DK. A wrong
         ciphertext of ML-KEM gives a pseudorandom K, silently. Returns K, status."""
         if type(c) is not np.ndarray and _is_on_device(c):
-            return self._on_device("decaps", algorithm, dk_format, out, dk=dk, c=c)
+            return self._on_device("decaps", algorithm, _algorithm(algorithm).form(dk_format), out, dk=dk, c=c)
         return self._run(self._decaps(algorithm, dk, c, dk_format, out))
 
     def _decaps(self, algorithm, dk, c, dk_format, out) -> Request:
         a = _algorithm(algorithm)
+        dk_format = a.form(dk_format)
         number, dk_bytes = a.format(dk_format)
         inputs, is_single, count = _inputs(dk=(dk, dk_bytes), c=(c, a.c_bytes))
         given = _outputs(out, DecapsResult, is_single)
@@ -287,9 +290,10 @@ class Engine:
         """Checks and expands encapsulation keys (n, ek_bytes), or one as bytes, for all later encaps_prepared()."""
         return PreparedKeys(self, _algorithm(algorithm), ek, None)
 
-    def prepare_dk(self, algorithm: AnyAlgorithm, dk: Any, *, dk_format: str = "expanded") -> PreparedKeys:
+    def prepare_dk(self, algorithm: AnyAlgorithm, dk: Any, *, dk_format: str | None = None) -> PreparedKeys:
         """The same for decapsulation keys and decaps_prepared()."""
-        return PreparedKeys(self, _algorithm(algorithm), dk, dk_format)
+        a = _algorithm(algorithm)
+        return PreparedKeys(self, a, dk, a.form(dk_format))
 
     def encaps_prepared(self, keys: PreparedKeys, count: int | None = None, *, index: Any = None, m: Any = None,
                         out: Any = None) -> EncapsResult:
@@ -333,13 +337,13 @@ class Engine:
         from ._async import submit
         return await submit(self, request, BULK if bulk else INTERACTIVE)
 
-    async def keygen_async(self, algorithm: AnyAlgorithm, count: int | None = None, *, dk_format: str = "expanded",
+    async def keygen_async(self, algorithm: AnyAlgorithm, count: int | None = None, *, dk_format: str | None = None,
                            out: Any = None, bulk: bool = False) -> KeygenResult:
         """keygen(), awaited. The scheduler gathers requests into batches. A cancelled task cancels its request. `bulk`:
         interactive requests go first. The arrays belong to the engine until the call is done."""
         return await self._submit(self._keygen(algorithm, count, None, dk_format, out), bulk)
 
-    async def keygen_derand_async(self, algorithm: AnyAlgorithm, seeds: Any, *, dk_format: str = "expanded",
+    async def keygen_derand_async(self, algorithm: AnyAlgorithm, seeds: Any, *, dk_format: str | None = None,
                                   out: Any = None, bulk: bool = False) -> KeygenResult:
         """keygen_derand(), awaited."""
         return await self._submit(self._keygen(algorithm, None, seeds, dk_format, out), bulk)
@@ -353,7 +357,7 @@ class Engine:
         """encaps_derand(), awaited."""
         return await self._submit(self._encaps(algorithm, ek, m, out), bulk)
 
-    async def decaps_async(self, algorithm: AnyAlgorithm, dk: Any, c: Any, *, dk_format: str = "expanded", out: Any = None,
+    async def decaps_async(self, algorithm: AnyAlgorithm, dk: Any, c: Any, *, dk_format: str | None = None, out: Any = None,
                            bulk: bool = False) -> DecapsResult:
         """decaps(), awaited."""
         return await self._submit(self._decaps(algorithm, dk, c, dk_format, out), bulk)

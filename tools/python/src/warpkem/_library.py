@@ -246,6 +246,10 @@ class Algorithm:
     def __reduce__(self):
         return algorithm, (self.name,)
 
+    def form(self, dk_format: str | None) -> str:
+        """The dk format that is meant; None: expanded, or seed where there is no such form."""
+        return next(iter(self.dk_bytes)) if dk_format is None else dk_format
+
     def format(self, dk_format: str) -> tuple[int, int]:
         """The number of a dk format and the bytes of a dk in it."""
         try:

@@ -67,16 +67,17 @@ def _run(call: Callable[..., Any], **columns: tuple[Any, int]) -> pa.RecordBatch
                                       names=[*(name for name, _ in outputs), "status"])
 
 
-def keygen(engine: Engine, algorithm: AnyAlgorithm, count: int, *, dk_format: str = "expanded") -> pa.RecordBatch:
+def keygen(engine: Engine, algorithm: AnyAlgorithm, count: int, *, dk_format: str | None = None) -> pa.RecordBatch:
     """`count` key pairs: columns ek, dk, status."""
     result = engine.keygen(algorithm, count, dk_format=dk_format)
     return pa.RecordBatch.from_arrays([from_numpy(result.ek), from_numpy(result.dk), pa.array(result.status)],
                                       names=["ek", "dk", "status"])
 
 
-def keygen_derand(engine: Engine, algorithm: AnyAlgorithm, seeds: Any, *, dk_format: str = "expanded") -> pa.RecordBatch:
+def keygen_derand(engine: Engine, algorithm: AnyAlgorithm, seeds: Any, *, dk_format: str | None = None) -> pa.RecordBatch:
     """The same from a column of seeds."""
     a = _algorithm(algorithm)
+    dk_format = a.form(dk_format)
     a.format(dk_format)
     return _run(lambda seeds: engine.keygen_derand(a, seeds, dk_format=dk_format), seeds=(seeds, a.seed_bytes[dk_format]))
 
@@ -93,9 +94,10 @@ def encaps_derand(engine: Engine, algorithm: AnyAlgorithm, ek: Any, m: Any) -> p
     return _run(lambda ek, m: engine.encaps_derand(a, ek, m), ek=(ek, a.ek_bytes), m=(m, a.m_bytes))
 
 
-def decaps(engine: Engine, algorithm: AnyAlgorithm, dk: Any, c: Any, *, dk_format: str = "expanded") -> pa.RecordBatch:
+def decaps(engine: Engine, algorithm: AnyAlgorithm, dk: Any, c: Any, *, dk_format: str | None = None) -> pa.RecordBatch:
     """Decapsulates a column of ciphertexts, each with the key of its row: columns K, status."""
     a = _algorithm(algorithm)
+    dk_format = a.form(dk_format)
     return _run(lambda dk, c: engine.decaps(a, dk, c, dk_format=dk_format), dk=(dk, a.format(dk_format)[1]), c=(c, a.c_bytes))
 
 
