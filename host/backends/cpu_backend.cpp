@@ -35,9 +35,7 @@ CpuBackend::CpuBackend(const CpuKernels& kernels, WorkerPool& pool, std::string 
       workspaces_(largest_workspace(kernels)) {}
 
 bool CpuBackend::supports(Operation operation, std::uint32_t algorithm, DkFormat format) const noexcept {
-  const bool has_format = format == DkFormat::expanded || format == DkFormat::seed;
-  const bool is_seed_check = operation == Operation::check_dk && format == DkFormat::seed;
-  return is_known(operation) && has_format && !is_seed_check && kernels_.workspace_bytes(algorithm) != 0;
+  return is_of_ml_kem(operation, format) && kernels_.workspace_bytes(algorithm) != 0;
 }
 
 void CpuBackend::run(const Batch& batch) {

@@ -217,6 +217,17 @@ constexpr bool is_public(std::uint32_t number) noexcept {
   return number < max_operations && (numbers >> number & 1) != 0;
 }
 
+// Every seed is a good key of ML-KEM: this check has nothing to look at.
+constexpr bool is_check_of_seeds(Operation operation, DkFormat format) noexcept {
+  return operation == Operation::check_dk && format == DkFormat::seed;
+}
+
+// What a backend of ML-KEM has of the table.
+constexpr bool is_of_ml_kem(Operation operation, DkFormat format) noexcept {
+  const bool has_format = format == DkFormat::expanded || format == DkFormat::seed;
+  return is_known(operation) && has_format && !is_check_of_seeds(operation, format);
+}
+
 // The operation that makes prepared sets of the keys that `operation` takes.
 constexpr Operation preparation_of(Operation operation) noexcept {
   for (const OperationSpec& spec : operations::table) {

@@ -50,9 +50,7 @@ CudaBackend::CudaBackend(const cuda::Module& module, cuda::Pool* pool, std::stri
 CudaBackend::~CudaBackend() { module_.destroy(pool_); }
 
 bool CudaBackend::supports(Operation operation, std::uint32_t algorithm, DkFormat format) const noexcept {
-  const bool has_format = format == DkFormat::expanded || format == DkFormat::seed;
-  const bool is_seed_check = operation == Operation::check_dk && format == DkFormat::seed;
-  return is_known(operation) && has_format && !is_seed_check && with_params(algorithm, [](auto) {});
+  return is_of_ml_kem(operation, format) && with_params(algorithm, [](auto) {});
 }
 
 std::unique_ptr<KeyForm> CudaBackend::prepare(const Batch& batch) {

@@ -28,8 +28,8 @@ class Group {
   virtual void random_scalars(std::size_t count, In randomness, Out k, std::uint8_t* good) const = 0;
   // Good scalars of the group as a key holds them.
   virtual void check_scalars(std::size_t count, In k, std::uint8_t* good) const = 0;
-  // The element that k times the base point is. Not good for a bad scalar.
-  virtual void public_keys(std::size_t count, In k, Out element, std::uint8_t* good, std::uint8_t* workspace) const = 0;
+  // The element that k times the base point is. Of a bad scalar it is of no use.
+  virtual void public_keys(std::size_t count, In k, Out element, std::uint8_t* workspace) const = 0;
   // The secret that k and another's element have in common. Not good if the element is none, or if the secret is zero.
   virtual void derive(std::size_t count, In k, In element, Out secret, std::uint8_t* good,
                       std::uint8_t* workspace) const = 0;

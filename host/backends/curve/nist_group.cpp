@@ -5,10 +5,12 @@
 #include <openssl/obj_mac.h>
 
 #include <array>
+#include <atomic>
 #include <cstring>
 #include <memory>
 #include <new>
 
+#include "host/backends/curve/bytes.hpp"
 #include "host/backends/curve/group.hpp"
 #include "host/core/ct.hpp"
 #include "host/core/openssl.hpp"
@@ -43,16 +45,13 @@ constexpr Order order_of(host::Group group) noexcept {
           0x58, 0x1a, 0x0d, 0xb2, 0x48, 0xb0, 0xa7, 0x7a, 0xec, 0xec, 0x19, 0x6a, 0xcc, 0xc5, 0x29, 0x73};
 }
 
-// Hides a value from the optimiser, which could turn a mask into a branch.
-std::uint32_t value_barrier(std::uint32_t x) noexcept {
-  asm("" : "+r"(x));
-  return x;
-}
-
 class Nist final : public Group {
  public:
-  Nist(host::Group group, Curve curve)
-      : sizes_(host::sizes_of(group)), order_(order_of(group)), curve_(std::move(curve)) {}
+  explicit Nist(host::Group group)
+      : sizes_(host::sizes_of(group)),
+        order_(order_of(group)),
+        name_(group == host::Group::p256 ? NID_X9_62_prime256v1 : NID_secp384r1) {}
+  ~Nist() override { EC_GROUP_free(curve_.load()); }
 
   std::size_t lanes() const noexcept override { return 1; }
   std::size_t workspace_bytes() const noexcept override { return 0; }
@@ -60,11 +59,11 @@ class Nist final : public Group {
   // Every candidate is looked at, whichever is taken.
   void random_scalars(std::size_t count, In randomness, Out k, std::uint8_t* good) const override {
     for (std::size_t i = 0; i < count; ++i) {
-      std::uint32_t wanted = 1;
+      u64 wanted = 1;
       std::memset(k[i], 0, sizes_.scalar);
       for (std::size_t at = 0; at < sizes_.randomness; at += sizes_.scalar) {
         const std::uint8_t* const candidate = randomness[i] + at;
-        const std::uint32_t take = value_barrier(wanted & is_scalar(candidate));
+        const u64 take = value_barrier(wanted & is_scalar(candidate));
         for (std::size_t j = 0; j < sizes_.scalar; ++j) k[i][j] |= static_cast<std::uint8_t>(candidate[j] & (0 - take));
         wanted &= take ^ 1;
       }
@@ -76,16 +75,14 @@ class Nist final : public Group {
     for (std::size_t i = 0; i < count; ++i) good[i] &= static_cast<std::uint8_t>(is_scalar(k[i]));
   }
 
-  void public_keys(std::size_t count, In k, Out element, std::uint8_t* good, std::uint8_t*) const override {
+  void public_keys(std::size_t count, In k, Out element, std::uint8_t*) const override {
     Work work(*this);
     for (std::size_t i = 0; i < count; ++i) {
       work.read(k[i], sizes_.scalar);
-      must(EC_POINT_mul(curve_.get(), work.product.get(), work.k.get(), nullptr, nullptr, work.context.get()));
-      const std::size_t written = EC_POINT_point2oct(curve_.get(), work.product.get(), POINT_CONVERSION_UNCOMPRESSED,
+      must(EC_POINT_mul(work.curve, work.product.get(), work.k.get(), nullptr, nullptr, work.context.get()));
+      const std::size_t written = EC_POINT_point2oct(work.curve, work.product.get(), POINT_CONVERSION_UNCOMPRESSED,
                                                      element[i], sizes_.element, work.context.get());
-      if (written == sizes_.element) continue;
-      refuse_if_memory_ran_out();
-      good[i] = 0;  // the point at infinity, of a scalar of zero
+      if (written != sizes_.element) refuse_if_memory_ran_out();  // else a scalar of zero has the point at infinity
     }
   }
 
@@ -94,9 +91,9 @@ class Nist final : public Group {
     for (std::size_t i = 0; i < count; ++i) {
       work.read(k[i], sizes_.scalar);
       const bool is_done = is_element(work, element[i]) &&
-                           EC_POINT_mul(curve_.get(), work.product.get(), nullptr, work.element.get(), work.k.get(),
+                           EC_POINT_mul(work.curve, work.product.get(), nullptr, work.element.get(), work.k.get(),
                                         work.context.get()) == 1 &&
-                           EC_POINT_get_affine_coordinates(curve_.get(), work.product.get(), work.x.get(), nullptr,
+                           EC_POINT_get_affine_coordinates(work.curve, work.product.get(), work.x.get(), nullptr,
                                                            work.context.get()) == 1 &&
                            BN_bn2binpad(work.x.get(), secret[i], static_cast<int>(sizes_.secret)) > 0;
       host::secret(secret[i], sizes_.secret);
@@ -119,12 +116,12 @@ class Nist final : public Group {
   // Held while items are done.
   struct Work {
     explicit Work(const Nist& of)
-        : context(BN_CTX_new()),
-          product(EC_POINT_new(of.curve_.get())),
-          element(EC_POINT_new(of.curve_.get())),
+        : curve(of.curve(openssl)),
+          context(BN_CTX_new()),
+          product(EC_POINT_new(curve)),
+          element(EC_POINT_new(curve)),
           k(BN_new()),
           x(BN_new()) {
-      if (!openssl) throw host::Error(host::Status::backend_failed, "OpenSSL has cleaned up");
       if (!context || !product || !element || !k || !x) throw std::bad_alloc();
     }
     void read(const std::uint8_t* scalar, std::size_t bytes) {
@@ -133,10 +130,22 @@ class Nist final : public Group {
     }
 
     const host::OpenSslUse openssl;
+    const EC_GROUP* const curve;
     const Context context;
     const Point product, element;
     const Number k, x;
   };
+
+  // Made at first use, which many programs never come to. Two threads may both make it, and one is kept: a lock could
+  // be left to a forked child.
+  const EC_GROUP* curve(const host::OpenSslUse& openssl) const {
+    if (!openssl) throw host::Error(host::Status::backend_failed, "OpenSSL has cleaned up");
+    EC_GROUP* kept = curve_.load(std::memory_order_acquire);
+    if (kept != nullptr) return kept;
+    Curve made(EC_GROUP_new_by_curve_name(name_));
+    if (!made) throw std::bad_alloc();
+    return curve_.compare_exchange_strong(kept, made.get()) ? made.release() : kept;
+  }
 
   static void refuse_if_memory_ran_out() {
     const unsigned long code = ERR_peek_last_error();
@@ -152,11 +161,11 @@ class Nist final : public Group {
   bool is_element(const Work& work, const std::uint8_t* encoded) const {
     constexpr std::uint8_t uncompressed = 4;
     return encoded[0] == uncompressed &&
-           EC_POINT_oct2point(curve_.get(), work.element.get(), encoded, sizes_.element, work.context.get()) == 1;
+           EC_POINT_oct2point(work.curve, work.element.get(), encoded, sizes_.element, work.context.get()) == 1;
   }
 
   // 1 if 0 < k < n, else 0; without a branch.
-  std::uint32_t is_scalar(const std::uint8_t* k) const noexcept {
+  u64 is_scalar(const std::uint8_t* k) const noexcept {
     std::uint32_t borrow = 0, any = 0;  // of k - n
     for (std::size_t j = sizes_.scalar; j-- > 0;) {
       borrow = (static_cast<std::uint32_t>(k[j]) - order_[j] - borrow) >> 31;
@@ -167,7 +176,8 @@ class Nist final : public Group {
 
   const host::GroupSizes sizes_;
   const Order order_;
-  const Curve curve_;
+  const int name_;
+  mutable std::atomic<EC_GROUP*> curve_{nullptr};
 };
 
 }  // namespace
@@ -176,9 +186,7 @@ std::unique_ptr<Group> make_nist(host::Group group) {
   host::start_openssl();
   const host::OpenSslUse openssl;
   if (!openssl) return nullptr;
-  Curve curve(EC_GROUP_new_by_curve_name(group == host::Group::p256 ? NID_X9_62_prime256v1 : NID_secp384r1));
-  if (!curve) throw std::bad_alloc();
-  return std::make_unique<Nist>(group, std::move(curve));
+  return std::make_unique<Nist>(group);
 }
 
 }  // namespace warpkem::curve

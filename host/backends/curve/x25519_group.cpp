@@ -50,7 +50,7 @@ class X25519 final : public Group {
   }
   void check_scalars(std::size_t, In, std::uint8_t*) const override {}
 
-  void public_keys(std::size_t count, In k, Out element, std::uint8_t*, std::uint8_t* workspace) const override {
+  void public_keys(std::size_t count, In k, Out element, std::uint8_t* workspace) const override {
     make_table(workspace);
     kernels_.public_key({count, k, element}, workspace);
   }

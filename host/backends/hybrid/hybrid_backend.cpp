@@ -152,6 +152,10 @@ class Call {
   void run(Step step, std::size_t lanes) noexcept;
   void expand(std::size_t first, std::size_t count, std::uint8_t* workspace);
   void do_group(std::size_t first, std::size_t count, std::uint8_t* workspace);
+  void keygen(const Batch& b, std::size_t first, std::uint8_t* workspace);
+  void encaps(const Batch& b, std::size_t first, std::uint8_t* workspace);
+  void decaps(const Batch& b, std::size_t first, std::uint8_t* workspace);
+  void write_dk(std::uint8_t* dk, const std::uint8_t* seed, const std::uint8_t* scalar) const noexcept;
   void prepare_group(std::size_t first, std::size_t count, std::uint8_t* workspace);
   void find_scalars(std::size_t first, std::size_t count);
   void combine(std::size_t first, std::size_t count, std::uint8_t* workspace);
@@ -166,6 +170,15 @@ class Call {
     return failure_.load() == Status::out_of_memory ? "out of memory" : "OpenSSL, which has the curves, has cleaned up";
   }
   bool is(Operation operation) const noexcept { return batch_.operation == operation; }
+  // From seeds of 32 bytes.
+  bool expands() const noexcept {
+    const bool reads_seed = is(Operation::keygen) ? batch_.dk_format != DkFormat::composite
+                                                  : is_given_dk() && batch_.dk_format == DkFormat::seed;
+    return reads_seed && hybrid_.combines();
+  }
+  // Whether there is something for ML-KEM to do, and for the group.
+  bool has_ml_kem() const noexcept { return !is(Operation::check_dk) || batch_.dk_format == DkFormat::expanded; }
+  bool has_scalars() const noexcept { return !is(Operation::check_ek) && !is(Operation::prepare_ek); }
   bool is_given_dk() const noexcept { return spec_.key == Array::dk && form_ == nullptr; }
   // X25519 with an element of low order gives zero. TLS refuses that (RFC 10024); the documents of the KEM that
   // combines do not ask for it.
@@ -178,12 +191,18 @@ class Call {
                ? hybrid_.composite_dk().group + encoding_of(hybrid_.group).before.size()
                : hybrid_.expanded_dk().group;
   }
-  std::size_t message_bytes() const noexcept {
-    return K_bytes + sizes_.secret + 2 * sizes_.element + hybrid_.label.size();
-  }
+  // What is combined: K of ML-KEM || secret || element in c || element in ek || label.
+  std::size_t element_in_c_offset() const noexcept { return K_bytes + sizes_.secret; }
+  std::size_t element_in_ek_offset() const noexcept { return element_in_c_offset() + sizes_.element; }
+  std::size_t label_offset() const noexcept { return element_in_ek_offset() + sizes_.element; }
+  std::size_t message_bytes() const noexcept { return label_offset() + hybrid_.label.size(); }
   std::uint8_t* message(std::size_t i) const noexcept { return messages_ + i * message_stride_; }
   curve::Out messages(std::size_t first, std::size_t offset) const noexcept {
     return {message(first) + offset, message_stride_};
+  }
+  // Where the group's secrets go.
+  curve::Out secrets(const Batch& b, std::size_t first) const noexcept {
+    return messages_ != nullptr ? messages(first, K_bytes) : at(b.K_out, hybrid_.K().group);
   }
   curve::Out scalars(std::size_t first) const noexcept { return {scalars_ + first * sizes_.scalar, sizes_.scalar}; }
 
@@ -195,10 +214,7 @@ class Call {
   const curve::Group& group_;
   const HybridForm* const form_;  // of prepared keys
   Whole* const whole_;
-  bool expands_ = false;     // from seeds of 32 bytes
-  bool has_ml_kem_ = true;   // there is something for ML-KEM to do
-  bool has_scalars_ = true;  // and for the group
-  In material_;              // d || z || T
+  In material_;  // d || z || T
   Batch ml_kem_;
   HybridForm* made_ = nullptr;  // by a preparation
 
@@ -225,22 +241,17 @@ Call::Call(HybridBackend& backend, const Batch& batch, Whole* whole)
       group_(*backend.group_of(hybrid_)),
       form_(static_cast<const HybridForm*>(batch.form)),
       whole_(whole) {
-  const bool from_seed = is(Operation::keygen) ? batch.dk_format != DkFormat::composite
-                                               : is_given_dk() && batch.dk_format == DkFormat::seed;
-  expands_ = from_seed && hybrid_.combines();
-  has_scalars_ = !is(Operation::check_ek) && !is(Operation::prepare_ek);
-  has_ml_kem_ = !is(Operation::check_dk) || batch.dk_format == DkFormat::expanded;
   take_memory();
   arena_.allocate();
   take_memory();
-  if (expands_) {
+  if (expands()) {
     material_ = {expanded_, hybrid_.material().bytes, nullptr};
   } else if (is(Operation::keygen)) {
     material_ = batch.seeds;
   } else if (is_given_dk() && batch.dk_format == DkFormat::seed) {
     material_ = batch.dk;
   }
-  if (has_ml_kem_) view_ml_kem();
+  if (has_ml_kem()) view_ml_kem();
   std::memset(good_, 1, batch.count);
   std::memset(verdicts_, ok, batch.count);
 }
@@ -249,14 +260,14 @@ void Call::take_memory() {
   const std::size_t n = batch_.count;
   good_ = arena_.take<std::uint8_t>(n);
   verdicts_ = arena_.take<std::uint8_t>(n);
-  if (has_scalars_) scalars_ = arena_.take<std::uint8_t>(n * sizes_.scalar);
-  if (expands_) expanded_ = arena_.take<std::uint8_t>(n * hybrid_.material().bytes);
-  if (expands_ && is(Operation::keygen)) unused_dk_ = arena_.take<std::uint8_t>(n * MlKem768::seed_bytes);
+  if (has_scalars()) scalars_ = arena_.take<std::uint8_t>(n * sizes_.scalar);
+  if (expands()) expanded_ = arena_.take<std::uint8_t>(n * hybrid_.material().bytes);
+  if (expands() && is(Operation::keygen)) unused_dk_ = arena_.take<std::uint8_t>(n * MlKem768::seed_bytes);
   if (hybrid_.combines() && (is(Operation::encaps) || is(Operation::decaps))) {
     message_stride_ = (message_bytes() + 7) / 8 * 8;
     messages_ = arena_.take<std::uint8_t>(n * message_stride_);
   }
-  if (form_ != nullptr) elements_ = arena_.take<const std::uint8_t*>(n);
+  if (form_ != nullptr && is(Operation::encaps)) elements_ = arena_.take<const std::uint8_t*>(n);
   for_each_array(
       [&](Array, const auto& array) {
         if (array.table != nullptr) tables_[tables_used_++] = arena_.take<std::uint8_t*>(n);
@@ -291,13 +302,13 @@ void Call::view_ml_kem() {
     b.seeds = material_;
     b.ek_out = shifted(batch_.ek_out, hybrid_.ek().ml_kem);
     b.dk_out = is_expanded ? shifted(batch_.dk_out, hybrid_.expanded_dk().ml_kem)
-               : expands_  ? Out{unused_dk_, MlKem768::seed_bytes, nullptr}
+               : expands() ? Out{unused_dk_, MlKem768::seed_bytes, nullptr}
                            : batch_.dk_out;
     return;
   }
   b.m = batch_.m;
   b.ek = shifted(batch_.ek, hybrid_.ek().ml_kem);
-  b.dk = is_expanded ? shifted(batch_.dk, hybrid_.expanded_dk().ml_kem) : expands_ ? material_ : batch_.dk;
+  b.dk = is_expanded ? shifted(batch_.dk, hybrid_.expanded_dk().ml_kem) : expands() ? material_ : batch_.dk;
   b.c = shifted(batch_.c, hybrid_.c().ml_kem);
   b.c_out = shifted(batch_.c_out, hybrid_.c().ml_kem);
   b.K_out = messages_ != nullptr ? Out{messages_, message_stride_, nullptr} : shifted(batch_.K_out, hybrid_.K().ml_kem);
@@ -321,14 +332,14 @@ void Call::run(Step step, std::size_t lanes) noexcept {
       s.call.failure_.store(Status::out_of_memory, std::memory_order_relaxed);
     }
   };
-  // A device's batch is worth every thread, whoever submits it.
+  // A device's batch is large: all threads do the group's half, whichever thread submits it.
   const bool here = (batch_.on_one_thread && !backend_.is_device_) || batch_.count <= 2 * lanes;
   backend_.pool_.run(batch_.count, here ? batch_.count : lanes, work, &shared);
 }
 
 void Call::start() noexcept {
-  if (expands_) run(&Call::expand, backend_.hashes_.lanes);
-  if (has_ml_kem_ && !has_failed()) {
+  if (expands()) run(&Call::expand, backend_.hashes_.lanes);
+  if (has_ml_kem() && !has_failed()) {
     const auto done = [](void* context, const Outcome& outcome) noexcept {
       Call& call = *static_cast<Call*>(context);
       call.status_ = outcome.status;
@@ -337,7 +348,7 @@ void Call::start() noexcept {
     };
     backend_.ml_kem_->submit(ml_kem_, {done, this});
   } else {
-    if (!has_ml_kem_) std::memset(batch_.statuses, ok, batch_.count);
+    if (!has_ml_kem()) std::memset(batch_.statuses, ok, batch_.count);
     half_done();
   }
   run(&Call::do_group, group_.lanes());
@@ -351,7 +362,7 @@ std::unique_ptr<KeyForm> Call::prepare() {
   form->stride = form->element_offset + sizes_.element;
   form->group = SecureBuffer(batch_.count * form->stride);
   made_ = form.get();
-  if (expands_) run(&Call::expand, backend_.hashes_.lanes);
+  if (expands()) run(&Call::expand, backend_.hashes_.lanes);
   if (!has_failed()) form->ml_kem = backend_.ml_kem_->prepare(ml_kem_);
   if (!has_failed()) run(&Call::prepare_group, group_.lanes());
   if (has_failed()) throw Error(failure_.load(), text_of_failure());
@@ -430,79 +441,74 @@ void Call::find_scalars(std::size_t first, std::size_t count) {
 }
 
 void Call::do_group(std::size_t first, std::size_t count, std::uint8_t* workspace) {
+  if (has_scalars()) find_scalars(first, count);
   const Batch b = slice(batch_, first, count);
-  std::uint8_t* const good = good_ + first;
-  const curve::In k = curve::to_const(scalars(first));
-  if (has_scalars_) find_scalars(first, count);
   switch (batch_.operation) {
-    case Operation::keygen: {
-      const curve::Out element = at(b.ek_out, hybrid_.ek().group);
-      group_.public_keys(count, k, element, good, workspace);
-      judge(first, count, ItemStatus::invalid_randomness);
-      for (std::size_t i = 0; i < count; ++i) {
-        std::uint8_t* const dk = b.dk_out[i];
-        declassify(element[i], sizes_.element);  // what key generation publishes
-        if (batch_.dk_format == DkFormat::seed) {
-          const Halves halves = hybrid_.material();
-          if (hybrid_.combines()) {
-            std::memcpy(dk, b.seeds[i], Hybrid::short_seed_bytes);
-          } else {  // ML-KEM writes d || z
-            std::memcpy(dk + halves.group, b.seeds[i] + halves.group, sizes_.randomness);
-          }
-          continue;
-        }
-        std::uint8_t* const scalar = dk + scalar_offset();
-        std::memcpy(scalar, k[i], sizes_.scalar);
-        if (batch_.dk_format != DkFormat::composite) continue;
-        const ScalarEncoding e = encoding_of(hybrid_.group);
-        std::memcpy(scalar - e.before.size(), e.before.data(), e.before.size());
-        std::memcpy(scalar + sizes_.scalar, e.after.data(), e.after.size());
-      }
-      return;
-    }
-    case Operation::encaps: {
-      const curve::Out element = at(b.c_out, hybrid_.c().group);
-      group_.public_keys(count, k, element, good, workspace);
-      judge(first, count, ItemStatus::invalid_randomness);
-      for (std::size_t i = 0; i < count; ++i) {
-        declassify(element[i], sizes_.element);  // what encapsulation publishes
-      }
-      if (form_ != nullptr) {
-        for (std::size_t i = 0; i < count; ++i) elements_[first + i] = form_->element(b.key_of(i));
-      }
-      const curve::In ek = form_ != nullptr ? curve::In{nullptr, 0, elements_ + first} : at(b.ek, hybrid_.ek().group);
-      const curve::Out secret = messages_ != nullptr ? messages(first, K_bytes) : at(b.K_out, hybrid_.K().group);
-      group_.derive(count, k, ek, secret, good, workspace);
-      judge_secrets(first, count, ItemStatus::invalid_ek);
-      for (std::size_t i = 0; messages_ != nullptr && i < count; ++i) {
-        std::uint8_t* const at_elements = message(first + i) + K_bytes + sizes_.secret;
-        std::memcpy(at_elements, element[i], sizes_.element);
-        std::memcpy(at_elements + sizes_.element, ek[i], sizes_.element);
-      }
-      return;
-    }
-    case Operation::decaps: {
-      const curve::In element = at(b.c, hybrid_.c().group);
-      const curve::Out secret = messages_ != nullptr ? messages(first, K_bytes) : at(b.K_out, hybrid_.K().group);
-      group_.derive(count, k, element, secret, good, workspace);
-      judge_secrets(first, count, ItemStatus::invalid_c);
-      if (messages_ == nullptr) return;
-      const std::size_t offset = K_bytes + sizes_.secret;
-      if (form_ == nullptr) {
-        group_.public_keys(count, k, messages(first, offset + sizes_.element), good, workspace);
-        judge(first, count, ItemStatus::invalid_dk);
-      }
-      for (std::size_t i = 0; i < count; ++i) {
-        std::uint8_t* const elements = message(first + i) + offset;
-        std::memcpy(elements, element[i], sizes_.element);
-        if (form_ != nullptr) std::memcpy(elements + sizes_.element, form_->element(b.key_of(i)), sizes_.element);
-      }
-      return;
-    }
+    case Operation::keygen:
+      return keygen(b, first, workspace);
+    case Operation::encaps:
+      return encaps(b, first, workspace);
+    case Operation::decaps:
+      return decaps(b, first, workspace);
     case Operation::check_ek:
       return check_elements(first, count);
     default:  // check_dk: find_scalars() has judged
       return;
+  }
+}
+
+void Call::keygen(const Batch& b, std::size_t first, std::uint8_t* workspace) {
+  const curve::Out element = at(b.ek_out, hybrid_.ek().group);
+  group_.public_keys(b.count, curve::to_const(scalars(first)), element, workspace);
+  for (std::size_t i = 0; i < b.count; ++i) {
+    declassify(element[i], sizes_.element);  // what key generation publishes
+    write_dk(b.dk_out[i], b.seeds[i], scalars(first)[i]);
+  }
+}
+
+// All of a dk but what ML-KEM writes.
+void Call::write_dk(std::uint8_t* dk, const std::uint8_t* seed, const std::uint8_t* scalar) const noexcept {
+  if (batch_.dk_format == DkFormat::seed) {
+    const std::size_t begin = hybrid_.combines() ? 0 : hybrid_.material().group;  // ML-KEM writes d || z
+    const std::size_t end = hybrid_.combines() ? Hybrid::short_seed_bytes : hybrid_.material().bytes;
+    std::memcpy(dk + begin, seed + begin, end - begin);
+    return;
+  }
+  std::memcpy(dk + scalar_offset(), scalar, sizes_.scalar);
+  if (batch_.dk_format != DkFormat::composite) return;
+  const ScalarEncoding encoding = encoding_of(hybrid_.group);
+  encoding.before.copy(reinterpret_cast<char*>(dk + hybrid_.composite_dk().group), encoding.before.size());
+  encoding.after.copy(reinterpret_cast<char*>(dk + scalar_offset() + sizes_.scalar), encoding.after.size());
+}
+
+void Call::encaps(const Batch& b, std::size_t first, std::uint8_t* workspace) {
+  const curve::In k = curve::to_const(scalars(first));
+  const curve::Out element = at(b.c_out, hybrid_.c().group);
+  group_.public_keys(b.count, k, element, workspace);
+  for (std::size_t i = 0; i < b.count; ++i) {
+    declassify(element[i], sizes_.element);  // what encapsulation publishes
+    if (form_ != nullptr) elements_[first + i] = form_->element(b.key_of(i));
+  }
+  const curve::In ek = form_ != nullptr ? curve::In{nullptr, 0, elements_ + first} : at(b.ek, hybrid_.ek().group);
+  group_.derive(b.count, k, ek, secrets(b, first), good_ + first, workspace);
+  judge_secrets(first, b.count, ItemStatus::invalid_ek);
+  if (messages_ == nullptr) return;
+  for (std::size_t i = 0; i < b.count; ++i) {
+    std::memcpy(message(first + i) + element_in_c_offset(), element[i], sizes_.element);
+    std::memcpy(message(first + i) + element_in_ek_offset(), ek[i], sizes_.element);
+  }
+}
+
+void Call::decaps(const Batch& b, std::size_t first, std::uint8_t* workspace) {
+  const curve::In k = curve::to_const(scalars(first)), element = at(b.c, hybrid_.c().group);
+  group_.derive(b.count, k, element, secrets(b, first), good_ + first, workspace);
+  judge_secrets(first, b.count, ItemStatus::invalid_c);
+  if (messages_ == nullptr) return;
+  if (form_ == nullptr) group_.public_keys(b.count, k, messages(first, element_in_ek_offset()), workspace);
+  for (std::size_t i = 0; i < b.count; ++i) {
+    std::uint8_t* const to = message(first + i);
+    std::memcpy(to + element_in_c_offset(), element[i], sizes_.element);
+    if (form_ != nullptr) std::memcpy(to + element_in_ek_offset(), form_->element(b.key_of(i)), sizes_.element);
   }
 }
 
@@ -518,16 +524,13 @@ void Call::prepare_group(std::size_t first, std::size_t count, std::uint8_t* wor
   for (std::size_t i = 0; i < count; ++i) {
     std::memcpy(keys + i * made_->stride, scalars(first)[i], sizes_.scalar);
   }
-  if (!hybrid_.combines()) return;
-  group_.public_keys(count, curve::to_const(scalars(first)), elements, good_ + first, workspace);
-  judge(first, count, ItemStatus::invalid_dk);
+  if (hybrid_.combines()) group_.public_keys(count, curve::to_const(scalars(first)), elements, workspace);
 }
 
-// SHA3-256(K of ML-KEM || secret || element in c || element in ek || label). The elements are hashed as received.
+// SHA3-256 of the messages. Elements are hashed as received.
 void Call::combine(std::size_t first, std::size_t count, std::uint8_t* workspace) {
   for (std::size_t i = first; i < first + count; ++i) {
-    const std::size_t label = hybrid_.label.size();
-    std::memcpy(message(i) + message_bytes() - label, hybrid_.label.data(), label);
+    hybrid_.label.copy(reinterpret_cast<char*>(message(i) + label_offset()), hybrid_.label.size());
   }
   HashBatch hash;
   hash.function = HashFunction::sha3_256;
@@ -587,11 +590,6 @@ HybridBackend::HybridBackend(std::unique_ptr<Backend> ml_kem, const HybridParts&
       groups_(make_groups(parts)),
       workspaces_(largest_workspace(hashes_, groups_)) {}
 
-// The seed of a key has nothing that could be wrong, but for a curve's scalar.
-bool is_only_a_seed(Operation operation, DkFormat format) noexcept {
-  return operation == Operation::check_dk && format == DkFormat::seed;
-}
-
 bool HybridBackend::supports(Operation operation, std::uint32_t algorithm, DkFormat format) const noexcept {
   const Algorithm* const a = find_algorithm(algorithm);
   if (a == nullptr) return false;
@@ -599,7 +597,7 @@ bool HybridBackend::supports(Operation operation, std::uint32_t algorithm, DkFor
   const OperationSpec& spec = spec_of(operation);
   if (spec.takes_dk_format && a->dk_record(format) == 0) return false;
   if (hybrid == nullptr) {
-    return is_only_a_seed(operation, format) || ml_kem_->supports(operation, algorithm, format);
+    return is_check_of_seeds(operation, format) || ml_kem_->supports(operation, algorithm, format);
   }
   if (group_of(*hybrid) == nullptr) return false;
   if (!spec.takes_dk_format) return ml_kem_->supports(operation, hybrid->ml_kem, format);
@@ -615,7 +613,7 @@ std::unique_ptr<KeyForm> HybridBackend::prepare(const Batch& batch) {
 
 void HybridBackend::submit(const Batch& batch, Completion done) noexcept {
   if (find_hybrid(batch.algorithm) == nullptr) {
-    if (!is_only_a_seed(batch.operation, batch.dk_format)) return ml_kem_->submit(batch, done);
+    if (!is_check_of_seeds(batch.operation, batch.dk_format)) return ml_kem_->submit(batch, done);
     std::memset(batch.statuses, ok, batch.count);
     return done.call(done.context, {});
   }
