@@ -124,19 +124,19 @@ std::vector<Case> all_cases(Engines& engines) {
   std::vector<Case> cases;
   for (warpkem_algorithm algorithm = 1; warpkem_algorithm_name(algorithm) != nullptr; ++algorithm) {
     for (KeyForm form : key_forms) {
-      const bool is_hybrid = algorithm > WARPKEM_ML_KEM_1024;
+      const bool hybrid = is_hybrid(algorithm);
       if (dk_bytes(algorithm, form.dk_format) == 0) {
         if (form.op != Op::encaps && form.prepared_keys == 0) continue;  // the case of seeds is it
         form.dk_format = WARPKEM_DK_SEED;
       }
       for (const std::size_t batch : batches) {
-        if (is_hybrid && batch > largest_hybrid_batch) continue;
+        if (hybrid && batch > largest_hybrid_batch) continue;
         for (const char* backend : {"cuda", "avx512", "avx2", "portable"}) {
           if (engines.get(backend, 1) == nullptr) continue;
           const Case one{form.op, algorithm, backend, batch, 1, form.dk_format, form.prepared_keys, Memory::pageable};
           if (one.backend == "cuda") {
             for (const Memory memory : all_memories) {
-              if (is_hybrid && memory == Memory::device) continue;
+              if (hybrid && memory == Memory::device) continue;
               cases.emplace_back(one).memory = memory;
             }
           } else if (batch <= largest_cpu_batch) {

@@ -71,7 +71,7 @@ Inputs make_inputs(const Engine& engine, const Case& what, std::size_t least_ite
   const auto size = [&](std::uint32_t of) { return warpkem_size(what.algorithm, of); };
   Inputs inputs;
   // A curve takes so long that it does not matter where its inputs are.
-  const std::size_t wanted_bytes = what.algorithm <= WARPKEM_ML_KEM_1024 ? cold_bytes : cold_bytes / 32;
+  const std::size_t wanted_bytes = is_hybrid(what.algorithm) ? cold_bytes / 32 : cold_bytes;
   inputs.items = std::max({least_items, what.prepared_keys, least_keys,
                            wanted_bytes / (what.op == Op::decaps ? size(WARPKEM_SIZE_C) : size(WARPKEM_SIZE_EK))});
   const std::size_t n = inputs.items;

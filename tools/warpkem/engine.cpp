@@ -32,6 +32,8 @@ constexpr const char* dk_format_names[] = {"expanded", "seed", "composite"};
 
 }  // namespace
 
+bool is_hybrid(warpkem_algorithm algorithm) { return algorithm > WARPKEM_ML_KEM_1024; }
+
 const char* name_of_dk_format(std::uint32_t format) { return dk_format_names[format]; }
 
 std::size_t dk_bytes(warpkem_algorithm algorithm, std::uint32_t format) {

@@ -34,6 +34,8 @@ std::string backend_wish(const std::string& option);
 // What --backend accepts on this machine. Only on the way to an error: forgets WARPKEM_BACKEND.
 std::vector<std::string> usable_backends();
 
+bool is_hybrid(warpkem_algorithm algorithm);
+
 // Stands for the algorithm's own: expanded, or seed where there is no expanded form.
 inline constexpr std::uint32_t dk_format_by_default = 0xffffffff;
 // The format that is meant; Throws Error if the algorithm does not have it.

@@ -17,8 +17,6 @@ namespace {
 
 constexpr std::size_t listed_failures = 10;
 
-bool is_ml_kem(warpkem_algorithm algorithm) { return algorithm <= WARPKEM_ML_KEM_1024; }
-
 struct Failure {
   std::uint64_t item;
   std::uint8_t status;
@@ -207,7 +205,7 @@ class Runner {
     } else {
       check_alone(WARPKEM_OP_CHECK_DK, &warpkem_batch::dk, dks, dk_statuses.data(), by_backend.data());
     }
-    const bool has_ek_inside = seeds || is_ml_kem(job_.options.param);
+    const bool has_ek_inside = seeds || !is_hybrid(job_.options.param);
     const std::vector<bool> agrees = with_ek && !has_ek_inside ? agreements(dks) : std::vector<bool>();
     statuses_.grow(batch_count_);
     std::fill_n(statuses_.data(), batch_count_, std::uint8_t{WARPKEM_OK});

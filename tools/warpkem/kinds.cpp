@@ -277,9 +277,7 @@ std::string records(const Sample& sample, const Content& wanted) {
 
 MlKemPart ml_kem_part(warpkem_algorithm algorithm) {
   const bool is_1024 = algorithm == WARPKEM_SECP384R1MLKEM1024 || algorithm == WARPKEM_MLKEM1024_P384;
-  const warpkem_algorithm half = algorithm <= WARPKEM_ML_KEM_1024 ? algorithm
-                                 : is_1024                        ? WARPKEM_ML_KEM_1024
-                                                                  : WARPKEM_ML_KEM_768;
+  const warpkem_algorithm half = !is_hybrid(algorithm) ? algorithm : is_1024 ? WARPKEM_ML_KEM_1024 : WARPKEM_ML_KEM_768;
   MlKemPart part{half, warpkem_size(half, WARPKEM_SIZE_EK), warpkem_size(half, WARPKEM_SIZE_DK),
                  warpkem_size(half, WARPKEM_SIZE_C)};
   if (algorithm == WARPKEM_SECP256R1MLKEM768 || algorithm == WARPKEM_SECP384R1MLKEM1024) {
@@ -302,7 +300,7 @@ std::string Content::name() const {
     case RecordKind::dk:
       return fmt::format("expanded dk of {}", set);
     case RecordKind::seed:
-      return algorithm <= WARPKEM_ML_KEM_1024 ? "seeds d || z" : fmt::format("seeds of {}", set);
+      return is_hybrid(algorithm) ? fmt::format("seeds of {}", set) : "seeds d || z";
     case RecordKind::c:
       return fmt::format("ciphertexts of {}", set);
     case RecordKind::K:
