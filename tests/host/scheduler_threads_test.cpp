@@ -319,13 +319,6 @@ void expect_aborted(Queue& queue, const Encaps& waiting) {
   EXPECT_TRUE(waiting.is_zero());
 }
 
-void expect_done(Queue& queue, const Encaps& begun) {
-  const auto completions = queue.poll();
-  ASSERT_EQ(completions.size(), 1u);
-  EXPECT_EQ(completions[0].status, WARPKEM_OK);
-  EXPECT_TRUE(begun.is_right());
-}
-
 TEST(SchedulerThreads, AbortEndsWhatHasNotBegunAndTheQueueOutlivesTheEngine) {
   Held held;
   auto engine =
@@ -365,7 +358,7 @@ TEST(SchedulerThreads, FreeingAQueueCancelsItsRequestsAndWaitsForOthers) {
     Queue queue(engine);
     begin_one_of_two(engine, queue, held, begun, waiting);
     finisher = std::thread([&] {
-      // Sooner the executor would be free to take `waiting`, which nobody would finish.
+      // Before that, the executor would take `waiting` when it is free, and no code of this test would finish it.
       while (engine.counters().cancelled == 0) std::this_thread::yield();
       held.finish();
     });

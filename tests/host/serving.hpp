@@ -169,6 +169,14 @@ struct Encaps {
   warpkem_batch batch{};
 };
 
+// That this request alone has completed, and is right.
+inline void expect_done(Queue& queue, const Encaps& begun) {
+  const auto completions = queue.poll();
+  ASSERT_EQ(completions.size(), 1u);
+  EXPECT_EQ(completions[0].status, WARPKEM_OK);
+  EXPECT_TRUE(begun.is_right());
+}
+
 inline warpkem_submit_options to(const Queue& queue) {
   warpkem_submit_options o{};
   o.struct_size = sizeof o;
