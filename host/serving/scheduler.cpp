@@ -20,7 +20,7 @@ namespace {
 // An executor that has run dry looks again for so long before it sleeps, where work was seen to come so soon: waking a
 // thread costs more than the batch it comes for.
 constexpr std::uint64_t linger_most_ns = 50'000;
-// What an executor leaves to another it looks at again so often: nobody wakes it for what comes meanwhile.
+// How often an executor looks again at work that it left to another: no submission wakes it meanwhile.
 constexpr std::uint64_t decline_most_ns = 200'000;
 // Expired requests are looked for at most this often.
 constexpr std::uint64_t sweep_every_ns = 1'000'000;

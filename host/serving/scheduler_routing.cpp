@@ -192,9 +192,9 @@ std::uint64_t Scheduler::expected_end(const Executor& executor, const Engine::Sl
   return begin + c.of(items);
 }
 
-// When the executor may take more, if that is not at once (0). A device gets a second batch only if a kind fills one,
-// if somebody asked for less delay, or so late that whoever just misses it waits for one batch and its own, not for
-// two. Whatever the cause, it is then for the kind whose turn it is.
+// When the executor may take more; 0: at once. A device gets a second batch in three cases: a kind fills one, a request
+// asked for less delay, or the first batch is nearly done. (A request that just misses the second batch then waits for
+// that batch and its own, not for a third.) In each case the batch is for the kind whose turn it is.
 std::uint64_t Scheduler::opens_ns(const Executor& executor, const Engine::Slot& slot,
                                   std::uint64_t now) const noexcept {
   if (executor.on_cpu || executor.in_flight == 0) return 0;
@@ -216,7 +216,7 @@ bool Scheduler::worth(Executor& executor, Engine::Slot& slot, const Bucket& buck
     return false;
   }
   const bool is_due = bucket.close_ns <= now;
-  // Nobody is choosy about work that has waited its time, but for a device that takes it as soon as it is late enough.
+  // A device takes work that is due at once. A CPU executor first looks whether a device would be done with it sooner.
   if (!mixed_ || (is_due && !executor.on_cpu)) return true;
   const std::size_t piece = std::min(bucket.items, portion(executor, slot, bucket, now).most);
   const std::uint64_t mine =
@@ -227,7 +227,7 @@ bool Scheduler::worth(Executor& executor, Engine::Slot& slot, const Bucket& buck
     const Engine::Slot* const theirs = fresh_slot(*other, &bucket.kind, now);
     if (theirs == nullptr || expected_end(*other, *theirs, bucket, now) >= mine) continue;
     if (other->state != Executor::State::awake) wake(*other);
-    // Nobody wakes this executor for what comes meanwhile.
+    // No submission wakes this executor meanwhile.
     next = std::min(next, is_due ? std::min(other->busy_until_ns, now + options_.max_delay_ns) : bucket.close_ns);
     return false;
   }
@@ -295,7 +295,7 @@ BatchRun* Scheduler::take(Executor& executor, std::uint64_t now, std::uint64_t& 
       former_.charge(*bucket, service);
       executor.expect(*run, service, now);
     }
-    // Whoever takes work wakes the next executor if there is more.
+    // An executor that takes work wakes the next one if there is more.
     if (former_.items() != 0 && options_.threads) {
       for (const auto& other : executors_) {
         const bool is_free = other.get() != &executor && other->in_flight < other->depth;

@@ -22,7 +22,7 @@ std::size_t bytes_of(const Batch& b) noexcept {
   return bytes * b.count;
 }
 
-// The first requests of a chain, as one of its own.
+// Takes the first `n` requests of a chain into a chain of their own.
 RequestChain pop_front(RequestChain& chain, std::size_t n) noexcept {
   if (n == chain.size) return std::exchange(chain, {});
   RequestChain first;

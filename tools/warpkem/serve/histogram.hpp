@@ -32,7 +32,8 @@ class FineHistogram {
     }
     return max_;
   }
-  // (largest value, how many) of each bucket that is not empty; a value below 64 has a bucket of its own.
+  // Of each bucket that is not empty: its largest value, and how many values it has. Each value below 64 has a bucket
+  // of its own.
   std::vector<std::pair<std::uint64_t, std::uint64_t>> buckets() const {
     std::vector<std::pair<std::uint64_t, std::uint64_t>> all;
     for (std::size_t i = 0; i < buckets_.size(); ++i) {

@@ -129,7 +129,7 @@ void Producer::lay_out() {
   const std::size_t i = free_.back();
   free_.pop_back();
   Request& request = requests_[i];
-  // Nobody may write to outputs that were delivered without results.
+  // The engine must not write to outputs that it delivered without results.
   if (request.is_void && !request.is_zero()) ++report.wrong;
   if (request.bad) request.restore_key();
   if (load_.mix.has_several()) request.prepare(load_.mix.pick(random_), i);
