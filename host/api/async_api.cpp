@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "host/api/arguments.hpp"
-#include "host/api/metrics_text.hpp"
 #include "host/api/options.hpp"
 #include "host/api/seam.hpp"
 #include "host/core/operation.hpp"
@@ -27,7 +26,6 @@ namespace {
 
 using namespace warpkem::host;
 
-static_assert(WARPKEM_HISTOGRAM_BUCKETS == histogram_buckets);
 static_assert(sizeof(CompletionRecord) == sizeof(warpkem_completion) &&
               offsetof(CompletionRecord, request) == offsetof(warpkem_completion, request) &&
               offsetof(CompletionRecord, failed) == offsetof(warpkem_completion, failed) &&
@@ -161,55 +159,6 @@ warpkem_status submit(warpkem_engine* handle, const warpkem_batch* batches, std:
   }
 }
 
-void read_counters(const warpkem_engine& engine, warpkem_counters& out) {
-  Scheduler* const s = engine.lazy_scheduler.started();
-  if (s == nullptr) return;
-  const auto value = [&](Counter c) { return s->metrics().value(c); };
-  out.submitted = value(Counter::submitted);
-  out.refused = value(Counter::refused);
-  out.completed = value(Counter::completed);
-  out.failed = value(Counter::failed);
-  out.cancelled = value(Counter::cancelled);
-  out.expired = value(Counter::expired);
-  out.aborted = value(Counter::aborted);
-  out.batches = value(Counter::batches);
-  out.batch_items = value(Counter::batch_items);
-  out.redone = value(Counter::redone);
-  out.helped = value(Counter::helped);
-  out.checked = value(Counter::checked);
-  out.mismatched = value(Counter::mismatched);
-  out.unchecked = value(Counter::unchecked);
-  out.quarantines = value(Counter::quarantines);
-  out.items = s->store()->admission.items();
-  out.bytes = s->store()->admission.bytes();
-}
-
-std::vector<warpkem_histogram> read_histograms(const warpkem_engine& handle) {
-  std::vector<warpkem_histogram> histograms;
-  const Engine& engine = *handle.engine;
-  Scheduler* const s = handle.lazy_scheduler.started();
-  if (s == nullptr) return histograms;
-  for (std::size_t slot = 0; slot <= no_backend; ++slot) {
-    if (slot != no_backend && slot >= engine.slots().size()) continue;
-    for (std::uint32_t operation = 0; operation < max_operations; ++operation) {
-      for (std::uint32_t phase = 0; phase < num_phases; ++phase) {
-        const Histogram h = s->metrics().histogram(slot, operation, static_cast<Phase>(phase));
-        if (h.count == 0) continue;
-        warpkem_histogram out{};
-        out.backend = slot != no_backend ? engine.slots()[slot].entry->name : "";
-        out.operation = operation;
-        out.phase = phase;
-        out.count = h.count;
-        out.sum_ns = h.sum_ns;
-        out.max_ns = h.max_ns;
-        std::ranges::copy(h.buckets, out.buckets);
-        histograms.push_back(out);
-      }
-    }
-  }
-  return histograms;
-}
-
 }  // namespace
 
 extern "C" {
@@ -325,77 +274,6 @@ warpkem_status warpkem_queue_fd(warpkem_queue* queue, int* fd) {
     CompletionQueue& q = usable(queue);
     if (fd == nullptr) throw Error(Status::invalid_argument, "fd is NULL");
     *fd = q.event_fd();
-    return WARPKEM_OK;
-  });
-}
-
-warpkem_status warpkem_metrics(warpkem_engine* engine, warpkem_counters* counters, warpkem_histogram* histograms,
-                               size_t capacity, size_t* count) {
-  return guarded([&] {
-    static_cast<void>(usable(engine));
-    if (counters != nullptr) {
-      clear_out_struct(counters, "counters");
-      read_counters(*engine, *counters);
-    }
-    if (histograms == nullptr && count == nullptr) return WARPKEM_OK;
-    const std::vector<warpkem_histogram> read = read_histograms(*engine);
-    if (histograms != nullptr) std::copy_n(read.begin(), std::min(capacity, read.size()), histograms);
-    if (count != nullptr) *count = read.size();
-    return WARPKEM_OK;
-  });
-}
-
-warpkem_status warpkem_batch_sizes(warpkem_engine* engine, warpkem_batch_size* sizes, size_t capacity, size_t* count) {
-  return guarded([&] {
-    static_cast<void>(usable(engine));
-    std::vector<BatchSizes::Size> read;
-    if (Scheduler* const s = engine->lazy_scheduler.started()) read = s->metrics().batch_sizes.sizes();
-    for (std::size_t i = 0; sizes != nullptr && i < std::min(capacity, read.size()); ++i) {
-      sizes[i] = {read[i].items, read[i].batches};
-    }
-    if (count != nullptr) *count = read.size();
-    return WARPKEM_OK;
-  });
-}
-
-void warpkem_histogram_add(warpkem_histogram* into, const warpkem_histogram* from) {
-  if (into == nullptr || from == nullptr) return;
-  into->count += from->count;
-  into->sum_ns += from->sum_ns;
-  into->max_ns = std::max(into->max_ns, from->max_ns);
-  for (std::size_t i = 0; i < histogram_buckets; ++i) into->buckets[i] += from->buckets[i];
-}
-
-uint64_t warpkem_histogram_bound(size_t bucket) { return bucket_end(bucket); }
-
-uint64_t warpkem_histogram_quantile(const warpkem_histogram* histogram, double quantile) {
-  if (histogram == nullptr || histogram->count == 0) return 0;
-  const double wanted = std::clamp(quantile, 0.0, 1.0) * static_cast<double>(histogram->count);
-  std::uint64_t below = 0;
-  for (std::size_t i = 0; i < histogram_buckets; ++i) {
-    below += histogram->buckets[i];
-    if (below != 0 && static_cast<double>(below) >= wanted) return std::min(bucket_end(i), histogram->max_ns);
-  }
-  return histogram->max_ns;
-}
-
-warpkem_status warpkem_metrics_text(warpkem_engine* engine, char* text, size_t capacity, size_t* needed) {
-  return guarded([&] {
-    Engine& e = usable(engine);
-    warpkem_counters counters{};
-    read_counters(*engine, counters);
-    std::vector<BackendMetrics> backends;
-    for (const Engine::Slot& slot : e.slots()) {
-      if (!slot.backend) continue;
-      backends.push_back({slot.entry->name, slot.items.load(std::memory_order_relaxed), slot.backend->kept_bytes()});
-    }
-    const std::string all = prometheus_text(counters, read_histograms(*engine), backends);
-    if (needed != nullptr) *needed = all.size() + 1;
-    if (text == nullptr || capacity <= all.size()) {
-      if (text != nullptr && capacity != 0) *text = '\0';
-      throw Error(Status::out_of_memory, "the text needs " + std::to_string(all.size() + 1) + " bytes");
-    }
-    memcpy(text, all.c_str(), all.size() + 1);
     return WARPKEM_OK;
   });
 }

@@ -471,7 +471,7 @@ warpkem_status warpkem_engine_backend(warpkem_engine* engine, size_t index, warp
     info->detail = slot.detail.c_str();
     info->available = slot.backend != nullptr;
     info->preferred = &slot == e.preferred();
-    info->items = slot.items.load(std::memory_order_relaxed);
+    info->items = slot.done.items();
     return WARPKEM_OK;
   });
 }

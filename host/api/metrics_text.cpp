@@ -4,46 +4,43 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <string>
 #include <utility>
 
-#include "host/serving/metrics.hpp"
+#include "host/core/algorithms.hpp"
+#include "host/core/operation.hpp"
 
 namespace warpkem::host {
 
 namespace {
 
-struct Family {
-  const char* name;
-  const char* type;
-  const char* help;
-  std::uint64_t warpkem_counters::*value;
+constexpr CounterFamily families[] = {
+    {&warpkem_counters::submitted, Counter::submitted, "warpkem_requests_submitted_total", "Requests taken."},
+    {&warpkem_counters::refused, Counter::refused, "warpkem_requests_refused_total",
+     "Requests refused because the queue was full."},
+    {&warpkem_counters::completed, Counter::completed, "warpkem_requests_completed_total",
+     "Requests completed, however."},
+    {&warpkem_counters::failed, Counter::failed, "warpkem_requests_failed_total",
+     "Completed requests with an item that is not ok."},
+    {&warpkem_counters::cancelled, Counter::cancelled, "warpkem_requests_cancelled_total", "Requests cancelled."},
+    {&warpkem_counters::expired, Counter::expired, "warpkem_requests_expired_total",
+     "Requests that no backend had begun by their deadline."},
+    {&warpkem_counters::aborted, Counter::aborted, "warpkem_requests_aborted_total", "Requests ended by a shutdown."},
+    {&warpkem_counters::batches, Counter::batches, "warpkem_batches_total", "Batches formed."},
+    {&warpkem_counters::batch_items, Counter::batch_items, "warpkem_batch_items_total", "Items in the batches formed."},
+    {&warpkem_counters::redone, Counter::redone, "warpkem_items_redone_total", "Items sent to another backend."},
+    {&warpkem_counters::helped, Counter::helped, "warpkem_requests_helped_total",
+     "Requests run by the thread that waited for them."},
+    {&warpkem_counters::checked, Counter::checked, "warpkem_items_checked_total", "Items recomputed by the sentinel."},
+    {&warpkem_counters::mismatched, Counter::mismatched, "warpkem_items_mismatched_total",
+     "Recomputed items with a different result."},
+    {&warpkem_counters::unchecked, Counter::unchecked, "warpkem_items_unchecked_total",
+     "Items that no other backend could recompute."},
+    {&warpkem_counters::quarantines, Counter::quarantines, "warpkem_quarantines_total",
+     "Backends put into quarantine."},
 };
-constexpr Family families[] = {
-    {"warpkem_requests_submitted_total", "counter", "Requests taken.", &warpkem_counters::submitted},
-    {"warpkem_requests_refused_total", "counter", "Requests refused because the queue was full.",
-     &warpkem_counters::refused},
-    {"warpkem_requests_completed_total", "counter", "Requests completed, however.", &warpkem_counters::completed},
-    {"warpkem_requests_failed_total", "counter", "Completed requests with an item that is not ok.",
-     &warpkem_counters::failed},
-    {"warpkem_requests_cancelled_total", "counter", "Requests cancelled.", &warpkem_counters::cancelled},
-    {"warpkem_requests_expired_total", "counter", "Requests that no backend had begun by their deadline.",
-     &warpkem_counters::expired},
-    {"warpkem_requests_aborted_total", "counter", "Requests ended by a shutdown.", &warpkem_counters::aborted},
-    {"warpkem_batches_total", "counter", "Batches formed.", &warpkem_counters::batches},
-    {"warpkem_batch_items_total", "counter", "Items in the batches formed.", &warpkem_counters::batch_items},
-    {"warpkem_items_redone_total", "counter", "Items sent to another backend.", &warpkem_counters::redone},
-    {"warpkem_requests_helped_total", "counter", "Requests run by the thread that waited for them.",
-     &warpkem_counters::helped},
-    {"warpkem_items_checked_total", "counter", "Items recomputed by the sentinel.", &warpkem_counters::checked},
-    {"warpkem_items_mismatched_total", "counter", "Recomputed items with a different result.",
-     &warpkem_counters::mismatched},
-    {"warpkem_items_unchecked_total", "counter", "Items that no other backend could recompute.",
-     &warpkem_counters::unchecked},
-    {"warpkem_quarantines_total", "counter", "Backends put into quarantine.", &warpkem_counters::quarantines},
-    {"warpkem_queue_items", "gauge", "Items submitted and not yet delivered.", &warpkem_counters::items},
-    {"warpkem_queue_bytes", "gauge", "Bytes of their records.", &warpkem_counters::bytes},
-};
+static_assert(std::size(families) == num_counters);
 
 struct PhaseFamily {
   const char* name;
@@ -63,6 +60,8 @@ std::string number(double value, std::chars_format format) {
   return std::string(digits, end.ptr);
 }
 
+std::string seconds(std::uint64_t ns) { return number(static_cast<double>(ns) * 1e-9, std::chars_format::fixed); }
+
 template <class... Values>
 void append(std::string& text, const char* format, Values... values) {
   char line[512];
@@ -76,28 +75,57 @@ void append_head(std::string& text, const char* name, const char* type, const ch
 
 }  // namespace
 
-std::string prometheus_text(const warpkem_counters& counters, std::span<const warpkem_histogram> histograms,
-                            std::span<const BackendMetrics> backends) {
+std::span<const CounterFamily> counter_families() noexcept { return families; }
+
+std::string prometheus_text(const MetricsSnapshot& metrics) {
   std::string text;
-  for (const Family& f : families) {
-    append_head(text, f.name, f.type, f.help);
-    append(text, "%s %llu\n", f.name, static_cast<unsigned long long>(counters.*f.value));
-  }
+  const auto one = [&](const char* name, const char* type, const char* help, std::uint64_t value) {
+    append_head(text, name, type, help);
+    append(text, "%s %llu\n", name, static_cast<unsigned long long>(value));
+  };
+  for (const CounterFamily& f : families) one(f.name, "counter", f.help, metrics.counters.*f.member);
+  one("warpkem_queue_items", "gauge", "Items submitted and not yet delivered.", metrics.counters.items);
+  one("warpkem_queue_bytes", "gauge", "Bytes of their records.", metrics.counters.bytes);
+
   append_head(text, "warpkem_backend_items_total", "counter", "Items completed by a backend.");
-  for (const BackendMetrics& b : backends) {
+  for (const BackendMetrics& b : metrics.backends) {
     append(text, "warpkem_backend_items_total{backend=\"%s\"} %llu\n", b.name,
            static_cast<unsigned long long>(b.items));
   }
   append_head(text, "warpkem_backend_kept_bytes", "gauge",
               "Memory kept until the process ends because secrets in it could not be wiped.");
-  for (const BackendMetrics& b : backends) {
+  for (const BackendMetrics& b : metrics.backends) {
     append(text, "warpkem_backend_kept_bytes{backend=\"%s\"} %llu\n", b.name,
            static_cast<unsigned long long>(b.kept_bytes));
   }
+
+  // A family without samples is left out: it has nothing to say, and its head would not say of what.
+  const auto of_usage = [&](const char* name, const char* help, std::uint64_t warpkem_usage::*value) {
+    if (metrics.usages.empty()) return;
+    append_head(text, name, "counter", help);
+    for (const warpkem_usage& u : metrics.usages) {
+      append(text, "%s{backend=\"%s\",algorithm=\"%s\",operation=\"%s\"} %llu\n", name, u.backend,
+             find_algorithm(u.algorithm)->name, spec_of(static_cast<Operation>(u.operation)).name,
+             static_cast<unsigned long long>(u.*value));
+    }
+  };
+  of_usage("warpkem_items_total", "Items done, of synchronous calls and of requests.", &warpkem_usage::items);
+  of_usage("warpkem_items_batches_total", "Batches in which a backend did them.", &warpkem_usage::batches);
+  if (!metrics.requests.empty()) {
+    append_head(text, "warpkem_algorithm_request_seconds", "summary", "From submission to completion.");
+    for (const RequestMetrics& r : metrics.requests) {
+      const std::string sum = seconds(r.total.sum_ns);
+      append(text, "warpkem_algorithm_request_seconds_sum{algorithm=\"%s\",operation=\"%s\"} %s\n", r.algorithm,
+             r.operation, sum.c_str());
+      append(text, "warpkem_algorithm_request_seconds_count{algorithm=\"%s\",operation=\"%s\"} %llu\n", r.algorithm,
+             r.operation, static_cast<unsigned long long>(r.total.count));
+    }
+  }
+
   for (std::uint32_t phase = 0; phase < num_phases; ++phase) {
     const PhaseFamily& family = phases[phase];
     bool first = true;
-    for (const warpkem_histogram& h : histograms) {
+    for (const warpkem_histogram& h : metrics.histograms) {
       if (h.phase != phase) continue;
       if (std::exchange(first, false)) append_head(text, family.name, "histogram", family.help);
       char labels[128];
@@ -112,7 +140,7 @@ std::string prometheus_text(const warpkem_counters& counters, std::span<const wa
                static_cast<unsigned long long>(below));
       }
       append(text, "%s_bucket{%s,le=\"+Inf\"} %llu\n", family.name, labels, static_cast<unsigned long long>(h.count));
-      const std::string sum = number(static_cast<double>(h.sum_ns) * 1e-9, std::chars_format::fixed);
+      const std::string sum = seconds(h.sum_ns);
       append(text, "%s_sum{%s} %s\n", family.name, labels, sum.c_str());
       append(text, "%s_count{%s} %llu\n", family.name, labels, static_cast<unsigned long long>(h.count));
     }

@@ -233,7 +233,7 @@ void Engine::dispatch(const Batch& batch, std::uint64_t* items_by_backend, std::
       if (give_form(part, *slot.backend, waiter.completion())) slot.backend->submit(part, waiter.completion());
       waiter.wait();
       const auto left = static_cast<std::size_t>(std::count(part.statuses, part.statuses + part.count, pending));
-      slot.items.fetch_add(part.count - left, std::memory_order_relaxed);
+      slot.done.add(part.operation, part.algorithm, part.count - left);
       if (items_by_backend != nullptr) items_by_backend[slot.number] += part.count - left;
       if (waiter.status() == Status::ok && left == 0) continue;
       const char* const text = waiter.status() != Status::ok ? waiter.text() : "left items undone";

@@ -21,6 +21,7 @@
 #include "host/core/status.hpp"
 #include "host/core/worker_pool.hpp"
 #include "host/engine/abilities.hpp"
+#include "host/engine/item_counters.hpp"
 
 namespace warpkem::host {
 
@@ -58,7 +59,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
     std::unique_ptr<Backend> backend;  // null: not usable, see detail
     std::string detail;
     Abilities abilities;
-    std::atomic<std::uint64_t> items{0};
+    ItemCounters done;
     std::size_t number = 0;                // of the table
     std::atomic<bool> quarantined{false};  // it gave wrong answers; nothing goes there until take_back()
   };

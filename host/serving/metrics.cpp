@@ -7,6 +7,10 @@
 
 namespace warpkem::host {
 
+Metrics::Metrics(const Kinds& kinds) : kinds_(kinds) {
+  for (Shard& s : shards_) s.rows = std::vector<std::atomic<Row*>>((no_backend + 1) * kinds_.size());
+}
+
 Metrics::Shard& Metrics::shard() noexcept { return shards_[this_thread_number() % num_shards]; }
 
 std::uint64_t Metrics::value(Counter counter) const noexcept {
@@ -25,15 +29,15 @@ std::vector<BatchSizes::Size> BatchSizes::sizes() const {
   return all;
 }
 
-void Metrics::record(std::size_t slot, std::uint32_t operation, Phase phase, std::uint64_t n, std::uint64_t sum_ns,
+void Metrics::record(std::size_t slot, const Kind& kind, Phase phase, std::uint64_t n, std::uint64_t sum_ns,
                      std::uint64_t max_ns) noexcept {
-  if (operation >= max_operations || slot > no_backend) return;
-  std::atomic<Row*>& place = shard().rows[slot][operation];
-  Row* row = place.load(std::memory_order_acquire);
+  if (slot > no_backend) return;
+  std::atomic<Row*>& made_at = shard().rows[place(slot, kind.operation, kind.algorithm)];
+  Row* row = made_at.load(std::memory_order_acquire);
   if (row == nullptr) {
     Row* const made = new (std::nothrow) Row;
     if (made == nullptr) return;
-    if (place.compare_exchange_strong(row, made, std::memory_order_acq_rel)) {
+    if (made_at.compare_exchange_strong(row, made, std::memory_order_acq_rel)) {
       row = made;
     } else {
       delete made;
@@ -47,22 +51,21 @@ void Metrics::record(std::size_t slot, std::uint32_t operation, Phase phase, std
   }
 }
 
-Histogram Metrics::histogram(std::size_t slot, std::uint32_t operation, Phase phase) const noexcept {
-  Histogram sum;
-  if (operation >= max_operations || slot > no_backend) return sum;
+void Metrics::read(std::size_t slot, Operation operation, std::uint32_t algorithm, Phase phase,
+                   Histogram& into) const noexcept {
+  if (slot > no_backend) return;
   for (const Shard& s : shards_) {
-    const Row* const row = s.rows[slot][operation].load(std::memory_order_acquire);
-    if (row == nullptr) continue;
-    const SharedHistogram& h = row->histograms[static_cast<std::size_t>(phase)];
-    sum.sum_ns += h.sum_ns.load(std::memory_order_relaxed);
-    sum.max_ns = std::max(sum.max_ns, h.max_ns.load(std::memory_order_relaxed));
+    const Row* const found = s.rows[place(slot, operation, algorithm)].load(std::memory_order_acquire);
+    if (found == nullptr) continue;
+    const SharedHistogram& h = found->histograms[static_cast<std::size_t>(phase)];
+    into.sum_ns += h.sum_ns.load(std::memory_order_relaxed);
+    into.max_ns = std::max(into.max_ns, h.max_ns.load(std::memory_order_relaxed));
     for (std::size_t i = 0; i < histogram_buckets; ++i) {
       const std::uint64_t n = h.buckets[i].load(std::memory_order_relaxed);
-      sum.buckets[i] += n;
-      sum.count += n;  // so that a snapshot taken in the middle of a record is consistent in itself
+      into.buckets[i] += n;
+      into.count += n;  // so that a snapshot taken in the middle of a record is consistent in itself
     }
   }
-  return sum;
 }
 
 }  // namespace warpkem::host

@@ -10,7 +10,7 @@
 #include <memory>
 #include <vector>
 
-#include "host/core/operation.hpp"
+#include "host/core/kinds.hpp"
 
 namespace warpkem::host {
 
@@ -95,16 +95,21 @@ inline constexpr std::size_t num_counters = 15;
 
 class Metrics {
  public:
+  // Tests pass kinds of their own.
+  explicit Metrics(const Kinds& kinds = Kinds());
+
   void add(Counter counter, std::uint64_t n) noexcept {
     if (n != 0) shard().counters[static_cast<std::size_t>(counter)].fetch_add(n, std::memory_order_relaxed);
   }
   std::uint64_t value(Counter counter) const noexcept;
 
-  // `n` requests of `operation` on the backend of that slot took `sum_ns` together and `max_ns` at the most; all
-  // are of one bucket.
-  void record(std::size_t slot, std::uint32_t operation, Phase phase, std::uint64_t n, std::uint64_t sum_ns,
+  // `n` requests of that kind on the backend of that slot took `sum_ns` together and `max_ns` at the most; all are of
+  // one bucket of the histogram.
+  void record(std::size_t slot, const Kind& kind, Phase phase, std::uint64_t n, std::uint64_t sum_ns,
               std::uint64_t max_ns) noexcept;
-  Histogram histogram(std::size_t slot, std::uint32_t operation, Phase phase) const noexcept;
+  // Adds what there is of an operation with an algorithm.
+  void read(std::size_t slot, Operation operation, std::uint32_t algorithm, Phase phase,
+            Histogram& into) const noexcept;
 
   BatchSizes batch_sizes;  // of the batches that were formed
 
@@ -119,24 +124,26 @@ class Metrics {
   static constexpr std::size_t num_shards = 4;
   struct alignas(64) Shard {
     std::array<std::atomic<std::uint64_t>, num_counters> counters{};
-    // By slot and operation, each made when it is first written.
-    std::array<std::array<std::atomic<Row*>, max_operations>, no_backend + 1> rows{};
+    // By slot, operation and algorithm, each made when it is first written.
+    std::vector<std::atomic<Row*>> rows;
     ~Shard() {
-      for (auto& of_slot : rows) {
-        for (auto& row : of_slot) delete row.load(std::memory_order_relaxed);
-      }
+      for (auto& row : rows) delete row.load(std::memory_order_relaxed);
     }
   };
   Shard& shard() noexcept;
+  std::size_t place(std::size_t slot, Operation operation, std::uint32_t algorithm) const noexcept {
+    return slot * kinds_.size() + kinds_.row(operation, algorithm);
+  }
 
+  const Kinds kinds_;
   std::array<Shard, num_shards> shards_;
 };
 
 // Gathers the latencies of one batch, which mostly fall into one bucket, so that they are written together.
 class Tally {
  public:
-  Tally(Metrics& metrics, std::size_t slot, std::uint32_t operation, Phase phase) noexcept
-      : metrics_(metrics), slot_(slot), operation_(operation), phase_(phase) {}
+  Tally(Metrics& metrics, std::size_t slot, const Kind& kind, Phase phase) noexcept
+      : metrics_(metrics), slot_(slot), kind_(kind), phase_(phase) {}
   Tally(const Tally&) = delete;
   Tally& operator=(const Tally&) = delete;
   ~Tally() { flush(); }
@@ -152,13 +159,13 @@ class Tally {
 
  private:
   void flush() noexcept {
-    if (count_ != 0) metrics_.record(slot_, operation_, phase_, count_, sum_ns_, max_ns_);
+    if (count_ != 0) metrics_.record(slot_, kind_, phase_, count_, sum_ns_, max_ns_);
     count_ = sum_ns_ = max_ns_ = 0;
   }
 
   Metrics& metrics_;
   const std::size_t slot_;
-  const std::uint32_t operation_;
+  const Kind kind_;
   const Phase phase_;
   std::size_t bucket_ = 0;
   std::uint64_t count_ = 0, sum_ns_ = 0, max_ns_ = 0;

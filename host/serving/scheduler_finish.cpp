@@ -113,7 +113,7 @@ void Scheduler::finish_or_throw(BatchRun& run, const Outcome& outcome) {
   const std::size_t given = run.batch_items();
   const std::size_t undone = run.collect();
   const bool failed = undone != 0;
-  if (run.stage != BatchRun::Stage::check) slot.items.fetch_add(given - undone, std::memory_order_relaxed);
+  if (run.stage != BatchRun::Stage::check) slot.done.add(run.kind().operation, run.kind().algorithm, given - undone);
   run.service_ns += now - run.began_ns;
   {
     const std::scoped_lock lock(mutex_);
@@ -224,11 +224,9 @@ void Scheduler::complete(BatchRun& run) noexcept {
   const std::uint64_t now = clock_.now_ns();
   Deliveries deliveries;
   {
-    const Request& example = *run.pieces.front().request;
     const std::size_t slot = run.done_by != nullptr ? run.done_by->number : no_backend;
-    const auto operation = static_cast<std::uint32_t>(example.work.operation);
-    Tally wait(metrics_, slot, operation, Phase::wait), service(metrics_, slot, operation, Phase::service),
-        total(metrics_, slot, operation, Phase::total);
+    Tally wait(metrics_, slot, run.kind(), Phase::wait), service(metrics_, slot, run.kind(), Phase::service),
+        total(metrics_, slot, run.kind(), Phase::total);
     // Of a request in several batches, the first one ends its wait, the last one itself.
     for (const Piece& piece : run.pieces) {
       if (piece.first == 0) wait.add(run.taken_ns - std::min(run.taken_ns, piece.request->submitted_ns));
@@ -253,10 +251,9 @@ void Scheduler::deliver(RequestChain ended) noexcept {
   Deliveries deliveries;
   while (!ended.empty()) {
     Request* const r = ended.pop_front();
-    const auto operation = static_cast<std::uint32_t>(r->work.operation);
     const std::uint64_t waited = now - std::min(now, r->submitted_ns);
-    if (r->taken == 0) Tally(metrics_, no_backend, operation, Phase::wait).add(waited);
-    Tally(metrics_, no_backend, operation, Phase::total).add(waited);
+    if (r->taken == 0) Tally(metrics_, no_backend, r->work.kind(), Phase::wait).add(waited);
+    Tally(metrics_, no_backend, r->work.kind(), Phase::total).add(waited);
     conclude(*r);
     deliveries.add(r);
   }

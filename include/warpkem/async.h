@@ -239,6 +239,28 @@ WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_metrics(warpkem_engine *en
                                                               warpkem_histogram *histograms, size_t capacity,
                                                               size_t *count);
 
+/// The same histograms, of requests of one algorithm alone. INVALID_ARGUMENT: there is no such algorithm.
+WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_algorithm_histograms(warpkem_engine *engine,
+                                                                           warpkem_algorithm algorithm,
+                                                                           warpkem_histogram *histograms,
+                                                                           size_t capacity, size_t *count);
+
+/* What a backend has done, of one operation with one algorithm, in synchronous calls and for requests. Device-resident
+   calls (cuda.h) are not counted. */
+typedef struct {
+  const char *backend; /* lives as long as the library */
+  warpkem_algorithm algorithm;
+  uint32_t operation; /* WARPKEM_OP_* */
+  uint64_t items;     /* that have a result; bad ones too. What the sentinel recomputes is not counted. */
+  uint64_t batches;   /* in which the backend did them */
+} warpkem_usage;
+
+/// A snapshot of what was used: one element for each backend, algorithm and operation that did at least one item.
+/// @param usages out, or NULL: up to `capacity` of them
+/// @param count  out, or NULL: how many there are
+WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_usages(warpkem_engine *engine, warpkem_usage *usages,
+                                                             size_t capacity, size_t *count);
+
 typedef struct {
   uint64_t items;   /* the size: exact below 64 and for the largest; else the end of a range of sizes, its begin less than
                        a thirty-second below */
@@ -261,7 +283,7 @@ WARPKEM_API uint64_t warpkem_histogram_bound(size_t bucket);
 /// The upper bound of the bucket that holds the quantile (0.5: the median), but at most max_ns. 0 if the histogram is empty.
 WARPKEM_API uint64_t warpkem_histogram_quantile(const warpkem_histogram *histogram, double quantile);
 
-/// The same as Prometheus text, exposition format 0.0.4, with a terminating 0.
+/// All of it as Prometheus text, exposition format 0.0.4, with a terminating 0.
 /// @param needed out: NULL, or the bytes of the whole text with its 0
 /// @return OK; OUT_OF_MEMORY: `capacity` is too small; the text is then "", or not touched if `capacity` is 0
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_metrics_text(warpkem_engine *engine, char *text, size_t capacity,

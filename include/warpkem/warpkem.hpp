@@ -213,7 +213,8 @@ struct Options {
   std::uint32_t threads = WARPKEM_THREADS_AUTO;
   bool fail_over = true;
   bool pin_threads = false;
-  std::string policy = {};  // empty: every algorithm
+  bool refuse_zero = false;  // an X25519 secret of zero fails its item also with XWing
+  std::string policy = {};   // empty: every algorithm
   warpkem_random_fn random = nullptr;
   void* random_context = nullptr;
 };
@@ -280,7 +281,8 @@ class Engine {
     warpkem_options o = WARPKEM_OPTIONS_DEFAULT;
     o.backend = options.backend.empty() ? nullptr : options.backend.c_str();
     o.threads = options.threads;
-    o.flags = (options.fail_over ? 0 : WARPKEM_NO_FAIL_OVER) | (options.pin_threads ? WARPKEM_PIN_THREADS : 0);
+    o.flags = (options.fail_over ? 0 : WARPKEM_NO_FAIL_OVER) | (options.pin_threads ? WARPKEM_PIN_THREADS : 0) |
+              (options.refuse_zero ? WARPKEM_REFUSE_ZERO : 0);
     o.random = options.random;
     o.random_context = options.random_context;
     o.policy = options.policy.empty() ? nullptr : options.policy.c_str();

@@ -166,6 +166,12 @@ TEST(CppEngine, OptionsReachTheEngine) {
   const Engine cnsa({.threads = 0, .policy = "CNSA-2.0"});
   EXPECT_THROW(static_cast<void>(cnsa.keygen<MlKem768>(1)), Error);
   EXPECT_TRUE(cnsa.keygen<MlKem1024>(1).all_ok());
+  const Engine strict({.threads = 0, .refuse_zero = true}), lenient({.threads = 0});
+  const auto ek = lenient.keygen<XWing>(1).value().ek;
+  std::vector<std::uint8_t> of_low_order(ek.bytes().begin(), ek.bytes().end());
+  std::fill(of_low_order.end() - 32, of_low_order.end(), std::uint8_t{0});
+  EXPECT_TRUE(lenient.encaps<XWing>(of_low_order).all_ok());
+  EXPECT_EQ(strict.encaps<XWing>(of_low_order).statuses().at(0), WARPKEM_INVALID_EK);
   const auto broken = [](void*, std::uint8_t*, std::size_t) { return 1; };
   const Engine without_randomness({.random = broken});
   try {

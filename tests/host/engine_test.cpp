@@ -226,8 +226,8 @@ TEST_F(EngineTest, WorkThatABackendLosesAtAnyItemIsRedoneByTheNextAndNoMoreThanT
         EXPECT_EQ(items[0], done);
         EXPECT_EQ(items[1], n - done);
         EXPECT_EQ(scene.submitted[1], std::vector<std::size_t>{n - done});
-        EXPECT_EQ(engine->slots()[0].items, done);
-        EXPECT_EQ(engine->slots()[1].items, n - done);
+        EXPECT_EQ(engine->slots()[0].done.items(), done);
+        EXPECT_EQ(engine->slots()[1].done.items(), n - done);
       }
     }
   }

@@ -57,6 +57,51 @@ TEST(SchedulerMetrics, SnapshotsAddUpAndTheTextIsWellFormed) {
             std::string::npos);
 }
 
+TEST(SchedulerMetrics, CountsByAlgorithm) {
+  TestEngine engine({{"a", true, 1, scripted::honest()}, {"b", true, 1, scripted::honest()}}, threaded());
+  std::size_t n = 1;
+  check(warpkem_usages(engine.get(), nullptr, 0, &n));
+  EXPECT_EQ(n, 0u);
+  serve_requests(engine, 20);  // encapsulations of ML-KEM-512
+  Encaps more(oracle(), 3, 77);
+  check(warpkem_run(engine.get(), &more.batch));
+
+  std::vector<warpkem_usage> usages(4);
+  check(warpkem_usages(engine.get(), usages.data(), usages.size(), &n));
+  ASSERT_EQ(n, 1u);
+  EXPECT_STREQ(usages[0].backend, "a");
+  EXPECT_EQ(usages[0].algorithm, WARPKEM_ML_KEM_512);
+  EXPECT_EQ(usages[0].operation, WARPKEM_OP_ENCAPS);
+  EXPECT_EQ(usages[0].items, 23u);
+  EXPECT_EQ(usages[0].batches, 21u);
+
+  std::vector<warpkem_histogram> all(16), of_one(16);
+  check(warpkem_metrics(engine.get(), nullptr, all.data(), all.size(), &n));
+  ASSERT_EQ(n, 3u);
+  check(warpkem_algorithm_histograms(engine.get(), WARPKEM_ML_KEM_512, of_one.data(), of_one.size(), &n));
+  ASSERT_EQ(n, 3u);
+  for (std::size_t i = 0; i < n; ++i) {
+    EXPECT_STREQ(of_one[i].backend, "a");
+    EXPECT_EQ(of_one[i].phase, all[i].phase);
+    EXPECT_EQ(of_one[i].count, 20u) << "only requests have a latency";
+    EXPECT_EQ(of_one[i].sum_ns, all[i].sum_ns);
+  }
+  check(warpkem_algorithm_histograms(engine.get(), WARPKEM_MLKEM768_X25519, of_one.data(), of_one.size(), &n));
+  EXPECT_EQ(n, 0u);
+  EXPECT_EQ(warpkem_algorithm_histograms(engine.get(), 77, nullptr, 0, &n), WARPKEM_INVALID_ARGUMENT);
+
+  std::size_t needed = 0;
+  EXPECT_EQ(warpkem_metrics_text(engine.get(), nullptr, 0, &needed), WARPKEM_OUT_OF_MEMORY);
+  std::string text(needed, '\0');
+  check(warpkem_metrics_text(engine.get(), text.data(), text.size(), nullptr));
+  const std::string labels = "algorithm=\"ML-KEM-512\",operation=\"encaps\"} ";
+  for (const std::string& line : {"warpkem_items_total{backend=\"a\"," + labels + "23\n",
+                                  "warpkem_items_batches_total{backend=\"a\"," + labels + "21\n",
+                                  "warpkem_algorithm_request_seconds_count{" + labels + "20\n"}) {
+    EXPECT_NE(text.find(line), std::string::npos) << line << text;
+  }
+}
+
 std::string metrics_text(TestEngine& engine) {
   std::size_t needed = 0;
   EXPECT_EQ(warpkem_metrics_text(engine.get(), nullptr, 0, &needed), WARPKEM_OUT_OF_MEMORY);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "host/core/kinds.hpp"
+#include "host/engine/item_counters.hpp"
 #include "host/serving/batch_former.hpp"
 #include "host/serving/cost_model.hpp"
 #include "host/serving/metrics.hpp"
@@ -196,18 +197,38 @@ TEST(CostModel, AnotherOperationAndAlgorithmHaveTheirOwnCost) {
               1e5);
 }
 
-TEST(Metrics, CountsOfAnotherOperationAreNotLost) {
-  Metrics metrics;
-  metrics.record(0, static_cast<std::uint32_t>(new_operation), Phase::total, 3, 3000, 1000);
-  EXPECT_EQ(metrics.histogram(0, static_cast<std::uint32_t>(new_operation), Phase::total).count, 3u);
-  for (std::uint32_t operation = 0; operation < max_operations; ++operation) {
-    if (operation != static_cast<std::uint32_t>(new_operation)) {
-      EXPECT_EQ(metrics.histogram(0, operation, Phase::total).count, 0u) << operation;
+TEST(Metrics, EveryOperationAndAlgorithmHasCountsOfItsOwn) {
+  const MoreKinds more;
+  Metrics metrics(more.kinds());
+  ItemCounters items(more.kinds());
+  const auto requests = [&](std::size_t slot, Operation operation, std::uint32_t algorithm) {
+    Histogram h;
+    metrics.read(slot, operation, algorithm, Phase::total, h);
+    return h.count;
+  };
+  std::uint64_t n = 0, sum = 0;
+  for (const OperationSpec& spec : more.operations) {
+    for (const Algorithm& a : more.algorithms) {
+      ++n, sum += 2 * n;
+      metrics.record(0, {spec.operation, a.id}, Phase::total, n, 1000 * n, 1000);
+      items.add(spec.operation, a.id, n);
+      items.add(spec.operation, a.id, n);
+      items.add(spec.operation, a.id, 0);  // a batch of which the backend did nothing
     }
   }
-  metrics.record(0, max_operations, Phase::total, 1, 1, 1);
-  EXPECT_EQ(metrics.histogram(0, max_operations, Phase::total).count, 0u);
-  EXPECT_EQ(metrics.histogram(no_backend + 1, 1, Phase::total).count, 0u);
+  n = 0;
+  for (const OperationSpec& spec : more.operations) {
+    for (const Algorithm& a : more.algorithms) {
+      ++n;
+      EXPECT_EQ(requests(0, spec.operation, a.id), n);
+      EXPECT_EQ(requests(1, spec.operation, a.id), 0u);
+      EXPECT_EQ(items.of(spec.operation, a.id).items, 2 * n);
+      EXPECT_EQ(items.of(spec.operation, a.id).batches, 2u);
+    }
+  }
+  EXPECT_EQ(items.items(), sum);
+  metrics.record(no_backend + 1, {Operation::encaps, 1}, Phase::total, 1, 1, 1);
+  EXPECT_EQ(requests(no_backend + 1, Operation::encaps, 1), 0u);
 }
 
 // What a backend says of one item is that item's, also if nobody but the backend knows the status.

@@ -1073,8 +1073,8 @@ TEST(Scheduler, WhatAFailedCheckRecomputedIsWiped) {
   EXPECT_EQ(queue.poll().size(), 1u);
   EXPECT_EQ(engine.counters().unchecked, 2u);
   EXPECT_TRUE(std::all_of(K, K + 32, [](std::uint8_t b) { return b == 0; }));
-  EXPECT_EQ(engine.engine().slots()[0].items, 2u);
-  EXPECT_EQ(engine.engine().slots()[1].items, 0u) << "what is recomputed is no work done";
+  EXPECT_EQ(engine.engine().slots()[0].done.items(), 2u);
+  EXPECT_EQ(engine.engine().slots()[1].done.items(), 0u) << "what is recomputed is no work done";
 }
 
 TEST(Scheduler, WhatADeviceWillHaveDoneSoonerIsLeftToItAlsoWhenItIsDue) {

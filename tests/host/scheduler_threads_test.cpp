@@ -113,7 +113,7 @@ TEST(SchedulerThreads, ALoneRequestWakesTheBackendThatWasAskedFor) {
     submit(engine, e, to(queue));
     ASSERT_EQ(queue.wait().size(), 1u);
   }
-  EXPECT_EQ(engine.engine().slots()[0].items, 50u);
+  EXPECT_EQ(engine.engine().slots()[0].done.items(), 50u);
 }
 
 TEST(SchedulerThreads, AFailingBackendThatWasAskedForLosesNoWakeUp) {

@@ -237,6 +237,11 @@ def test_options():
         assert "warpkem_" in engine.metrics_text()
     with pytest.raises(ValueError, match="closed"):
         engine.keygen("ML-KEM-1024", 1)
+    for strict, verdict in ((False, "OK"), (True, "INVALID_EK")):
+        with warpkem.Engine(threads=0, refuse_zero=strict) as engine:
+            ek = engine.keygen("X-Wing", 1).ek.copy()
+            ek[0, -32:] = 0  # a point of low order
+            assert warpkem.Status(engine.encaps("X-Wing", ek).status[0]).name == verdict
     for wrong in ({"backend": "gpu"}, {"policy": "none-such"}):
         with pytest.raises(warpkem.UnsupportedError):
             warpkem.Engine(**wrong)

@@ -82,6 +82,18 @@ class ServeBench(ServeTest):
         self.assertAlmostEqual(sizes["mean"], FEW / batches)
         self.assertEqual(sum(report["items_by_backend"].values()), FEW)
 
+    def test_usage_is_counted_by_algorithm(self):
+        mix = {"encaps:768": "ML-KEM-768", "encaps:X-Wing": "MLKEM768-X25519"}
+        report = self.serve("--op-mix", ",".join(f"{one}=1" for one in mix), "--requests", FEW)
+        items = {param: 0 for param in mix.values()}
+        for one in report["usage"]:
+            self.assertEqual(one["op"], "encaps")
+            self.assertLessEqual(one["batches"], one["items"])
+            items[one["param"]] += one["items"]
+        self.assertEqual(sum(items.values()), FEW)
+        for param, number in items.items():
+            self.assertGreater(number, FEW / 4, param)
+
     def test_open_loop(self):
         report = self.all_right("--rate", 2000, "--seconds", 0.5)
         self.assertEqual(report["refused"], 0)

@@ -101,6 +101,14 @@ Json to_json(const ServeReport& r) {
   j["cpu_ns_per_request"] = r.completed != 0 ? r.cpu_seconds * 1e9 / static_cast<double>(r.completed) : 0;
   j["rss_bytes"] = r.rss_bytes;
   j["items_by_backend"] = r.items_by_backend;
+  j["usage"] = Json::array();
+  for (const warpkem_usage& u : r.usages) {
+    j["usage"].push_back({{"backend", u.backend},
+                          {"param", warpkem_algorithm_name(u.algorithm)},
+                          {"op", op_names[u.operation]},
+                          {"items", u.items},
+                          {"batches", u.batches}});
+  }
   if (r.bound_us > 0) j["bound_us"] = r.bound_us;
   j["sentinel"] = {{"checked", r.counters.checked},
                    {"mismatched", r.counters.mismatched},

@@ -130,6 +130,9 @@ void read_metrics(warpkem_engine* engine, ServeReport& report) {
   check(warpkem_batch_sizes(engine, nullptr, 0, &count));
   report.batch_sizes.resize(count);
   check(warpkem_batch_sizes(engine, report.batch_sizes.data(), count, nullptr));
+  check(warpkem_usages(engine, nullptr, 0, &count));
+  report.usages.resize(count);
+  check(warpkem_usages(engine, report.usages.data(), count, nullptr));
   for (const warpkem_backend_info& backend : backends_of(engine)) {
     if (backend.available != 0) report.items_by_backend[backend.name] = backend.items;
   }

@@ -66,6 +66,7 @@ struct ServeReport {
   FineHistogram latency_ns, stall_ns;
   std::vector<std::uint64_t> rss_bytes;  // once a second
   std::map<std::string, std::uint64_t> items_by_backend;
+  std::vector<warpkem_usage> usages;
   double cpu_seconds = 0;
   double bound_us = 0;  // simulated time: max_delay and, as kinds take turns, two of the longest batch of each
   warpkem_counters counters{};

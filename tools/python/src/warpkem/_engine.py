@@ -79,6 +79,7 @@ class Engine:
     threads      CPU threads that a call may use; 0: only the caller's; None: as many as the process may use cores
     fail_over    False: a batch that a backend fails to do is not done again on another one
     pin_threads  one core for each compute thread
+    refuse_zero  an X25519 secret of zero fails its item also with X-Wing, whose documents do not ask for it
     random       a function that takes a number and returns so many random bytes; None: the library's generator
     policy       None: every algorithm; "CNSA-2.0"; or names with commas
     cuda_devices, cuda_chunk, cuda_streams: see warpkem.h
@@ -95,7 +96,7 @@ class Engine:
     """
 
     def __init__(self, backend: str | None = None, threads: int | None = None, *, fail_over: bool = True,
-                 pin_threads: bool = False, random: Callable[[int], bytes] | None = None, policy: str | None = None,
+                 pin_threads: bool = False, refuse_zero: bool = False, random: Callable[[int], bytes] | None = None, policy: str | None = None,
                  cuda_devices: str | None = None, cuda_chunk: int = 0, cuda_streams: int = 0, max_items: int = 0,
                  max_bytes: int = 0, max_delay_us: int = 0, bulk_cut_us: int = 0, batch_items: int = 0,
                  device_sentinel: float = 0.0, cpu_sentinel: float = 0.0,
@@ -111,7 +112,8 @@ class Engine:
             else _library.LogFn()
         self._options = _library.Options(
             ctypes.sizeof(_library.Options), _text("backend", backend), _library.THREADS_AUTO if threads is None else threads,
-            (0 if fail_over else _library.NO_FAIL_OVER) | (_library.PIN_THREADS if pin_threads else 0), random_fn, None,
+            (0 if fail_over else _library.NO_FAIL_OVER) | (_library.PIN_THREADS if pin_threads else 0)
+            | (_library.REFUSE_ZERO if refuse_zero else 0), random_fn, None,
             _text("policy", policy), _text("cuda_devices", cuda_devices), cuda_chunk, cuda_streams)
         self._scheduler = _library.SchedulerOptions(
             ctypes.sizeof(_library.SchedulerOptions), max_items, max_bytes, max_delay_us, bulk_cut_us, batch_items,
