@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <bitset>
 #include <exception>
 #include <memory>
 #include <string>
@@ -525,6 +526,24 @@ const char* warpkem_algorithm_name(warpkem_algorithm algorithm) {
 const char* warpkem_algorithm_oid(warpkem_algorithm algorithm) {
   const Algorithm* const a = find_algorithm(algorithm);
   return a != nullptr ? a->oid : nullptr;
+}
+
+warpkem_status warpkem_policy_allows(const char* policy, warpkem_algorithm algorithm) {
+  return guarded([&] {
+    const Algorithm* const known = find_algorithm(algorithm);
+    if (known == nullptr) throw Error(Status::unsupported, "unknown algorithm " + std::to_string(algorithm));
+    if (policy == nullptr) return WARPKEM_OK;
+    std::bitset<max_algorithms> allowed;
+    try {
+      allowed = parse_policy(policy);
+    } catch (const Error& error) {
+      throw Error(Status::invalid_argument, error.what());
+    }
+    if (!allowed.test(algorithm)) {
+      throw Error(Status::unsupported, std::string("policy \"") + policy + "\" does not allow " + known->name);
+    }
+    return WARPKEM_OK;
+  });
 }
 
 const char* warpkem_status_name(warpkem_status status) {

@@ -15,7 +15,16 @@ namespace warpkem::host {
 
 namespace {
 
-// The name of a policy, or algorithm names with commas.
+// For comparisons.
+bool cuda_graphs() {
+  const char* const value = secure_getenv("WARPKEM_CUDA_GRAPHS");
+  if (value == nullptr || std::string_view(value) == "1") return true;
+  if (std::string_view(value) == "0") return false;
+  throw Error(Status::invalid_argument, "WARPKEM_CUDA_GRAPHS is neither 0 nor 1");
+}
+
+}  // namespace
+
 std::bitset<max_algorithms> parse_policy(std::string_view policy) {
   std::bitset<max_algorithms> allowed;
   if (equal_ignoring_case(policy, "CNSA-2.0")) return allowed.set(WARPKEM_ML_KEM_1024);
@@ -40,16 +49,6 @@ std::bitset<max_algorithms> parse_policy(std::string_view policy) {
     rest.remove_prefix(comma + 1);
   }
 }
-
-// For comparisons.
-bool cuda_graphs() {
-  const char* const value = secure_getenv("WARPKEM_CUDA_GRAPHS");
-  if (value == nullptr || std::string_view(value) == "1") return true;
-  if (std::string_view(value) == "0") return false;
-  throw Error(Status::invalid_argument, "WARPKEM_CUDA_GRAPHS is neither 0 nor 1");
-}
-
-}  // namespace
 
 EngineOptions engine_options(const warpkem_options* given) {
   warpkem_options options = WARPKEM_OPTIONS_DEFAULT;

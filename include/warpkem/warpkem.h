@@ -354,6 +354,10 @@ WARPKEM_API warpkem_algorithm warpkem_algorithm_by_name(const char *name);
 WARPKEM_API const char *warpkem_algorithm_name(warpkem_algorithm algorithm); /* NULL: unknown */
 WARPKEM_API const char *warpkem_algorithm_oid(warpkem_algorithm algorithm);  /* NULL: unknown */
 
+/// Whether an engine with this options.policy (NULL: none) would do this algorithm. Takes no engine.
+/// @return OK: it would; UNSUPPORTED: it would not, or there is no such algorithm; INVALID_ARGUMENT: no such policy
+WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_policy_allows(const char *policy, warpkem_algorithm algorithm);
+
 /// "WARPKEM_OK" and so on; "WARPKEM_UNKNOWN_STATUS" for other numbers. Never NULL.
 WARPKEM_API const char *warpkem_status_name(warpkem_status status);
 

@@ -1,0 +1,153 @@
+// KEM: one encapsulation or decapsulation on the caller's thread.
+#include <openssl/crypto.h>
+
+#include <cstring>
+#include <new>
+
+#include "host/provider/key.hpp"
+#include "host/provider/params.hpp"
+#include "host/provider/provider.hpp"
+
+namespace warpkem::provider {
+
+namespace {
+
+struct Operation {
+  Provider& provider;
+  const Key* key = nullptr;  // OpenSSL's context keeps it
+  std::size_t m_bytes = 0;
+  std::uint8_t m[192] = {};  // where the program brings the next encapsulation's randomness ("ikme"), as tests do
+};
+
+Operation& operation_of(void* context) noexcept { return *static_cast<Operation*>(context); }
+
+void* new_operation(void* context) {
+  Provider& provider = *static_cast<Provider*>(context);
+  void* const memory = OPENSSL_malloc(sizeof(Operation));
+  if (memory != nullptr) return new (memory) Operation{provider};
+  provider.core().raise(Reason::out_of_memory, "no memory for an operation");
+  return nullptr;
+}
+
+void free_operation(void* context) {
+  if (context != nullptr) OPENSSL_clear_free(context, sizeof(Operation));
+}
+
+void* duplicate(void* context) {
+  void* const made = new_operation(&operation_of(context).provider);
+  if (made != nullptr) std::memcpy(made, context, sizeof(Operation));
+  return made;
+}
+
+const OSSL_PARAM* settable_params(void*, void*) {
+  static const OSSL_PARAM params[] = {OSSL_PARAM_octet_string(param_ikme, nullptr, 0), OSSL_PARAM_END};
+  return params;
+}
+
+int set_params(void* context, const OSSL_PARAM params[]) {
+  Operation& operation = operation_of(context);
+  const Core& core = operation.provider.core();
+  Bytes m;
+  if (!read_octets(params, param_ikme, m)) return core.raise(Reason::wrong_parameter, "ikme is no octet string");
+  if (m.empty()) return 1;
+  if (operation.key == nullptr || m.size() != operation.key->kem().m_bytes()) {
+    return core.raise(Reason::wrong_length, "ikme: %zu bytes are not what the algorithm takes", m.size());
+  }
+  std::memcpy(operation.m, m.data(), m.size());
+  operation.m_bytes = m.size();
+  return 1;
+}
+
+int begin_encapsulation(void* context, void* key, const OSSL_PARAM params[]) {
+  Operation& operation = operation_of(context);
+  operation.key = static_cast<const Key*>(key);
+  if (!operation.key->has_ek()) return operation.provider.core().raise(Reason::no_key, "nothing to encapsulate to");
+  return set_params(context, params);
+}
+
+int begin_decapsulation(void* context, void* key, const OSSL_PARAM params[]) {
+  Operation& operation = operation_of(context);
+  operation.key = static_cast<const Key*>(key);
+  if (!operation.key->has_dk())
+    return operation.provider.core().raise(Reason::no_private_key, "nothing to decapsulate with");
+  return set_params(context, params);
+}
+
+// Where `bytes` is where a program says how much room there is, and is told how much is used.
+bool fits(const Core& core, std::size_t* bytes, std::size_t needed, const char* what) noexcept {
+  if (bytes == nullptr) return true;
+  if (*bytes < needed) {
+    core.raise(Reason::buffer_too_small, "%s takes %zu bytes, and there is room for %zu", what, needed, *bytes);
+    return false;
+  }
+  *bytes = needed;
+  return true;
+}
+
+int encapsulate(void* context, unsigned char* c, std::size_t* c_bytes, unsigned char* K, std::size_t* K_bytes) {
+  Operation& operation = operation_of(context);
+  const Kem& kem = operation.key->kem();
+  const Core& core = operation.provider.core();
+  if (c == nullptr) {  // how long they will be
+    if (c_bytes != nullptr) *c_bytes = kem.c_bytes();
+    if (K_bytes != nullptr) *K_bytes = kem.K_bytes();
+    return 1;
+  }
+  if (K == nullptr) return core.raise(Reason::wrong_parameter, "there is no place for the secret");
+  if (!fits(core, c_bytes, kem.c_bytes(), "a ciphertext") || !fits(core, K_bytes, kem.K_bytes(), "a secret")) return 0;
+  const Bytes ek = operation.key->ek();
+  const warpkem_in ek_in{ek.data(), ek.size(), 0};
+  const warpkem_out c_out{c, kem.c_bytes(), 0}, K_out{K, kem.K_bytes(), 0};
+  if (operation.m_bytes == 0) {
+    return operation.provider.engine().run([&](warpkem_engine* engine, std::uint8_t* status) {
+      return warpkem_encaps(engine, kem.id, 1, ek_in, c_out, K_out, status, nullptr);
+    });
+  }
+  const int is_done = operation.provider.engine().run([&](warpkem_engine* engine, std::uint8_t* status) {
+    return warpkem_encaps_derand(engine, kem.id, 1, ek_in, {operation.m, operation.m_bytes, 0}, c_out, K_out, status,
+                                 nullptr);
+  });
+  OPENSSL_cleanse(operation.m, operation.m_bytes);
+  operation.m_bytes = 0;
+  return is_done;
+}
+
+int decapsulate(void* context, unsigned char* K, std::size_t* K_bytes, const unsigned char* c, std::size_t c_bytes) {
+  Operation& operation = operation_of(context);
+  const Kem& kem = operation.key->kem();
+  const Core& core = operation.provider.core();
+  if (K == nullptr) {
+    if (K_bytes != nullptr) *K_bytes = kem.K_bytes();
+    return 1;
+  }
+  if (c_bytes != kem.c_bytes()) {
+    return core.raise(Reason::wrong_length, "a ciphertext of %s has %zu bytes, not %zu", kem.name, kem.c_bytes(),
+                      c_bytes);
+  }
+  if (!fits(core, K_bytes, kem.K_bytes(), "a secret")) return 0;
+  const Bytes dk = operation.key->dk();
+  return operation.provider.engine().run([&](warpkem_engine* engine, std::uint8_t* status) {
+    return warpkem_decaps(engine, kem.id, kem.dk_format, 1, {dk.data(), dk.size(), 0}, {c, c_bytes, 0},
+                          {K, kem.K_bytes(), 0}, status, nullptr);
+  });
+}
+
+}  // namespace
+
+const OSSL_DISPATCH* kem_functions() noexcept {
+  static const OSSL_DISPATCH table[] = {
+      entry(OSSL_FUNC_KEM_NEWCTX, new_operation),
+      entry(OSSL_FUNC_KEM_FREECTX, free_operation),
+      entry(OSSL_FUNC_KEM_DUPCTX, duplicate),
+      entry(OSSL_FUNC_KEM_ENCAPSULATE_INIT, begin_encapsulation),
+      entry(OSSL_FUNC_KEM_ENCAPSULATE, encapsulate),
+      entry(OSSL_FUNC_KEM_DECAPSULATE_INIT, begin_decapsulation),
+      entry(OSSL_FUNC_KEM_DECAPSULATE, decapsulate),
+      entry(OSSL_FUNC_KEM_SET_CTX_PARAMS, set_params),
+      entry(OSSL_FUNC_KEM_SETTABLE_CTX_PARAMS, settable_params),
+      {0, nullptr},
+  };
+  return table;
+}
+
+}  // namespace warpkem::provider

@@ -1,0 +1,42 @@
+#include "host/provider/kems.hpp"
+
+namespace warpkem::provider {
+
+namespace {
+
+constexpr Kem kems[num_kems] = {
+    {WARPKEM_ML_KEM_512, "ML-KEM-512:MLKEM512:id-alg-ml-kem-512:2.16.840.1.101.3.4.4.1", "ML-KEM-512", "MLKEM512", 512,
+     512, false, WARPKEM_DK_EXPANDED},
+    {WARPKEM_ML_KEM_768, "ML-KEM-768:MLKEM768:id-alg-ml-kem-768:2.16.840.1.101.3.4.4.2", "ML-KEM-768", "MLKEM768", 513,
+     768, false, WARPKEM_DK_EXPANDED},
+    {WARPKEM_ML_KEM_1024, "ML-KEM-1024:MLKEM1024:id-alg-ml-kem-1024:2.16.840.1.101.3.4.4.3", "ML-KEM-1024", "MLKEM1024",
+     514, 1024, false, WARPKEM_DK_EXPANDED},
+    {WARPKEM_X25519MLKEM768, "X25519MLKEM768", "X25519MLKEM768", "X25519MLKEM768", 4588, 768, true,
+     WARPKEM_DK_EXPANDED},
+    {WARPKEM_SECP256R1MLKEM768, "SecP256r1MLKEM768", "SecP256r1MLKEM768", "SecP256r1MLKEM768", 4587, 768, true,
+     WARPKEM_DK_EXPANDED},
+    {WARPKEM_SECP384R1MLKEM1024, "SecP384r1MLKEM1024", "SecP384r1MLKEM1024", "SecP384r1MLKEM1024", 4589, 1024, true,
+     WARPKEM_DK_EXPANDED},
+    {WARPKEM_MLKEM768_X25519, "MLKEM768-X25519:X-Wing:1.3.6.1.5.5.7.6.58", "MLKEM768-X25519", nullptr, 0, 768, true,
+     WARPKEM_DK_SEED},
+};
+
+const Kem& ml_kem_of(const Kem& kem) noexcept { return kems[kem.ml_kem == 512 ? 0 : kem.ml_kem == 768 ? 1 : 2]; }
+
+}  // namespace
+
+// FIPS 203, Algorithm 16: dk is dk_PKE of 384 k bytes, then ek. RFC 10024: hybrids of NIST's curves begin with the
+// curve.
+Halves halves_of(const Kem& kem) noexcept {
+  const Kem& ml_kem = ml_kem_of(kem);
+  const std::size_t scalar_bytes = kem.dk_bytes() - ml_kem.dk_bytes(),
+                    element_bytes = kem.ek_bytes() - ml_kem.ek_bytes();
+  const bool group_first = kem.id == WARPKEM_SECP256R1MLKEM768 || kem.id == WARPKEM_SECP384R1MLKEM1024;
+  const std::size_t dk_pke_bytes = ml_kem.ek_bytes() - 32;
+  return {group_first ? 0 : ml_kem.dk_bytes(), scalar_bytes, (group_first ? scalar_bytes : 0) + dk_pke_bytes,
+          group_first ? element_bytes : 0, ml_kem.ek_bytes()};
+}
+
+std::span<const Kem, num_kems> all_kems() noexcept { return kems; }
+
+}  // namespace warpkem::provider

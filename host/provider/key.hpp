@@ -1,0 +1,57 @@
+// A key of the provider: empty, public, or a pair. It is filled once and never changed.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "host/provider/bytes.hpp"
+#include "host/provider/kems.hpp"
+
+namespace warpkem::provider {
+
+class Provider;
+
+class Key {
+ public:
+  // Null, with an error in the queue, where memory is short.
+  static Key* make(Provider& provider, const Kem& kem) noexcept;
+  static void free(Key* key) noexcept;
+  Key* copy(bool with_ek, bool with_dk) const noexcept;
+  Key(const Key&) = delete;
+  Key& operator=(const Key&) = delete;
+
+  Provider& provider() const noexcept { return provider_; }
+  const Kem& kem() const noexcept { return kem_; }
+  bool has_ek() const noexcept { return ek_ != nullptr; }
+  bool has_dk() const noexcept { return dk_ != nullptr; }
+  bool has_seed() const noexcept { return has_dk() && has_seed_; }
+  Bytes ek() const noexcept { return {ek_, has_ek() ? kem_.ek_bytes() : 0}; }
+  Bytes dk() const noexcept { return {dk_, has_dk() ? kem_.dk_bytes() : 0}; }
+  Bytes seed() const noexcept { return {dk_ + kem_.dk_bytes(), has_seed() ? kem_.seed_bytes() : 0}; }
+
+  // These fill an empty key. 1, or 0 with an error in the queue; the key is empty then.
+  int generate() noexcept;
+  int set_seed(Bytes seed) noexcept;
+  int set_ek(Bytes ek) noexcept;
+  // Whatever of these is there; they must belong together.
+  int set_pair(Bytes ek, Bytes dk, Bytes seed) noexcept;
+
+  bool equals(const Key& other) const noexcept;  // their public parts
+
+ private:
+  Key(Provider& provider, const Kem& kem) noexcept : provider_(provider), kem_(kem) {}
+  ~Key() { clear(); }
+
+  int allocate(bool ek, bool dk) noexcept;
+  void clear() noexcept;
+  int check_empty() const noexcept;
+  int set_dk(Bytes dk) noexcept;
+
+  Provider& provider_;
+  const Kem& kem_;
+  std::uint8_t* ek_ = nullptr;
+  std::uint8_t* dk_ = nullptr;  // after it, of those that keep it, the seed
+  bool has_seed_ = false;
+};
+
+}  // namespace warpkem::provider

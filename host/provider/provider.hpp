@@ -1,0 +1,41 @@
+// The provider as OpenSSL holds it: one for each library context that loads it.
+#pragma once
+
+#include <openssl/core.h>
+#include <openssl/core_dispatch.h>
+
+#include <array>
+
+#include "host/provider/core.hpp"
+#include "host/provider/engine.hpp"
+#include "host/provider/kems.hpp"
+#include "host/provider/settings.hpp"
+
+namespace warpkem::provider {
+
+class Provider {
+ public:
+  Provider(const Core& core, Settings settings, const OSSL_DISPATCH* functions);
+
+  const Core& core() const noexcept { return core_; }
+  const Settings& settings() const noexcept { return settings_; }
+  Engine& engine() noexcept { return engine_; }
+
+  // What OpenSSL is told of an operation; null: nothing.
+  const OSSL_ALGORITHM* algorithms(int operation) const noexcept;
+
+ private:
+  using Algorithms = std::array<OSSL_ALGORITHM, num_kems + 1>;
+
+  const Core core_;
+  const Settings settings_;
+  Engine engine_;
+  Algorithms key_management_{}, kems_{};
+};
+
+// The functions of a KEM of the table, and its TLS groups.
+const OSSL_DISPATCH* key_management_of(std::size_t kem) noexcept;
+const OSSL_DISPATCH* kem_functions() noexcept;
+int give_groups(const Provider& provider, OSSL_CALLBACK* take, void* argument) noexcept;
+
+}  // namespace warpkem::provider
