@@ -285,6 +285,53 @@ Derivation checked_derivation(const warpkem_in& ikm, std::size_t ikm_bytes, cons
   return result;
 }
 
+Encoding checked_encoding(const FixedEncoding& encoding, std::size_t count, const warpkem_in& key,
+                          const warpkem_in& expanded, const warpkem_out& der) {
+  Encoding result;
+  Extents extents;
+  const auto check = [&](auto& to, const char* name, const auto& from, std::size_t record) {
+    check_array(to, name, from, record, count, Memory::host, extents);
+  };
+  check(result.key, "key", warpkem_source{key.data, key.bytes, key.stride, nullptr}, encoding.first_bytes);
+  if (encoding.second_bytes != 0) {
+    check(result.expanded, "expanded", warpkem_source{expanded.data, expanded.bytes, expanded.stride, nullptr},
+          encoding.second_bytes);
+  } else if (expanded.data != nullptr || expanded.bytes != 0 || expanded.stride != 0) {
+    refuse("expanded is of no use to this encoding");
+  }
+  check(result.der, "der", warpkem_target{der.data, der.bytes, der.stride, nullptr}, encoding.bytes());
+  extents.check();
+  return result;
+}
+
+DecodedKey checked_key(const warpkem_decoded_key* keys, std::size_t i) {
+  const std::size_t stride = keys->struct_size;
+  check_struct_size(stride, known_struct<warpkem_decoded_key>, "keys");
+  warpkem_decoded_key known{};
+  const auto* const given = reinterpret_cast<const std::uint8_t*>(keys) + i * stride;
+  copy_struct(&known, given, known_struct<warpkem_decoded_key>, "keys");
+  if (known.struct_size != stride) refuse("key " + std::to_string(i) + " has another struct_size than the first");
+  const bool holds_a_key =
+      known.ek != nullptr || known.seed != nullptr || known.expanded != nullptr || known.composite != nullptr;
+  if (!holds_a_key && known.encoding != WARPKEM_ENCODING_ENCRYPTED) {
+    refuse("key " + std::to_string(i) + " was not decoded");
+  }
+  const Algorithm* const algorithm = find_algorithm(known.algorithm);
+  const auto has = [&](const std::uint8_t* part, DkFormat format) {
+    return part == nullptr || (algorithm != nullptr && algorithm->dk_record(format) != 0);
+  };
+  if ((holds_a_key && algorithm == nullptr) || !has(known.expanded, DkFormat::expanded) ||
+      !has(known.composite, DkFormat::composite) || !has(known.seed, DkFormat::seed)) {
+    refuse("key " + std::to_string(i) + " holds what its algorithm does not have");
+  }
+  return {.algorithm = known.algorithm,
+          .encoding = static_cast<KeyEncoding>(known.encoding),
+          .ek = known.ek,
+          .seed = known.seed,
+          .expanded = known.expanded,
+          .composite = known.composite};
+}
+
 void check_struct_size(std::size_t given_bytes, const KnownStruct& known, const char* name) {
   constexpr std::size_t most = 4096;
   if (given_bytes == known.bytes) return;

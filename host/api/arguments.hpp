@@ -7,6 +7,8 @@
 
 #include "host/api/struct_versions.hpp"
 #include "host/core/batch.hpp"
+#include "host/core/key_encoding.hpp"
+#include "warpkem/keyfile.h"
 #include "warpkem/warpkem.h"
 
 namespace warpkem::host {
@@ -30,6 +32,17 @@ struct Derivation {
 };
 Derivation checked_derivation(const warpkem_in& ikm, std::size_t ikm_bytes, const warpkem_out& seeds,
                               std::size_t seed_bytes, std::size_t count);
+
+// The arrays of warpkem_encode_keys(), checked. Throws Error.
+struct Encoding {
+  In key, expanded;
+  Out der;
+};
+Encoding checked_encoding(const FixedEncoding& encoding, std::size_t count, const warpkem_in& key,
+                          const warpkem_in& expanded, const warpkem_out& der);
+
+// Key number `i` of those that warpkem_check_keys() gets. Throws Error.
+DecodedKey checked_key(const warpkem_decoded_key* keys, std::size_t i);
 
 // What is known of a struct of the ABI that begins with struct_size.
 struct KnownStruct {

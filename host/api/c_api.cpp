@@ -28,6 +28,12 @@ warpkem_status fail(Status status, const char* text) noexcept {
   return static_cast<warpkem_status>(status);
 }
 
+warpkem_status finish(const CallResult& result, size_t* failed) noexcept {
+  if (failed != nullptr) *failed = result.failed;
+  if (result.status == Status::ok) return WARPKEM_OK;
+  return fail(result.status, result.text.empty() ? "no memory was left to say more" : result.text.c_str());
+}
+
 Engine& usable(warpkem_engine* engine) {
   if (engine == nullptr) throw Error(Status::invalid_argument, "engine is NULL");
   if (!engine->engine) throw Error(Status::invalid_argument, "the engine was freed, in a callback");
@@ -54,12 +60,6 @@ namespace {
 using namespace warpkem::host;
 
 static_assert(WARPKEM_MAX_BACKENDS == Engine::max_backends);
-
-warpkem_status finish(const CallResult& result, size_t* failed) noexcept {
-  if (failed != nullptr) *failed = result.failed;
-  if (result.status == Status::ok) return WARPKEM_OK;
-  return fail(result.status, result.text.empty() ? "no memory was left to say more" : result.text.c_str());
-}
 
 // A call on nothing succeeds whatever its pointers are, the engine's included.
 bool is_empty(const warpkem_engine* engine, const warpkem_batch& batch) noexcept {
@@ -564,7 +564,9 @@ const char* warpkem_status_name(warpkem_status status) {
                                           "WARPKEM_ABORTED",
                                           "WARPKEM_WOULD_DEADLOCK",
                                           "WARPKEM_INVALID_C",
-                                          "WARPKEM_INVALID_RANDOMNESS"};
+                                          "WARPKEM_INVALID_RANDOMNESS",
+                                          "WARPKEM_INVALID_ENCODING",
+                                          "WARPKEM_KEY_MISMATCH"};
   return status < sizeof names / sizeof *names ? names[status] : "WARPKEM_UNKNOWN_STATUS";
 }
 

@@ -31,6 +31,9 @@ namespace warpkem::host {
 // Stores the text of this thread's last failed call; returns the status.
 warpkem_status fail(Status status, const char* text) noexcept;
 
+// What a call answers; `failed` may be null.
+warpkem_status finish(const CallResult& result, std::size_t* failed) noexcept;
+
 // The engine behind a handle. Throws Error.
 Engine& usable(warpkem_engine* engine);
 // Throws Error(would_deadlock) on a thread that is in a callback of that engine.

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 
+#include "warpkem/keyfile.h"
 #include "warpkem/warpkem.h"
 
 namespace warpkem::host {
@@ -72,6 +73,13 @@ inline constexpr auto member_ends<warpkem_counters> = [] {
                          WARPKEM_END(batches), WARPKEM_END(batch_items), WARPKEM_END(redone), WARPKEM_END(helped),
                          WARPKEM_END(checked), WARPKEM_END(mismatched), WARPKEM_END(unchecked),
                          WARPKEM_END(quarantines), WARPKEM_END(items), WARPKEM_END(bytes));
+}();
+
+template <>
+inline constexpr auto member_ends<warpkem_decoded_key> = [] {
+  using Struct = warpkem_decoded_key;
+  return ends_of<Struct>(WARPKEM_END(struct_size), WARPKEM_END(algorithm), WARPKEM_END(encoding), WARPKEM_END(ek),
+                         WARPKEM_END(seed), WARPKEM_END(expanded), WARPKEM_END(composite), WARPKEM_END(error_at));
 }();
 
 #undef WARPKEM_END

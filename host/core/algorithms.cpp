@@ -4,6 +4,7 @@
 #include <array>
 
 #include "host/core/hybrids.hpp"
+#include "host/core/oids.hpp"
 #include "warpkem/params.hpp"
 
 namespace warpkem::host {
@@ -49,18 +50,17 @@ constexpr Algorithm hybrid(std::uint32_t id, double cost, const char* name, std:
           .cost = cost};
 }
 
-// OIDs: NIST Computer Security Objects Register, id-alg-ml-kem-*; draft-ietf-lamps-pq-composite-kem. Aliases: numbers
-// of TLS groups (RFC 10024) and of HPKE KEMs.
+// Aliases: numbers of TLS groups (RFC 10024) and of HPKE KEMs.
 constexpr std::array table{
-    ml_kem<MlKem512>("ML-KEM-512", "MLKEM512", "2.16.840.1.101.3.4.4.1"),
-    ml_kem<MlKem768>("ML-KEM-768", "MLKEM768", "2.16.840.1.101.3.4.4.2"),
-    ml_kem<MlKem1024>("ML-KEM-1024", "MLKEM1024", "2.16.840.1.101.3.4.4.3"),
+    ml_kem<MlKem512>("ML-KEM-512", "MLKEM512", oids::ml_kem_512),
+    ml_kem<MlKem768>("ML-KEM-768", "MLKEM768", oids::ml_kem_768),
+    ml_kem<MlKem1024>("ML-KEM-1024", "MLKEM1024", oids::ml_kem_1024),
     hybrid(4, 4, "X25519MLKEM768", {"4588", nullptr}, nullptr),
     hybrid(5, 8, "SecP256r1MLKEM768", {"4587", nullptr}, nullptr),
     hybrid(6, 100, "SecP384r1MLKEM1024", {"4589", nullptr}, nullptr),
-    hybrid(7, 4, "MLKEM768-X25519", {"X-Wing", "0x647a"}, "1.3.6.1.5.5.7.6.58"),
-    hybrid(8, 8, "MLKEM768-P256", {"0x0050", nullptr}, "1.3.6.1.5.5.7.6.59"),
-    hybrid(9, 100, "MLKEM1024-P384", {"0x0051", nullptr}, "1.3.6.1.5.5.7.6.63"),
+    hybrid(7, 4, "MLKEM768-X25519", {"X-Wing", "0x647a"}, oids::mlkem768_x25519),
+    hybrid(8, 8, "MLKEM768-P256", {"0x0050", nullptr}, oids::mlkem768_p256),
+    hybrid(9, 100, "MLKEM1024-P384", {"0x0051", nullptr}, oids::mlkem1024_p384),
 };
 static_assert(MlKem768::id == reference_algorithm);
 static_assert([] {

@@ -25,6 +25,8 @@ enum class Status : std::uint32_t {
   expired = 13,
   aborted = 14,
   would_deadlock = 15,
+  invalid_encoding = 18,
+  key_mismatch = 19,
 };
 
 class Error : public std::runtime_error {

@@ -70,6 +70,8 @@ typedef uint32_t warpkem_status; /* always below 256 */
 #define WARPKEM_WOULD_DEADLOCK 15u   /* an engine's callback must not wait for that engine */
 #define WARPKEM_INVALID_C 16u        /* of an item of a hybrid: the curve's part of c is no point of it, or gives a zero secret */
 #define WARPKEM_INVALID_RANDOMNESS 17u /* of an item of a hybrid: the given randomness holds no scalar of the curve */
+#define WARPKEM_INVALID_ENCODING 18u   /* keyfile.h: not the DER of a key */
+#define WARPKEM_KEY_MISMATCH 19u       /* keyfile.h, of an item: the parts of a key are not of one pair */
 
 /* How a decapsulation key is encoded. */
 #define WARPKEM_DK_EXPANDED 0u  /* FIPS 203's dk: dk_PKE || ek || H(ek) || z. Of hybrids 4 to 6 also the curve's scalar, in
