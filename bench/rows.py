@@ -4,7 +4,7 @@ import json
 import re
 import statistics
 
-NAME = re.compile(r"(?P<op>keygen|encaps|decaps)/(?P<set>ML-KEM-\d+)/(?P<backend>\w+)/batch:(?P<batch>\d+)/threads:(?P<threads>\d+)"
+NAME = re.compile(r"(?P<op>keygen|encaps|decaps)/(?P<set>[\w-]*ML-?KEM[\w-]*)/(?P<backend>\w+)/batch:(?P<batch>\d+)/threads:(?P<threads>\d+)"
                   r"(?P<seed>/dk:seed)?(?P<prepared>/prepared)?(?:/memory:(?P<memory>\w+))?")
 
 Row = collections.namedtuple("Row", "op set keys backend batch threads memory rate bytes_in bytes_out")
