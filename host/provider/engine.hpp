@@ -23,7 +23,8 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
   ~Engine();
 
-  bool has_library_context() const noexcept { return child_ != nullptr; }
+  // The provider's own library context; null where there was no memory for it.
+  OSSL_LIB_CTX* library() const noexcept { return child_; }
 
   // Calls call(engine, &item_status), which does one item, and again with a new engine where this one was inherited
   // through fork. 1 if the item is done; else 0, with an error in the queue.

@@ -11,11 +11,12 @@ namespace warpkem::provider {
 
 struct Kem {
   warpkem_algorithm id;
-  const char* names;  // for OpenSSL: the first is the name, then aliases and the OID, with colons
-  const char* name;   // the first of them
-  const char* group;  // of TLS 1.3, or null
-  unsigned group_id;  // IANA's number
-  unsigned ml_kem;    // 512, 768 or 1024
+  const char* names;     // for OpenSSL: the first is the name, then aliases and the OID, with colons
+  const char* name;      // the first of them
+  const char* oid_name;  // OpenSSL's short name of the OID; null: keys have no files here
+  const char* group;     // of TLS 1.3, or null
+  unsigned group_id;     // IANA's number
+  unsigned ml_kem;       // 512, 768 or 1024
   bool is_hybrid;
   std::uint32_t dk_format;  // how keys are kept, and what "priv" is
 

@@ -1,4 +1,6 @@
 // KEYMGMT: keys as OpenSSL makes, fills, compares and moves them.
+#include "host/provider/key_management.hpp"
+
 #include <openssl/core_names.h>
 #include <openssl/params.h>
 
@@ -94,6 +96,12 @@ int set_params(void* key_pointer, const OSSL_PARAM params[]) {
   return key.set_ek(ek);
 }
 
+// A key that one of the decoders made, which gives it up.
+void* load(const void* reference, std::size_t bytes) {
+  if (bytes != sizeof(Key*)) return nullptr;
+  return std::exchange(*static_cast<Key**>(const_cast<void*>(reference)), nullptr);
+}
+
 // ---- import and export
 
 const OSSL_PARAM* movable_params(int selection) {
@@ -103,9 +111,9 @@ const OSSL_PARAM* movable_params(int selection) {
   return (selection & key_pair) != 0 ? params : nullptr;
 }
 
-int import_key(void* key_pointer, int selection, const OSSL_PARAM params[]) {
-  if (key_pointer == nullptr) return 0;
-  Key& key = key_of(key_pointer);
+}  // namespace
+
+int import_key(Key& key, int selection, const OSSL_PARAM params[]) noexcept {
   if ((selection & key_pair) == 0) {
     return key.provider().core().raise(Reason::wrong_selection, "%s has no parameters to import", key.kem().name);
   }
@@ -119,8 +127,7 @@ int import_key(void* key_pointer, int selection, const OSSL_PARAM params[]) {
   return key.set_pair(ek, dk, seed);
 }
 
-int export_key(void* key_pointer, int selection, OSSL_CALLBACK* take, void* argument) {
-  const Key& key = key_of(std::as_const(key_pointer));
+int export_key(const Key& key, int selection, OSSL_CALLBACK* take, void* argument) noexcept {
   if ((selection & key_pair) == 0) {
     return key.provider().core().raise(Reason::wrong_selection, "%s has no parameters to export", key.kem().name);
   }
@@ -138,6 +145,16 @@ int export_key(void* key_pointer, int selection, OSSL_CALLBACK* take, void* argu
   }
   params[used] = OSSL_PARAM_construct_end();
   return take(params, argument);
+}
+
+namespace {
+
+int import_it(void* key, int selection, const OSSL_PARAM params[]) {
+  return key != nullptr ? import_key(key_of(key), selection, params) : 0;
+}
+
+int export_it(void* key, int selection, OSSL_CALLBACK* take, void* argument) {
+  return export_key(key_of(std::as_const(key)), selection, take, argument);
 }
 
 // ---- generation
@@ -222,6 +239,7 @@ const OSSL_DISPATCH* functions() noexcept {
   static const OSSL_DISPATCH table[] = {
       entry(OSSL_FUNC_KEYMGMT_NEW, new_key<kem>),
       entry(OSSL_FUNC_KEYMGMT_FREE, free_key),
+      entry(OSSL_FUNC_KEYMGMT_LOAD, load),
       entry(OSSL_FUNC_KEYMGMT_HAS, has),
       entry(OSSL_FUNC_KEYMGMT_VALIDATE, validate),
       entry(OSSL_FUNC_KEYMGMT_MATCH, match),
@@ -230,9 +248,9 @@ const OSSL_DISPATCH* functions() noexcept {
       entry(OSSL_FUNC_KEYMGMT_GETTABLE_PARAMS, gettable_params),
       entry(OSSL_FUNC_KEYMGMT_SET_PARAMS, set_params),
       entry(OSSL_FUNC_KEYMGMT_SETTABLE_PARAMS, settable_params),
-      entry(OSSL_FUNC_KEYMGMT_IMPORT, import_key),
+      entry(OSSL_FUNC_KEYMGMT_IMPORT, import_it),
       entry(OSSL_FUNC_KEYMGMT_IMPORT_TYPES, movable_params),
-      entry(OSSL_FUNC_KEYMGMT_EXPORT, export_key),
+      entry(OSSL_FUNC_KEYMGMT_EXPORT, export_it),
       entry(OSSL_FUNC_KEYMGMT_EXPORT_TYPES, movable_params),
       entry(OSSL_FUNC_KEYMGMT_GEN_INIT, begin_generation<kem>),
       entry(OSSL_FUNC_KEYMGMT_GEN_SET_PARAMS, set_generation),

@@ -23,6 +23,22 @@ Provider::Provider(const Core& core, Settings settings, const OSSL_DISPATCH* fun
     kems_[used] = {kem.names, "provider=warpkem", kem_functions(), kem.name};
     ++used;
   }
+  add_files();
+}
+
+// Keys of ML-KEM alone have files. OpenSSL before 3.5 does not know their OIDs.
+void Provider::add_files() {
+  for (std::size_t i = 0; i < num_kems; ++i) {
+    const Kem& kem = all_kems()[i];
+    if (!settings_.allowed[i] || kem.is_hybrid) continue;
+    core_.create_object(warpkem_algorithm_oid(kem.id), kem.oid_name, kem.name);
+    for (const FileForm& form : decoder_forms())
+      decoders_.push_back({kem.names, form.properties, form.functions[i], kem.name});
+    for (const FileForm& form : encoder_forms())
+      encoders_.push_back({kem.names, form.properties, form.functions[i], kem.name});
+  }
+  decoders_.push_back({});
+  encoders_.push_back({});
 }
 
 const OSSL_ALGORITHM* Provider::algorithms(int operation) const noexcept {
@@ -31,6 +47,10 @@ const OSSL_ALGORITHM* Provider::algorithms(int operation) const noexcept {
       return key_management_.data();
     case OSSL_OP_KEM:
       return kems_.data();
+    case OSSL_OP_DECODER:
+      return decoders_.data();
+    case OSSL_OP_ENCODER:
+      return encoders_.data();
     default:
       return nullptr;
   }
@@ -95,7 +115,7 @@ extern "C" [[gnu::visibility("default")]] int OSSL_provider_init(const OSSL_CORE
     Settings settings;
     if (!read_settings(core, settings)) return 0;
     auto* const made = new Provider(core, std::move(settings), in);
-    if (!made->engine().has_library_context()) {
+    if (made->engine().library() == nullptr) {
       delete made;
       return core.raise(Reason::out_of_memory, "no library context of its own");
     }

@@ -5,6 +5,8 @@
 #include <openssl/core_dispatch.h>
 
 #include <array>
+#include <span>
+#include <vector>
 
 #include "host/provider/core.hpp"
 #include "host/provider/engine.hpp"
@@ -27,11 +29,23 @@ class Provider {
  private:
   using Algorithms = std::array<OSSL_ALGORITHM, num_kems + 1>;
 
+  void add_files();
+
   const Core core_;
   const Settings settings_;
   Engine engine_;
   Algorithms key_management_{}, kems_{};
+  std::vector<OSSL_ALGORITHM> decoders_, encoders_;
 };
+
+// A form of key files, and its functions for each KEM of ML-KEM alone, which come first in the table.
+inline constexpr std::size_t num_file_kems = 3;
+struct FileForm {
+  const char* properties;
+  std::array<const OSSL_DISPATCH*, num_file_kems> functions;
+};
+std::span<const FileForm> decoder_forms() noexcept;
+std::span<const FileForm> encoder_forms() noexcept;
 
 // The functions of a KEM of the table, and its TLS groups.
 const OSSL_DISPATCH* key_management_of(std::size_t kem) noexcept;

@@ -47,6 +47,17 @@ bool read_settings(const Core& core, Settings& settings) {
                settings.backend.c_str());
     return false;
   }
+  std::string private_keys = "seed";
+  read_text(core, "private_keys", private_keys);
+  if (private_keys == "both") {
+    settings.private_keys = WARPKEM_ENCODING_BOTH;
+  } else if (private_keys == "expanded") {
+    settings.private_keys = WARPKEM_ENCODING_EXPANDED;
+  } else if (private_keys != "seed") {
+    core.raise(Reason::wrong_setting, "wrong setting private_keys = %s: seed, both or expanded is expected",
+               private_keys.c_str());
+    return false;
+  }
   const char* const policy = settings.policy.empty() ? nullptr : settings.policy.c_str();
   for (std::size_t i = 0; i < num_kems; ++i) {
     const warpkem_status allowed = warpkem_policy_allows(policy, all_kems()[i].id);

@@ -8,14 +8,16 @@
 
 #include "host/provider/core.hpp"
 #include "host/provider/kems.hpp"
+#include "warpkem/keyfile.h"
 
 namespace warpkem::provider {
 
 struct Settings {
-  std::string backend;              // "backend": empty or "auto": the best of this CPU
-  std::uint32_t threads = 0;        // "threads": worker threads of the engine; 0: none but the caller
-  std::string policy;               // "policy": empty: everything
-  std::bitset<num_kems> allowed;    // by it
+  std::string backend;            // "backend": empty or "auto": the best of this CPU
+  std::uint32_t threads = 0;      // "threads": worker threads of the engine; 0: none but the caller
+  std::string policy;             // "policy": empty: everything
+  std::bitset<num_kems> allowed;  // by it
+  std::uint32_t private_keys = WARPKEM_ENCODING_SEED;  // "private_keys" = seed, both or expanded: how files have them
   std::size_t pool_size = 0;        // "pool_size": key pairs made ahead of use, of each group; 0: none
   std::uint32_t pool_seconds = 60;  // "pool_seconds": older ones are not used
   std::string statistics_file;      // "statistics_file": %p in it is the process's number

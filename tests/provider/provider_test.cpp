@@ -2,6 +2,8 @@
 // second copy of it in one process.
 #include <gtest/gtest.h>
 #include <openssl/async.h>
+#include <openssl/decoder.h>
+#include <openssl/encoder.h>
 #include <openssl/rand.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -11,6 +13,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <random>
 #include <thread>
 
 #include "evp.hpp"
@@ -385,6 +388,86 @@ TEST_F(Provider, ParentAndChildDrawDifferentKeys) {
   EXPECT_NE(of_child, octets(evp::generate(library.get(), "ML-KEM-768"), "pub"));
   close(pipes[0]);
   close(pipes[1]);
+}
+
+// Of a key, as DER: through the provider's encoder.
+Octets written(const Key& key, int selection, const char* structure) {
+  OSSL_ENCODER_CTX* const encoder = OSSL_ENCODER_CTX_new_for_pkey(key.get(), selection, "DER", structure, nullptr);
+  unsigned char* data = nullptr;
+  std::size_t bytes = 0;
+  const int done = OSSL_ENCODER_to_data(encoder, &data, &bytes);
+  OSSL_ENCODER_CTX_free(encoder);
+  const Octets all(data, data + (done == 1 ? bytes : 0));
+  OPENSSL_free(data);
+  return all;
+}
+Key read(OSSL_LIB_CTX* library, const Octets& der, const char* structure) {
+  EVP_PKEY* key = nullptr;
+  OSSL_DECODER_CTX* const decoder =
+      OSSL_DECODER_CTX_new_for_pkey(&key, "DER", structure, nullptr, EVP_PKEY_KEYPAIR, library, nullptr);
+  const unsigned char* data = der.data();
+  std::size_t bytes = der.size();
+  OSSL_DECODER_from_data(decoder, &data, &bytes);
+  OSSL_DECODER_CTX_free(decoder);
+  return Key(key);
+}
+
+// Any bytes may come as a share or as a file: they are refused, or they are a key that works.
+TEST_F(Provider, MutatedSharesAndFilesAreRefusedOrWork) {
+  const bool is_long = getenv("WARPKEM_LONG_TESTS") != nullptr;
+  std::mt19937 random(1);
+  const auto mutate = [&random](Octets octets) {
+    for (auto changes = 1 + random() % 3; changes != 0 && !octets.empty(); --changes) {
+      const std::size_t at = random() % (random() % 4 == 0 ? octets.size() : std::min<std::size_t>(octets.size(), 40));
+      switch (random() % 4) {
+        case 0:
+          octets[at] = static_cast<std::uint8_t>(random());
+          break;
+        case 1:
+          octets[at] ^= static_cast<std::uint8_t>(1u << random() % 8);
+          break;
+        case 2:
+          octets.erase(octets.begin() + static_cast<std::ptrdiff_t>(at));
+          break;
+        default:
+          octets.insert(octets.begin() + static_cast<std::ptrdiff_t>(at), static_cast<std::uint8_t>(random()));
+      }
+    }
+    return octets;
+  };
+  std::size_t refused = 0, taken = 0;
+  for (const Case& one : cases) {
+    SCOPED_TRACE(one.name);
+    const Key key = evp::generate(library.get(), one.name);
+    const Octets share = octets(key, "pub");
+    for (int i = 0; i < (is_long ? 20000 : 100); ++i) {
+      const Octets mutated = mutate(share);
+      const Key empty = evp::parameters(library.get(), one.name);
+      if (EVP_PKEY_set1_encoded_public_key(empty.get(), mutated.data(), mutated.size()) != 1) {
+        ++refused;
+        EXPECT_TRUE(octets(empty, "pub").empty());
+      } else {
+        ++taken;
+        EXPECT_FALSE(evp::encapsulate(library.get(), empty).c.empty()) << errors();
+      }
+      ERR_clear_error();
+    }
+    if (is_hybrid(one)) continue;
+    const Octets files[] = {written(key, EVP_PKEY_PUBLIC_KEY, "SubjectPublicKeyInfo"),
+                            written(key, EVP_PKEY_KEYPAIR, "PrivateKeyInfo")};
+    for (const Octets& file : files) {
+      const char* const structure = &file == files ? "SubjectPublicKeyInfo" : "PrivateKeyInfo";
+      ASSERT_EQ(EVP_PKEY_eq(read(library.get(), file, structure).get(), key.get()), 1) << errors();
+      for (int i = 0; i < (is_long ? 20000 : 100); ++i) {
+        const Key found = read(library.get(), mutate(file), structure);
+        EXPECT_TRUE(!found || !evp::encapsulate(library.get(), found).c.empty()) << errors();
+        ++(found ? taken : refused);
+        ERR_clear_error();
+      }
+    }
+  }
+  EXPECT_GT(refused, 100u);
+  EXPECT_GT(taken, 10u);
 }
 
 std::size_t entries(const char* folder) {
