@@ -465,10 +465,10 @@ def long_fuzz(run):
 
 @stage(only_all=True)
 def long_tests(run):
-    """What takes minutes: ten million items through tool and scheduler, a soak, every allocation failing in turn."""
+    """What takes minutes: ten million items through tool and scheduler, a soak, every allocation failing in turn, RFC 7748's million."""
     if run.build("dev", "-DWARPKEM_CUDA=OFF"):
         run.ctest(BUILD / "dev", "--tests-regex",
-                  "^(tool|serve_bench|scheduler_model_test|out_of_memory_test|scheduler_memory_test)$",
+                  "^(tool|serve_bench|scheduler_model_test|out_of_memory_test|scheduler_memory_test|x25519_test)$",
                   env={"WARPKEM_LONG_TESTS": "1", "WARPKEM_MODEL_ROUNDS": "1500"})
 
 

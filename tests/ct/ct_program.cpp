@@ -69,8 +69,10 @@ struct Records {
         format(warpkem_size(a, WARPKEM_SIZE_DK) != 0 ? WARPKEM_DK_EXPANDED : WARPKEM_DK_SEED),
         seed_bytes(warpkem_size(a, WARPKEM_SIZE_SEED)),
         dk_bytes(format == WARPKEM_DK_SEED ? seed_bytes : warpkem_size(a, WARPKEM_SIZE_DK)),
-        pke_bytes((is_hybrid() ? warpkem_size(WARPKEM_ML_KEM_768, WARPKEM_SIZE_EK) : ek_bytes) - 32),
+        pke_bytes(warpkem_size(ml_kem(), WARPKEM_SIZE_EK) - 32),
         c_bytes(warpkem_size(a, WARPKEM_SIZE_C)),
+        c_ml_kem_bytes(warpkem_size(ml_kem(), WARPKEM_SIZE_C)),
+        c_ml_kem_offset(curve_is_first() ? c_bytes - c_ml_kem_bytes : 0),
         K_bytes(warpkem_size(a, WARPKEM_SIZE_K)),
         seeds(n * seed_bytes),
         m(n * warpkem_size(a, WARPKEM_SIZE_M)),
@@ -86,13 +88,20 @@ struct Records {
   warpkem_out out(Bytes& bytes) const { return {bytes.data(), bytes.size(), 0}; }
 
   bool is_hybrid() const { return algorithm > WARPKEM_ML_KEM_1024; }
+  warpkem_algorithm ml_kem() const {
+    if (!is_hybrid()) return algorithm;
+    return std::strstr(warpkem_algorithm_name(algorithm), "1024") != nullptr ? WARPKEM_ML_KEM_1024 : WARPKEM_ML_KEM_768;
+  }
+  bool curve_is_first() const {
+    return algorithm == WARPKEM_SECP256R1MLKEM768 || algorithm == WARPKEM_SECP384R1MLKEM1024;
+  }
   // Of all of them nothing can be changed that does not change what is public.
   bool has_short_seeds() const { return seed_bytes == 32; }
 
   warpkem_algorithm algorithm;
   std::size_t n, ek_bytes;
   std::uint32_t format;  // of dk: expanded, or seed where there is no other
-  std::size_t seed_bytes, dk_bytes, pke_bytes, c_bytes, K_bytes;
+  std::size_t seed_bytes, dk_bytes, pke_bytes, c_bytes, c_ml_kem_bytes, c_ml_kem_offset, K_bytes;
   Bytes seeds, m, ek, dk, c, K, statuses;
 };
 
@@ -194,7 +203,9 @@ void encaps(warpkem_engine* e, Records& r, bool drawn, bool prepared) {
 // `c` are right, or wrong for every second item: the library must not show which.
 void decaps(warpkem_engine* e, Records& r, std::uint32_t format, bool prepared, bool wrong) {
   Bytes dk = format == WARPKEM_DK_SEED ? r.seeds : r.dk, c = r.c, K(r.K.size());
-  for (std::size_t i = 0; wrong && i < r.n; i += 2) c[i * r.c_bytes + i * 11 % r.c_bytes] ^= 1;
+  for (std::size_t i = 0; wrong && i < r.n; i += 2) {
+    c[i * r.c_bytes + r.c_ml_kem_offset + i * 11 % r.c_ml_kem_bytes] ^= 1;  // the curve's part may be refused
+  }
   const bool other_s = (variant & kOtherS) != 0 && format == WARPKEM_DK_EXPANDED;
   const bool other_z = (variant & kOtherZ) != 0 && !r.has_short_seeds();  // or, of a hybrid, the scalar
   const std::size_t record = dk.size() / r.n;
@@ -380,6 +391,7 @@ bool prepare(Job& job, std::size_t n) {
              warpkem_encaps_derand(job.engine, job.algorithm, n, r.in(r.ek), r.in(r.m), r.out(r.c), r.out(r.K), nullptr,
                                    nullptr) == WARPKEM_OK,
          "no records");
+  for (const Bytes* made : {&r.dk, &r.K}) declassify(made->data(), made->size());  // to compare with
   return true;
 }
 

@@ -14,6 +14,7 @@
 #include "host/backends/curve/group.hpp"
 #include "host/core/ct.hpp"
 #include "host/core/openssl.hpp"
+#include "host/core/secure.hpp"
 #include "host/core/status.hpp"
 
 namespace warpkem::curve {
@@ -125,8 +126,12 @@ class Nist final : public Group {
       if (!context || !product || !element || !k || !x) throw std::bad_alloc();
     }
     void read(const std::uint8_t* scalar, std::size_t bytes) {
-      host::declassify(scalar, bytes);  // for OpenSSL, which keeps it secret by means of its own
-      must(BN_bin2bn(scalar, static_cast<int>(bytes), k.get()) != nullptr);
+      std::uint8_t copy[most_scalar_bytes];
+      std::memcpy(copy, scalar, bytes);
+      host::declassify(copy, bytes);  // for OpenSSL, which keeps it secret by means of its own
+      const bool is_read = BN_bin2bn(copy, static_cast<int>(bytes), k.get()) != nullptr;
+      host::wipe(copy, sizeof copy);
+      must(is_read);
     }
 
     const host::OpenSslUse openssl;
