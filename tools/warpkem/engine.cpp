@@ -92,6 +92,10 @@ std::string meaning_of(warpkem_status status) {
       return "the curve part of a hybrid's c is no point, or gives a zero secret";
     case WARPKEM_INVALID_RANDOMNESS:
       return "the given randomness holds no scalar of the hybrid's curve";
+    case WARPKEM_INVALID_ENCODING:
+      return "not the DER of a key, or not PEM";
+    case WARPKEM_KEY_MISMATCH:
+      return "the parts of a private key are not of one pair (RFC 9935, Section 8)";
     default:
       return "";
   }

@@ -227,6 +227,7 @@ void Input::refuse_partial(std::uint64_t record, std::uint64_t left, const Sampl
 
 void Input::look(const Sample& sample) {
   looked_ = true;
+  if (content_.kind == RecordKind::bytes) return;  // who reads them says what is wrong with them
   if (sample.total == 0) {
     if (lenience_.empty_inputs) return;
     throw Error(
@@ -242,10 +243,8 @@ void Input::look(const Sample& sample) {
   }
 }
 
-std::size_t Input::read(Buffer& out, std::size_t count) {
+std::size_t Input::read_bytes(Buffer& out, std::size_t have, std::size_t wanted) {
   constexpr std::size_t first_step = std::size_t{1} << 20, longest_read = std::size_t{1} << 30;
-  const std::size_t wanted = count * record_bytes_;
-  std::size_t have = 0;
   while (have < wanted) {
     // To twice of what has come, so that the bytes that nobody filled are at most as many as those that somebody did.
     if (have == out.size()) out.grow(std::min(wanted, std::max(first_step, 2 * have)));
@@ -260,6 +259,11 @@ std::size_t Input::read(Buffer& out, std::size_t count) {
       fail(label_, "read");
     }
   }
+  return have;
+}
+
+std::size_t Input::read(Buffer& out, std::size_t count) {
+  const std::size_t wanted = count * record_bytes_, have = read_bytes(out, 0, wanted);
   if (!looked_ && wanted > 0) {
     look({out.data(), std::min(have, sample_bytes), have < wanted ? std::optional<std::uint64_t>(have) : std::nullopt});
   }
@@ -342,7 +346,17 @@ void Output::open() {
   lock_whole(fd_.get(), F_OFD_SETLK);  // before anybody else can see it, see claim()
 }
 
-void Output::write(const std::uint8_t* data, std::size_t bytes) { write_all(label_, fd_.get(), data, bytes); }
+void Output::write(const std::uint8_t* data, std::size_t bytes) {
+  write_all(label_, fd_.get(), data, bytes);
+  written_ += bytes;
+  // The disk starts while there is more to come, so that sync() need not wait for all of it. What this fails to do
+  // sync() does.
+  constexpr std::uint64_t step = std::uint64_t{16} << 20;
+  if (in_place_ || written_ - started_ < step) return;
+  sync_file_range(fd_.get(), static_cast<off_t>(started_), static_cast<off_t>(written_ - started_),
+                  SYNC_FILE_RANGE_WRITE);
+  started_ = written_;
+}
 
 void Output::sync() {
   if (in_place_) return;

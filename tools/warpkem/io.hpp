@@ -81,6 +81,9 @@ class Input {
 
   // Reads up to `count` records; fewer only at the end of the file. The buffer grows with what is there.
   std::size_t read(Buffer& out, std::size_t count);
+  // Of content that is bytes: reads on behind the `have` bytes that are in the buffer, until there are `wanted`; fewer
+  // only at the end of the file. Returns how many there are.
+  std::size_t read_bytes(Buffer& out, std::size_t have, std::size_t wanted);
 
   std::size_t record_bytes() const noexcept { return record_bytes_; }
   // How many records the file has in all; known of regular files only.
@@ -154,7 +157,8 @@ class Output {
   FileDescriptor fd_;
   bool is_stdout_ = false;
   bool in_place_ = false;
-  std::string target_;  // resolved path
+  std::uint64_t written_ = 0, started_ = 0;  // bytes; those that are on their way to the disk
+  std::string target_;                       // resolved path
   std::optional<FileId> id_;
   FileDescriptor folder_;       // where the target lies
   std::string name_;            // its name there

@@ -313,6 +313,10 @@ void print_summary(const Job& job, const Runner& runner, double seconds) {
 
 void add_job_options(Arguments& arguments, JobOptions& options) {
   arguments.param(options.param, Need::required);
+  add_common_options(arguments, options);
+}
+
+void add_common_options(Arguments& arguments, JobOptions& options) {
   arguments.backend(options.backend);
   arguments.threads(options.threads);
   arguments.number("--batch", options.batch, 1, std::size_t{1} << 24, "Items per call and in memory (default 8192)");
@@ -320,8 +324,9 @@ void add_job_options(Arguments& arguments, JobOptions& options) {
   arguments.flag("--json", options.json, "Print a summary on standard output as JSON");
   arguments.flag("--allow-empty", options.allow_empty, "An input without records is no mistake");
   std::vector<std::pair<std::string, std::string>> rows;
-  for (const warpkem_status status : {WARPKEM_OK, WARPKEM_INVALID_EK, WARPKEM_INVALID_DK, WARPKEM_RNG_FAILED,
-                                      WARPKEM_BACKEND_FAILED, WARPKEM_INVALID_C, WARPKEM_INVALID_RANDOMNESS}) {
+  for (const warpkem_status status :
+       {WARPKEM_OK, WARPKEM_INVALID_EK, WARPKEM_INVALID_DK, WARPKEM_RNG_FAILED, WARPKEM_BACKEND_FAILED,
+        WARPKEM_INVALID_C, WARPKEM_INVALID_RANDOMNESS, WARPKEM_INVALID_ENCODING, WARPKEM_KEY_MISMATCH}) {
     rows.emplace_back(std::to_string(status), fmt::format("{}: {}", warpkem_status_name(status), meaning_of(status)));
   }
   arguments.note(

@@ -26,6 +26,8 @@ struct JobOptions {
   bool allow_empty = false;
 };
 void add_job_options(Arguments& arguments, JobOptions& options);
+// All of these but --param.
+void add_common_options(Arguments& arguments, JobOptions& options);
 void add_force(Arguments& arguments, JobOptions& options);
 void add_key_reuse(Arguments& arguments, std::uint64_t& key_reuse);
 

@@ -33,6 +33,7 @@ std::uint32_t size_code(RecordKind kind) {
     case RecordKind::composite_seed:
       return WARPKEM_SIZE_SEED_COMPOSITE;
     case RecordKind::ikm:
+    case RecordKind::bytes:
       break;
   }
   return 0;
@@ -289,6 +290,7 @@ MlKemPart ml_kem_part(warpkem_algorithm algorithm) {
 }
 
 std::size_t Content::record_bytes() const {
+  if (kind == RecordKind::bytes) return 1;
   return kind == RecordKind::ikm ? ikm_bytes : warpkem_size(algorithm, size_code(kind));
 }
 
@@ -313,11 +315,14 @@ std::string Content::name() const {
       return fmt::format("seeds d || z || T of {}", set);
     case RecordKind::ikm:
       return "key material of HPKE";
+    case RecordKind::bytes:
+      return "keys in PEM or DER";
   }
   return "";
 }
 
 std::string proven_other(const Sample& sample, const Content& wanted) {
+  if (wanted.kind == RecordKind::bytes) return "";
   const std::string encoded = encoding(sample);
   return encoded.empty() ? records(sample, wanted) : encoded;
 }

@@ -11,8 +11,8 @@
 
 namespace warpkem::tool {
 
-// dk: expanded; seed: also where it is the dk; ikm: of HPKE.
-enum class RecordKind { ek, dk, seed, c, K, m, composite_dk, composite_seed, ikm };
+// dk: expanded; seed: also where it is the dk; ikm: of HPKE; bytes: no records, but keys in PEM or DER.
+enum class RecordKind { ek, dk, seed, c, K, m, composite_dk, composite_seed, ikm, bytes };
 
 struct Content {
   RecordKind kind;

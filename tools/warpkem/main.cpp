@@ -11,8 +11,8 @@ int main(int argc, char** argv) {
   try {
     prepare_process();
     Program program;
-    for (const auto add :
-         {add_keygen, add_encaps, add_decaps, add_check, add_info, add_selftest, add_bench, add_serve_bench})
+    for (const auto add : {add_keygen, add_encaps, add_decaps, add_check, add_import, add_export, add_info,
+                           add_selftest, add_bench, add_serve_bench})
       add(program);
     return program.run(argc, argv);
   } catch (const std::bad_alloc&) {

@@ -18,6 +18,8 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
+  // What is known, or guessed, of the total since.
+  void expect(std::optional<std::uint64_t> total) { total_ = total; }
   // So many items are done now; redraws at most ten times a second.
   void update(std::uint64_t done);
   // Draws the final state and leaves it standing.

@@ -1,0 +1,44 @@
+#include "tools/warpkem/keys/options.hpp"
+
+#include <nlohmann/json.hpp>
+
+namespace warpkem::tool {
+
+void add_key_format(Arguments& arguments, const std::string& name, KeyFormat& format, bool raw,
+                    const std::string& description, Need need) {
+  const auto parse = [&format, raw](const std::string& text) {
+    if (text == "pem" || text == "der" || (raw && text == "raw")) {
+      format = text == "pem" ? KeyFormat::pem : text == "der" ? KeyFormat::der : KeyFormat::raw;
+      return std::string();
+    }
+    return std::string(raw ? "raw, pem or der" : "pem or der");
+  };
+  arguments.text(name, "FORMAT", description, parse, need);
+}
+
+void KeyFailures::add(const KeyFailure& failure) {
+  ++count_;
+  if (first_.size() < listed) first_.push_back(failure);
+  if (list_ == nullptr) return;
+  const std::string line = failure.text() + "\n";
+  list_->write(reinterpret_cast<const std::uint8_t*>(line.data()), line.size());
+}
+
+void KeyFailures::report(std::uint64_t all, const std::string& what) const {
+  for (const KeyFailure& failure : first_) write_stderr({"warpkem: ", failure.text(), "\n"});
+  if (count_ > 0) write_stderr(fmt::format("warpkem: {} of {} {} failed\n", count_, all, what));
+}
+
+nlohmann::ordered_json KeyFailures::json() const {
+  nlohmann::ordered_json all = nlohmann::ordered_json::array();
+  for (const KeyFailure& failure : first_) {
+    all.push_back({{"item", failure.number},
+                   {"offset", failure.offset},
+                   {"status", failure.status},
+                   {"name", warpkem_status_name(failure.status)},
+                   {"reason", failure.rule}});
+  }
+  return all;
+}
+
+}  // namespace warpkem::tool

@@ -1,0 +1,38 @@
+// What the commands for key files have in common.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "tools/warpkem/commands.hpp"
+#include "tools/warpkem/job.hpp"
+#include "tools/warpkem/keys/key_records.hpp"
+
+namespace warpkem::tool {
+
+// automatic, pem, der; with raw where records are taken too.
+void add_key_format(Arguments& arguments, const std::string& name, KeyFormat& format, bool raw,
+                    const std::string& description, Need need = Need::optional);
+
+// Failures of a job, of which the first are listed.
+class KeyFailures {
+ public:
+  // `list`, if given, gets a line for each.
+  explicit KeyFailures(Output* list) : list_(list) {}
+
+  void add(const KeyFailure& failure);
+  std::uint64_t count() const noexcept { return count_; }
+  // To standard error; `what` is "objects" or "records".
+  void report(std::uint64_t all, const std::string& what) const;
+  nlohmann::ordered_json json() const;
+
+ private:
+  static constexpr std::size_t listed = 10;
+
+  Output* list_;
+  std::uint64_t count_ = 0;
+  std::vector<KeyFailure> first_;
+};
+
+}  // namespace warpkem::tool
