@@ -108,5 +108,6 @@ void add_info(Program& program);
 void add_selftest(Program& program);
 void add_bench(Program& program);
 void add_serve_bench(Program& program);
+void add_tls_check(Program& program);  // in builds with libssl
 
 }  // namespace warpkem::tool

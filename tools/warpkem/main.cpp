@@ -14,6 +14,9 @@ int main(int argc, char** argv) {
     for (const auto add : {add_keygen, add_encaps, add_decaps, add_check, add_import, add_export, add_info,
                            add_selftest, add_bench, add_serve_bench})
       add(program);
+#ifdef WARPKEM_TOOL_HAS_TLS
+    add_tls_check(program);
+#endif
     return program.run(argc, argv);
   } catch (const std::bad_alloc&) {
     write_stderr("warpkem: out of memory\n");
