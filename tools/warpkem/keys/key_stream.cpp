@@ -108,6 +108,7 @@ bool KeyStream::next() {
       // A PEM file may begin with any text, but DER begins with a SEQUENCE.
       format_ = chunk_.data()[0] == 0x30 ? KeyFormat::der : KeyFormat::pem;
     }
+    num_pieces_ = 0;
     format_ == KeyFormat::der ? cut_der() : cut_pem();
     for (std::size_t i = 0; i < num_pieces_; ++i) count_ += pieces_[i].objects.size();
   }
@@ -142,7 +143,12 @@ void KeyStream::cut_pem() {
       done_ = text.size() - std::min(text.size(), pem_begin.size());
       return;
     }
-    if (end == 0) end = text.size();  // a block that is longer than a chunk: it is refused, and its rest is text
+    if (end == 0) {
+      // One block, and perhaps text behind it. Without an END line it is longer than a chunk: it is refused, and its
+      // rest is text.
+      const std::size_t end_line = text.find(pem_end, 1);
+      end = std::min(end_line == npos ? npos : text.find('\n', end_line), text.size());
+    }
   }
   done_ = end;
   const std::size_t num = std::min<std::size_t>(threads_, end / longest_object + 1);

@@ -112,6 +112,7 @@ PemBlock read_pem_block(std::string_view text, std::size_t at, std::uint8_t* out
   const bool ends_here = dash != npos && text.substr(dash).starts_with(end_line);
   if (ends_here) {
     block.end = dash + end_line.size();
+    if (dash == body_at) return refuse(at, "holds nothing");
     const std::size_t after_label = label_end + pem_dashes.size();
     const std::size_t bytes = after_label == line_end ? decode_usual(text.substr(body_at, dash - body_at), out) : npos;
     if (bytes != npos) {

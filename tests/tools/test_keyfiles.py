@@ -1,0 +1,472 @@
+#!/usr/bin/env python3
+"""Keys in PEM and DER: import and export, there and back, and every way to be malformed. WARPKEM_TOOL is the executable."""
+import base64
+import fcntl
+import hashlib
+import json
+import os
+import pty
+import shutil
+import subprocess
+import termios
+import time
+import unittest
+
+from test_kinds import OIDS, der, pem, pkcs8, spki
+from tool_case import INVALID_DK, INVALID_EK, SETS, TOOL, ToolTest
+
+UNSUPPORTED, INVALID_ENCODING, MISMATCH = 5, 18, 19
+P = "ML-KEM-768"
+EK = SETS[P][0]
+COMPOSITES = {"MLKEM768-X25519": 58, "MLKEM768-P256": 59, "MLKEM1024-P384": 63}
+BAD_EK = b"\xff" * EK
+
+
+def certificate(info, usage=None):
+    """An X.509 certificate that nobody signed."""
+    name, when, signer = der(0x30), der(0x17, b"260101000000Z"), der(0x30, der(0x06, b"\x2b\x65\x70"))
+    more = [der(0xa3, der(0x30, der(0x30, der(0x06, b"\x55\x1d\x0f"), der(0x04, der(0x03, usage)))))] if usage else []
+    body = der(0x30, der(0xa0, b"\x02\x01\x02"), b"\x02\x01\x09", signer, name, der(0x30, when, when), name, info, *more)
+    return der(0x30, body, signer, der(0x03, b"\0" + b"\x01" * 64))
+
+
+def encrypted(plain, passphrase, iterations=2048):
+    """PBES2 (RFC 8018): PBKDF2 with HMAC-SHA-256, and AES-256-CBC by OpenSSL's program."""
+    salt, iv = os.urandom(16), os.urandom(16)
+    key = hashlib.pbkdf2_hmac("sha256", passphrase, salt, iterations, 32)
+    text = subprocess.run(["openssl", "enc", "-aes-256-cbc", "-K", key.hex(), "-iv", iv.hex()], input=plain, check=True,
+                          stdout=subprocess.PIPE).stdout
+    kdf = der(0x30, der(0x06, bytes.fromhex("2a864886f70d01050c")),
+              der(0x30, der(0x04, salt), der(0x02, iterations.to_bytes(2, "big")),
+                  der(0x30, der(0x06, bytes.fromhex("2a864886f70d0209")), b"\x05\0")))
+    cipher = der(0x30, der(0x06, bytes.fromhex("60864801650304012a")), der(0x04, iv))
+    return der(0x30, der(0x30, der(0x06, bytes.fromhex("2a864886f70d01050d")), der(0x30, kdf, cipher)), der(0x04, text))
+
+
+class KeyFiles(ToolTest):
+    COUNT = 300
+
+    def keys(self, param, count=None, form="seed"):
+        """The records of a fresh ek and dk."""
+        self.keygen(count or self.COUNT, "made-ek", "made-dk", param, "--dk-format", form, "--force")
+        return self.read("made-ek"), self.read("made-dk")
+
+    def records(self, data, count):
+        size = len(data) // count
+        return [data[i * size:(i + 1) * size] for i in range(count)]
+
+    def imported(self, data, *more, rc=0, out="--ek"):
+        """What an input gives: records, statuses, lines about failures."""
+        self.write("in", data)
+        done = self.tool("import", "--in", "in", out, "out", "--status", "status", "--failures", "failures", "--force", *more,
+                         rc=rc)
+        if rc == 1:
+            return done
+        return self.read("out"), list(self.read("status")), self.read("failures").decode().splitlines()
+
+
+class ThereAndBack(KeyFiles):
+    def both_ways(self, param, option, records, objects, label, *more, back=()):
+        """Exported, they are these objects; imported again they are the records."""
+        self.write("records", records)
+        for form, expected in ("der", b"".join(objects)), ("pem", b"".join(pem(label, one) for one in objects)):
+            with self.subTest(param=param, option=option, form=form, more=more):
+                self.tool("export", "--param", param, option, "records", "--out", "file", "--format", form, "--force", *more)
+                self.assertTrue(self.read("file") == expected)
+                got, statuses, failures = self.imported(expected, *back, out=option)
+                self.assertTrue(got == records)
+                self.assertEqual((set(statuses), failures), ({0}, []))
+
+    def test_every_set_and_form(self):
+        for param in SETS:
+            ek, seeds = self.keys(param)
+            self.tool("keygen", "--param", param, "--seeds", "made-dk", "--ek", "made-ek", "--dk", "expanded", "--force")
+            dk = self.read("expanded")
+            eks, seed, full = (self.records(data, self.COUNT) for data in (ek, seeds, dk))
+            self.both_ways(param, "--ek", ek, [spki(param, one) for one in eks], "PUBLIC KEY")
+            as_seed = [pkcs8(param, der(0x80, one)) for one in seed]
+            as_full = [pkcs8(param, der(0x04, one)) for one in full]
+            as_both = [pkcs8(param, der(0x30, der(0x04, s), der(0x04, f))) for s, f in zip(seed, full)]
+            for objects, form in (as_seed, "seed"), (as_both, "both"):
+                self.both_ways(param, "--dk", seeds, objects, "PRIVATE KEY", "--dk-format", "seed", "--private-form", form,
+                               back=["--dk-format", "seed"])
+                self.assertTrue(self.imported(b"".join(objects), out="--dk")[0] == dk, "seeds and both are expanded")
+            self.both_ways(param, "--dk", dk, as_full, "PRIVATE KEY")
+            self.both_ways(param, "--dk", dk, as_full, "PRIVATE KEY", "--private-form", "expanded")
+
+    def test_composites_and_x_wing(self):
+        for param, last in COMPOSITES.items():
+            oid = der(0x06, bytes.fromhex("2b060105050706") + bytes([last]))
+            ek, dk = self.keys(param, form="composite")
+            eks, dks = self.records(ek, self.COUNT), self.records(dk, self.COUNT)
+            self.both_ways(param, "--ek", ek, [der(0x30, der(0x30, oid), der(0x03, b"\0", one)) for one in eks], "PUBLIC KEY")
+            self.both_ways(param, "--dk", dk, [der(0x30, b"\x02\x01\0", der(0x30, oid), der(0x04, one)) for one in dks],
+                           "PRIVATE KEY", "--dk-format", "composite")
+        ek, dk = self.keys("X-Wing")
+        oid = der(0x30, der(0x06, bytes.fromhex("2b0601040183e62d81c87a")))
+        self.both_ways("X-Wing", "--ek", ek, [der(0x30, oid, der(0x03, b"\0", one)) for one in self.records(ek, self.COUNT)],
+                       "PUBLIC KEY", "--x-wing-oid")
+        self.both_ways("X-Wing", "--dk", dk, [der(0x30, b"\x02\x01\0", oid, der(0x04, one))
+                                              for one in self.records(dk, self.COUNT)], "PRIVATE KEY")
+
+    @unittest.skipUnless(os.path.exists(os.path.join(os.environ.get("WARPKEM_KAT_DIR", ""), "hybrid/cases.jsonl")),
+                         "no published vectors")
+    def test_published_composite_keys(self):
+        """draft-ietf-lamps-pq-composite-kem's own PKCS#8."""
+        seen = 0
+        with open(os.path.join(os.environ["WARPKEM_KAT_DIR"], "hybrid/cases.jsonl"), encoding="utf-8") as lines:
+            for line in lines:
+                case = json.loads(line)
+                if "dk_pkcs8" not in case["in"]:
+                    continue
+                seen += 1
+                got, _, _ = self.imported(bytes.fromhex(case["in"]["dk_pkcs8"]), "--param", case["set"], out="--dk")
+                self.assertEqual(got.hex(), case["in"]["dk"])
+        self.assertGreater(seen, 0)
+
+    def test_certificates(self):
+        for param in SETS:
+            ek, _ = self.keys(param, 3)
+            objects = [certificate(spki(param, one), usage) for one, usage in zip(self.records(ek, 3), (None, b"\x05\x20", None))]
+            self.assertEqual(self.imported(b"".join(objects))[0], ek)
+            self.assertEqual(self.imported(b"".join(pem("CERTIFICATE", one) for one in objects))[0], ek)
+
+    def test_what_there_is_no_form_of(self):
+        ek, _ = self.keys(P, 1)
+        for words, more in (("has no seed", ["--dk", "made-dk", "--private-form", "seed"]),
+                            ("has no seed", ["--dk", "made-dk", "--private-form", "both", "--dk-format", "expanded"]),
+                            ("private keys", ["--ek", "made-ek", "--private-form", "seed"]),
+                            ("no encoding", ["--ek", "made-ek", "--x-wing-oid"])):
+            done = self.tool("export", "--param", P, "--out", "x", "--format", "der", *more, rc=1)
+            self.assertIn(words, done.stderr)
+        done = self.tool("export", "--param", "4588", "--ek", "made-ek", "--out", "x", "--format", "der", rc=1)
+        self.assertIn("X25519MLKEM768 has no encoding", done.stderr)
+        done = self.tool("export", "--param", "MLKEM768-P256", "--dk", "made-dk", "--out", "x", "--format", "der", rc=1)
+        self.assertIn("--dk-format composite", done.stderr)
+        self.assertNotIn("x", self.files())
+        self.assertEqual(self.imported(pem("PRIVATE KEY", pkcs8(P, der(0x04, self.keys(P, 1, "expanded")[1]))), "--dk-format",
+                                       "seed", rc=2, out="--dk")[1], [UNSUPPORTED])
+
+    def test_bad_records_are_not_written(self):
+        ek, _ = self.keys(P, 4)
+        _, dk = self.keys(P, 4, "expanded")
+        self.write("ek", ek[:EK] + BAD_EK + ek[2 * EK:])
+        done = self.tool("export", "--param", P, "--ek", "ek", "--out", "file", "--format", "der", "--status", "status", rc=2)
+        self.assertIn("object 1 at byte offset 1184: WARPKEM_INVALID_EK", done.stderr)
+        self.assertIn("1 of 4 records failed", done.stderr)
+        self.assertEqual(list(self.read("status")), [0, INVALID_EK, 0, 0])
+        self.assertEqual(len(self.read("file")), 3 * 1206)
+        dk = bytearray(dk)
+        dk[2 * 2400 + 2330] ^= 1  # H(ek)
+        dk[3 * 2400 + 5] ^= 1     # s
+        self.write("dk", dk)
+        done = self.tool("export", "--param", P, "--dk", "dk", "--out", "keys", "--format", "pem", "--status", "status", "--json",
+                         rc=2)
+        self.assertEqual(list(self.read("status")), [0, 0, INVALID_DK, MISMATCH])
+        self.assertEqual(self.read("keys").count(b"BEGIN PRIVATE KEY"), 2)
+        self.assertEqual((self.dir / "keys").stat().st_mode & 0o777, 0o600)
+        report = json.loads(done.stdout)
+        self.assertEqual((report["items"], report["failed"], report["form"]), (4, 2, "expanded"))
+
+
+class Malformed(KeyFiles):
+    def setUp(self):
+        super().setUp()
+        ek, dk = self.keys(P, 3)
+        self.eks, self.seeds = self.records(ek, 3), self.records(dk, 3)
+        self.good = [spki(P, one) for one in self.eks]
+        self.tool("keygen", "--param", P, "--seeds", "made-dk", "--ek", "made-ek", "--dk", "full", "--force")
+        self.full = self.records(self.read("full"), 3)
+
+    def fails_alone(self, bad, status, words, out="--ek", objects=None, label="PUBLIC KEY"):
+        """Between good ones, in PEM and, if its header is good, in DER."""
+        first, last = (self.good[0], self.good[1]) if out == "--ek" else (pkcs8(P, der(0x80, self.seeds[0])),
+                                                                         pkcs8(P, der(0x80, self.seeds[1])))
+        kept = self.eks[:2] if out == "--ek" else self.seeds[:2]
+        good_label = "PUBLIC KEY" if out == "--ek" else "PRIVATE KEY"
+        before = pem(good_label, first)
+        ways = [(before + pem(label, bad) + pem(good_label, last), len(before))]
+        if objects is not False:
+            ways.append((first + bad + last, len(first)))
+        for data, offset in ways:
+            with self.subTest(words=words, pem=data is ways[0][0]):
+                got, statuses, failures = self.imported(data, *(["--dk-format", "seed"] if out == "--dk" else []), rc=2, out=out)
+                self.assertTrue(got == b"".join(kept))
+                self.assertEqual(statuses, [0, status, 0])
+                self.assertEqual(len(failures), 1)
+                self.assertTrue(failures[0].startswith(f"object 1 at byte offset {offset}: "), failures)
+                self.assertIn(words, failures[0])
+
+    def test_public_keys(self):
+        good, bits, algorithm = self.good[2], der(0x03, b"\0", self.eks[2]), der(0x30, OIDS[P])
+        cases = [
+            (der(0x30, der(0x30, OIDS[P], b"\x05\0"), bits), INVALID_ENCODING, "the algorithm has parameters"),
+            (der(0x30, algorithm, der(0x03, b"\0", self.eks[2][:-1])), INVALID_ENCODING, "ek has 1183 bytes, not 1184"),
+            (der(0x30, algorithm, der(0x03, b"\0", self.eks[2], b"\0")), INVALID_ENCODING, "ek has 1185 bytes"),
+            (der(0x30, algorithm, der(0x03, b"\x03", self.eks[2])), INVALID_ENCODING, "not of whole bytes"),
+            (der(0x30, algorithm, bits, b"\x05\0"), INVALID_ENCODING, "2 bytes after the end of the public key"),
+            (der(0x30, b"\x30\x80" + OIDS[P] + b"\0\0", bits), INVALID_ENCODING, "indefinite length"),
+            (der(0x30, b"\x30\x81\x0b" + OIDS[P], bits), INVALID_ENCODING, "shortest way"),
+            (der(0x30, der(0x30, OIDS["ML-KEM-512"]), bits), INVALID_ENCODING, "not 800 as in ML-KEM-512"),
+            (der(0x30, der(0x30, der(0x06, bytes.fromhex("2a864886f70d010101")), b"\x05\0"), bits), UNSUPPORTED,
+             "1.2.840.113549.1.1.1"),
+            (der(0x30, algorithm, der(0x03, b"\0", BAD_EK)), INVALID_EK, "not below q"),
+        ]
+        for bad, status, words in cases:
+            self.fails_alone(bad, status, words)
+        self.fails_alone(spki("ML-KEM-512", self.keys("ML-KEM-512", 1)[0]), UNSUPPORTED, "a key of ML-KEM-512, where those of ML-K")
+        self.fails_alone(pkcs8(P, der(0x80, self.seeds[2])), UNSUPPORTED, "a private key, where public", label="PRIVATE KEY")
+        self.fails_alone(certificate(good, b"\x07\x80"), INVALID_ENCODING, "keyUsage", label="CERTIFICATE")
+        for bad, words in ((good + b"\0", "1 byte after the end of the object"), (good[:-1], "goes beyond the end"),
+                           (b"\x30\x80" + good[4:] + b"\0\0", "indefinite"),
+                           (good + good, "1206 bytes after"), (b"\x30\x84\x7f\xff\xff\xff" + good[4:], "goes beyond the end")):
+            self.fails_alone(bad, INVALID_ENCODING, words, objects=False)
+
+    def test_private_keys(self):
+        seed, full = der(0x80, self.seeds[2]), der(0x04, self.full[2])
+        hash_is_wrong = bytearray(self.full[2])
+        hash_is_wrong[2330] ^= 1
+        s_is_wrong = bytearray(self.full[2])
+        s_is_wrong[0] ^= 1
+        cases = [
+            (pkcs8(P, der(0x30, der(0x04, self.seeds[2]), der(0x04, self.full[1]))), MISMATCH, "not of one pair"),
+            (pkcs8(P, der(0x30, der(0x04, self.seeds[2]), der(0x04, bytes(hash_is_wrong)))), MISMATCH, "not of one pair"),
+            (pkcs8(P, self.seeds[2]), INVALID_ENCODING, "none of seed, expandedKey and both"),
+            (pkcs8(P, der(0x80, self.seeds[2][:-1])), INVALID_ENCODING, "the seed has 63 bytes, not 64"),
+            (pkcs8(P, der(0x04, self.full[2][:-1])), INVALID_ENCODING, "expandedKey has 2399 bytes"),
+            (pkcs8(P, der(0x30, der(0x04, self.full[2]), der(0x04, self.seeds[2]))), INVALID_ENCODING, "the seed has 2400 bytes"),
+            (pkcs8(P, seed, b"\x05\0"), INVALID_ENCODING, "2 bytes after the end"),
+            (der(0x30, b"\x02\x01\x02", der(0x30, OIDS[P]), der(0x04, seed)), INVALID_ENCODING, "neither 0 nor 1"),
+            (der(0x30, b"\x02\x01\0", der(0x30, OIDS[P]), der(0x04, seed), der(0x81, b"\0", self.eks[2])), INVALID_ENCODING,
+             "publicKey needs version 1"),
+            (der(0x30, b"\x02\x01\x01", der(0x30, OIDS[P]), der(0x04, seed), der(0x81, b"\0", self.eks[1])), MISMATCH, "one pair"),
+            (pkcs8(P, full), UNSUPPORTED, "without the seed form"),
+        ]
+        for bad, status, words in cases:
+            self.fails_alone(bad, status, words, out="--dk", label="PRIVATE KEY")
+        for dk, status in (hash_is_wrong, INVALID_DK), (s_is_wrong, MISMATCH):
+            got, statuses, _ = self.imported(pkcs8(P, der(0x04, bytes(dk))) + pkcs8(P, full), rc=2, out="--dk")
+            self.assertTrue(got == self.full[2])
+            self.assertEqual(statuses, [status, 0])
+
+    def test_forms_of_pem(self):
+        """What RFC 7468 lets parsers take, OpenSSL decides."""
+        blocks = [pem("PUBLIC KEY", one) for one in self.good]
+        everything = b"".join(self.eks)
+        text = base64.b64encode(self.good[1])
+        narrow = b"\n".join(text[i:i + 40] for i in range(0, len(text), 40))
+        for middle in (blocks[1].replace(b"\n", b"\r\n"), blocks[1].replace(b"\n", b" \n"), blocks[1].rstrip(),
+                       b"Subject: somebody\n\n" + blocks[1] + b"\nmore\n-----BEGIN",
+                       b"-----BEGIN PUBLIC KEY-----\n" + narrow + b"\n-----END PUBLIC KEY-----\n"):
+            with self.subTest(middle=middle[:60]):
+                got, statuses, failures = self.imported(blocks[0] + middle + b"\n" * (b"more" in middle) + blocks[2])
+                self.assertTrue(got == everything)
+                self.assertEqual((statuses, failures), ([0, 0, 0], []))
+        self.assertTrue(self.imported(b"".join(blocks).replace(b"\n", b"\r\n"))[0] == everything)
+        self.assertTrue(self.imported(blocks[0].rstrip() + blocks[1].rstrip() + blocks[2].rstrip())[0] == everything)
+
+    def test_bad_forms_of_pem(self):
+        blocks = [pem("PUBLIC KEY", one) for one in self.good]
+        header = b"-----BEGIN PUBLIC KEY-----\n"
+        for middle, words in (
+                (blocks[1].replace(header, header + b"Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\n"), "header lines"),
+                (blocks[1][:500] + b"\0" + blocks[1][501:], "has a NUL at byte offset 2186" if len(blocks[0]) == 1686 else "NUL"),
+                (blocks[1][:500] + b"!" + blocks[1][501:], "not PEM that OpenSSL can read"),
+                (blocks[1].replace(b"-----END PUBLIC KEY-----\n", b""), "no line -----END PUBLIC KEY-----"),
+                (blocks[1].replace(b"END PUBLIC", b"END PRIVATE"), "no line -----END PUBLIC KEY-----"),
+                (blocks[1].replace(b"PUBLIC KEY", b"PRIVATE KEY"), "BEGIN PRIVATE KEY that holds something else"),
+                (blocks[1].replace(b"PUBLIC KEY", b"CERTIFICATE"), "BEGIN CERTIFICATE that holds something else"),
+                (blocks[1].replace(b"PUBLIC KEY", b"RSA PUBLIC KEY"), "BEGIN RSA PUBLIC KEY that holds something else"),
+                (b"-----BEGIN PUBLIC KEY\n" + blocks[1][len(header):], "the BEGIN line has no end"),
+                (b"-----BEGIN -----\n" + blocks[1][len(header):], "the BEGIN line has no label"),
+                (header + b"-----END PUBLIC KEY-----\n", "holds nothing"),
+                (b"-----BEGIN PUBLIC KEY-----\n" + b"A" * 3000000 + b"\n-----END PUBLIC KEY-----\n", "no key has more than"),
+                (blocks[1].replace(b"-----END", b"====\n-----END"), "PEM")):
+            with self.subTest(words=words):
+                got, statuses, failures = self.imported(blocks[0] + middle + blocks[2], rc=2)
+                self.assertTrue(got == self.eks[0] + self.eks[2])
+                self.assertEqual([s != 0 for s in statuses], [False, True, False])
+                self.assertTrue(failures[0].startswith(f"object 1 at byte offset {len(blocks[0])}: "), failures)
+                self.assertIn(words, failures[0])
+
+    def test_der_ends_where_no_length_is(self):
+        """Good keys before it are not lost, and what is behind it is not passed over in silence."""
+        for tail, words in ((b"\0", "tag 0x00"), (b"\x30\x80" + self.good[2][4:], "indefinite length"),
+                            (b"\x30\xff", "no header"), (self.good[2][:700], "goes beyond the end"), (b"\x30", "header"),
+                            (b"\x30\x84\x7f\xff\xff\xff\0", "no key has more than"),
+                            (b"\x30\x87\xff\xff\xff\xff\xff\xff\xff\0", "no key has more than")):
+            with self.subTest(words=words):
+                got, statuses, failures = self.imported(self.good[0] + self.good[1] + tail, rc=2)
+                self.assertTrue(got == self.eks[0] + self.eks[1])
+                self.assertEqual(statuses, [0, 0, INVALID_ENCODING])
+                self.assertTrue(failures[0].startswith("object 2 at byte offset 2412: "), failures)
+                self.assertIn(words, failures[0])
+        big = b"\x30\x83\x20\0\0" + bytes(0x200000)
+        got, statuses, failures = self.imported(self.good[0] + big + self.good[1], rc=2)
+        self.assertTrue(got == self.eks[0] + self.eks[1])
+        self.assertEqual(statuses, [0, INVALID_ENCODING, 0])
+
+    def test_inputs_without_keys(self):
+        for data, words in ((b"", "holds no key"), (b"nothing\n" * 100, "holds no key"), (bytes(5000), "holds no key")):
+            done = self.imported(data, rc=1)
+            self.assertIn("--in in: " + words, done.stderr)
+            done = self.imported(data, "--param", P, rc=1)
+            self.assertIn("--allow-empty", done.stderr)
+            self.assertEqual(self.imported(data, "--param", P, "--allow-empty"), (b"", [], []))
+        done = self.imported(pem("CERTIFICATE", certificate(der(0x30, der(0x30, der(0x06, b"\x2b\x65\x70")), der(0x03, b"\0" * 33)))),
+                             rc=1)
+        self.assertIn("1.3.101.112", done.stderr)
+        self.assertIn("--param says it", done.stderr)
+
+    def test_failures_are_listed(self):
+        data = b"".join(spki(P, BAD_EK if i % 3 else self.eks[0]) for i in range(60))
+        self.write("in", data)
+        done = self.tool("import", "--in", "in", "--ek", "out", "--failures", "failures", "--json", "--batch", 7, rc=2)
+        self.assertEqual(done.stderr.count("WARPKEM_INVALID_EK"), 10)
+        self.assertIn("40 of 60 objects failed", done.stderr)
+        report = json.loads(done.stdout)
+        self.assertEqual((report["items"], report["failed"], report["records"]), (60, 40, 20))
+        self.assertEqual([one["item"] for one in report["first_failures"][:3]], [1, 2, 4])
+        self.assertEqual(report["first_failures"][1]["offset"], 2 * 1206)
+        lines = self.read("failures").decode().splitlines()
+        self.assertEqual(len(lines), 40)
+        self.assertTrue(lines[-1].startswith(f"object 59 at byte offset {59 * 1206}: WARPKEM_INVALID_EK (3): "), lines[-1])
+        self.assertEqual(self.read("out"), self.eks[0] * 20)
+
+
+class Streams(KeyFiles):
+    def test_bundles_longer_than_a_chunk(self):
+        """Cut anywhere, by any number of threads, from a file and from a pipe: nothing is lost, nothing comes twice."""
+        count = 12000
+        ek, _ = self.keys(P, count)
+        self.tool("export", "--param", P, "--ek", "made-ek", "--out", "b.pem", "--format", "pem")
+        self.tool("export", "--param", P, "--ek", "made-ek", "--out", "b.der", "--format", "der")
+        for name in "b.pem", "b.der":
+            for threads in 1, 2, 5:
+                with self.subTest(name=name, threads=threads):
+                    self.tool("import", "--in", name, "--ek", "out", "--threads", threads, "--batch", 1000 * threads + 1)
+                    self.assertTrue(self.read("out") == ek)
+            self.tool("import", "--in", "-", "--ek", "out", stdin=self.read(name))
+            self.assertTrue(self.read("out") == ek)
+            data = self.read(name)
+            self.tool("import", "--in", "-", "--ek", "out", stdin=data[:-1000], rc=2)
+            self.assertTrue(self.read("out") == ek[:-EK])
+        text = b"what stands between the blocks\n" * 400000  # longer than a chunk
+        block = pem("PUBLIC KEY", spki(P, ek[:EK]))
+        self.assertTrue(self.imported(text + block + text + block)[0] == 2 * ek[:EK])
+
+    def test_memory_does_not_grow_with_the_input(self):
+        peaks = []
+        for count in 20000, 80000:
+            zeros = subprocess.Popen(["head", "-c", str(count * EK), "/dev/zero"], stdout=subprocess.PIPE)
+            export = self.start("export", "--param", P, "--ek", "-", "--out", "-", "--format", "pem", "--force",
+                                stdin=zeros.stdout, stdout=subprocess.PIPE)
+            process = self.start("import", "--in", "-", "--ek", "/dev/null", "--json", stdin=export.stdout,
+                                 stdout=subprocess.PIPE)
+            zeros.stdout.close(), export.stdout.close()
+            report = json.loads(process.stdout.read())
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            process.stdout.close()
+            self.assertEqual((process.returncode, zeros.wait(), export.wait()), (0, 0, 0))
+            self.assertEqual(report["records"], count)
+            peaks.append(usage.ru_maxrss)
+        if not os.environ.get("WARPKEM_SANITIZED"):
+            self.assertLess(peaks[1], peaks[0] + 16 * 1024)
+
+    def test_files_appear_whole_or_not_at_all(self):
+        _, seeds = self.keys(P, 2)
+        data = b"".join(pem("PRIVATE KEY", pkcs8(P, der(0x80, one))) for one in self.records(seeds, 2))
+        self.write("in", data)
+        self.tool("import", "--in", "in", "--dk", "out", "--dk-format", "seed")
+        self.assertEqual((self.dir / "out").stat().st_mode & 0o777, 0o600)
+        done = self.tool("import", "--in", "in", "--dk", "out", "--dk-format", "seed", rc=1)
+        self.assertIn("--force", done.stderr)
+        self.tool("import", "--in", "in", "--dk", "in", rc=1)
+        self.assertEqual(self.read("in"), data)
+        self.tool("import", "--in", "in", "--dk", "new", "--status", "missing/x", rc=1)
+        self.assertNotIn("new", self.files())
+
+
+@unittest.skipUnless(shutil.which("openssl"), "no openssl program")
+class Encrypted(KeyFiles):
+    def setUp(self):
+        super().setUp()
+        _, seeds = self.keys(P, 3)
+        self.seeds = self.records(seeds, 3)
+        plain = [pkcs8(P, der(0x80, one)) for one in self.seeds]
+        self.bundle = (pem("ENCRYPTED PRIVATE KEY", encrypted(plain[0], b"correct horse")) + pem("PRIVATE KEY", plain[1]) +
+                       pem("ENCRYPTED PRIVATE KEY", encrypted(plain[2], b"correct horse")))
+        self.plain = plain
+
+    def test_passphrase_of_a_file_and_of_a_descriptor(self):
+        everything = b"".join(self.seeds)
+        for line in b"correct horse", b"correct horse\n", b"correct horse\r\nmore\n":
+            self.write("pass", line)
+            self.assertTrue(self.imported(self.bundle, "--passphrase-file", "pass", "--dk-format", "seed", out="--dk")[0] == everything)
+        ends = os.pipe()
+        os.write(ends[1], b"correct horse\n")
+        os.close(ends[1])
+        self.write("in", self.bundle)
+        self.tool("import", "--in", "in", "--dk", "new", "--dk-format", "seed", "--passphrase-fd", ends[0], pass_fds=[ends[0]])
+        os.close(ends[0])
+        self.assertTrue(self.read("new") == everything)
+        self.tool("import", "--in", "in", "--dk", "x", "--passphrase-fd", 0, "--passphrase-file", "pass", rc=1)
+        self.tool("import", "--in", "in", "--dk", "x", "--passphrase-file", "missing", rc=1)
+        self.write("long", b"x" * 5000)
+        self.assertIn("1024", self.tool("import", "--in", "in", "--dk", "x", "--passphrase-file", "long", rc=1).stderr)
+        der_bundle = b"".join(encrypted(one, b"") for one in self.plain)
+        self.write("pass", b"")
+        self.assertTrue(self.imported(der_bundle, "--passphrase-file", "pass", "--dk-format", "seed", out="--dk")[0] == everything)
+
+    def test_what_cannot_be_decrypted_fails_alone(self):
+        self.write("pass", b"wrong horse")
+        got, statuses, failures = self.imported(self.bundle, "--passphrase-file", "pass", "--dk-format", "seed", rc=2, out="--dk")
+        self.assertTrue(got == self.seeds[1])
+        self.assertEqual(statuses, [UNSUPPORTED, 0, UNSUPPORTED])
+        self.assertIn("the passphrase is another one", failures[0])
+        self.write("pass", b"p")
+        for plain, words in ((spki(P, bytes(EK)), "a public key, where private"), (b"\x30\x05hello", "of what was encrypted: "),
+                             (encrypted(self.plain[0], b"p"), "encrypted twice")):
+            got, _, failures = self.imported(encrypted(plain, b"p"), "--passphrase-file", "pass", "--param", P, rc=2, out="--dk")
+            self.assertEqual(got, b"")
+            self.assertIn(words, failures[0])
+        pbes1 = der(0x30, der(0x30, der(0x06, bytes.fromhex("2a864886f70d010503")), b"\x05\0"), der(0x04, bytes(16)))
+        self.assertIn("accepted: PBES2", self.imported(pbes1, "--passphrase-file", "pass", "--param", P, rc=2, out="--dk")[2][0])
+
+    def on_own_terminal(self, text):
+        """In a session of its own whose terminal gives this text; None: without a terminal."""
+        self.write("in", self.bundle)
+        master, terminal = pty.openpty()
+
+        def prepare():
+            os.setsid()
+            if text is not None:
+                fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+        process = subprocess.Popen([TOOL, "import", "--in", "in", "--dk", "out", "--dk-format", "seed", "--force"], cwd=self.dir,
+                                   stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=[terminal], preexec_fn=prepare)
+        seen = b""
+        if text is not None:
+            while b"Passphrase" not in seen:
+                seen += os.read(master, 100)
+            time.sleep(0.2)  # until it does not echo
+            os.write(master, text)
+            while b"\n" not in seen:
+                seen += os.read(master, 100)
+        errors = process.communicate(timeout=60)[1].decode()
+        os.close(master), os.close(terminal)
+        return process.returncode, errors, seen
+
+    def test_passphrase_of_a_terminal(self):
+        rc, errors, seen = self.on_own_terminal(b"correct horse\n")
+        self.assertEqual((rc, errors), (0, ""))
+        self.assertNotIn(b"horse", seen)
+        self.assertTrue(self.read("out") == b"".join(self.seeds))
+        rc, errors, _ = self.on_own_terminal(None)
+        self.assertEqual(rc, 2)
+        self.assertIn("neither a terminal nor --passphrase-file", errors)
+        self.assertTrue(self.read("out") == self.seeds[1])
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
