@@ -9,12 +9,15 @@
 #include <openssl/evp.h>
 #include <openssl/provider.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <fstream>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -111,6 +114,13 @@ void share(benchmark::State& state, const Case& one) {
   }
 }
 
+// From a pool that is full: fewer than half of WARPKEM_PROVIDER_SETTINGS's pool_size, so that its thread sleeps.
+void share_ahead(benchmark::State& state, const Case& one) {
+  EVP_PKEY_free(one.generate(EVP_PKEY_keygen_init));
+  std::this_thread::sleep_for(std::chrono::seconds(1));
+  share(state, one);
+}
+
 void client(benchmark::State& state, const Case& one) {
   EVP_PKEY* const first = one.generate(EVP_PKEY_keygen_init);
   Octets c, K;
@@ -143,6 +153,10 @@ int main(int count, char** words) {
       benchmark::RegisterBenchmark(("server" + name).c_str(), server, one);
       benchmark::RegisterBenchmark(("share" + name).c_str(), share, one);
       benchmark::RegisterBenchmark(("client" + name).c_str(), client, one);
+      const char* const settings = getenv("WARPKEM_PROVIDER_SETTINGS");
+      if (is_ours && settings != nullptr && strstr(settings, "pool_size") != nullptr) {
+        benchmark::RegisterBenchmark(("share_ahead" + name).c_str(), share_ahead, one)->Iterations(4000);
+      }
     }
   }
   benchmark::Initialize(&count, words);

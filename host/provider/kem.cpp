@@ -84,7 +84,7 @@ bool fits(const Core& core, std::size_t* bytes, std::size_t needed, const char* 
   return true;
 }
 
-int encapsulate(void* context, unsigned char* c, std::size_t* c_bytes, unsigned char* K, std::size_t* K_bytes) {
+int do_encapsulate(void* context, unsigned char* c, std::size_t* c_bytes, unsigned char* K, std::size_t* K_bytes) {
   Operation& operation = operation_of(context);
   const Kem& kem = operation.key->kem();
   const Core& core = operation.provider.core();
@@ -112,7 +112,7 @@ int encapsulate(void* context, unsigned char* c, std::size_t* c_bytes, unsigned 
   return is_done;
 }
 
-int decapsulate(void* context, unsigned char* K, std::size_t* K_bytes, const unsigned char* c, std::size_t c_bytes) {
+int do_decapsulate(void* context, unsigned char* K, std::size_t* K_bytes, const unsigned char* c, std::size_t c_bytes) {
   Operation& operation = operation_of(context);
   const Kem& kem = operation.key->kem();
   const Core& core = operation.provider.core();
@@ -130,6 +130,24 @@ int decapsulate(void* context, unsigned char* K, std::size_t* K_bytes, const uns
     return warpkem_decaps(engine, kem.id, kem.dk_format, 1, {dk.data(), dk.size(), 0}, {c, c_bytes, 0},
                           {K, kem.K_bytes(), 0}, status, nullptr);
   });
+}
+
+// Counted, unless only lengths are asked for.
+int counted(void* context, bool is_done, Event done, Event failed) noexcept {
+  Operation& operation = operation_of(context);
+  operation.provider.statistics().count(index_of(operation.key->kem()), is_done ? done : failed);
+  operation.provider.statistics().write_if_due();
+  return is_done ? 1 : 0;
+}
+
+int encapsulate(void* context, unsigned char* c, std::size_t* c_bytes, unsigned char* K, std::size_t* K_bytes) {
+  const int is_done = do_encapsulate(context, c, c_bytes, K, K_bytes);
+  return c == nullptr ? is_done : counted(context, is_done == 1, Event::encaps, Event::encaps_failed);
+}
+
+int decapsulate(void* context, unsigned char* K, std::size_t* K_bytes, const unsigned char* c, std::size_t c_bytes) {
+  const int is_done = do_decapsulate(context, K, K_bytes, c, c_bytes);
+  return K == nullptr ? is_done : counted(context, is_done == 1, Event::decaps, Event::decaps_failed);
 }
 
 }  // namespace

@@ -39,4 +39,6 @@ Halves halves_of(const Kem& kem) noexcept {
 
 std::span<const Kem, num_kems> all_kems() noexcept { return kems; }
 
+std::size_t index_of(const Kem& kem) noexcept { return static_cast<std::size_t>(&kem - kems); }
+
 }  // namespace warpkem::provider

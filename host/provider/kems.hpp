@@ -46,5 +46,6 @@ Halves halves_of(const Kem& kem) noexcept;
 
 inline constexpr std::size_t num_kems = 7;
 std::span<const Kem, num_kems> all_kems() noexcept;
+std::size_t index_of(const Kem& kem) noexcept;  // in that table
 
 }  // namespace warpkem::provider

@@ -74,6 +74,23 @@ int Key::check_empty() const noexcept {
 }
 
 int Key::generate() noexcept {
+  const std::size_t kem = index_of(kem_);
+  const int is_done = take_from_pool() == 1 ? 1 : make_pair_of_keys();
+  provider_.statistics().count(kem, is_done == 1 ? Event::keygen : Event::keygen_failed);
+  provider_.statistics().write_if_due();
+  return is_done;
+}
+
+// 0, without an error, where there is none.
+int Key::take_from_pool() noexcept {
+  if (provider_.pool() == nullptr || has_ek() || allocate(true, true) == 0) return 0;
+  has_seed_ = kem_.keeps_seed();
+  if (provider_.pool()->take(index_of(kem_), ek_, dk_)) return 1;
+  clear();
+  return 0;
+}
+
+int Key::make_pair_of_keys() noexcept {
   Secret seed;
   if (!provider_.engine().random(seed.bytes, kem_.seed_bytes())) {
     return provider_.core().raise(Reason::random_failed, "OpenSSL's generator failed");
@@ -110,6 +127,7 @@ int Key::set_ek(Bytes ek) noexcept {
   const int is_good = provider_.engine().run([&](warpkem_engine* engine, std::uint8_t* status) {
     return warpkem_check_ek(engine, kem_.id, 1, in(ek), status, nullptr);
   });
+  if (is_good == 0) provider_.statistics().count(index_of(kem_), Event::share_refused);
   if (is_good == 0 || allocate(true, false) == 0) return 0;
   std::memcpy(ek_, ek.data(), ek.size());
   return 1;

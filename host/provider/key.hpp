@@ -46,6 +46,8 @@ class Key {
   void clear() noexcept;
   int check_empty() const noexcept;
   int set_dk(Bytes dk) noexcept;
+  int take_from_pool() noexcept;
+  int make_pair_of_keys() noexcept;
 
   Provider& provider_;
   const Kem& kem_;

@@ -14,7 +14,11 @@
 namespace warpkem::provider {
 
 Provider::Provider(const Core& core, Settings settings, const OSSL_DISPATCH* functions)
-    : core_(core), settings_(std::move(settings)), engine_(core_, settings_, functions) {
+    : core_(core),
+      settings_(std::move(settings)),
+      engine_(core_, settings_, functions),
+      statistics_(settings_.statistics_file) {
+  if (settings_.pool_size != 0) pool_.emplace(settings_, engine_, statistics_);
   std::size_t used = 0;
   for (std::size_t i = 0; i < num_kems; ++i) {
     if (!settings_.allowed[i]) continue;

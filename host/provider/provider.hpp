@@ -5,13 +5,16 @@
 #include <openssl/core_dispatch.h>
 
 #include <array>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "host/provider/core.hpp"
 #include "host/provider/engine.hpp"
 #include "host/provider/kems.hpp"
+#include "host/provider/pool.hpp"
 #include "host/provider/settings.hpp"
+#include "host/provider/statistics.hpp"
 
 namespace warpkem::provider {
 
@@ -22,6 +25,8 @@ class Provider {
   const Core& core() const noexcept { return core_; }
   const Settings& settings() const noexcept { return settings_; }
   Engine& engine() noexcept { return engine_; }
+  Statistics& statistics() noexcept { return statistics_; }
+  Pool* pool() noexcept { return pool_.has_value() ? &*pool_ : nullptr; }
 
   // What OpenSSL is told of an operation; null: nothing.
   const OSSL_ALGORITHM* algorithms(int operation) const noexcept;
@@ -34,6 +39,8 @@ class Provider {
   const Core core_;
   const Settings settings_;
   Engine engine_;
+  Statistics statistics_;
+  std::optional<Pool> pool_;  // after the engine, which its thread uses
   Algorithms key_management_{}, kems_{};
   std::vector<OSSL_ALGORITHM> decoders_, encoders_;
 };

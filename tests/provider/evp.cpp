@@ -22,18 +22,20 @@ Context context(OSSL_LIB_CTX* library, const char* name) {
 LibraryContext load(const std::string& settings, const std::string& alg_section, const std::string& module) {
   char path[] = "/tmp/warpkem-provider-XXXXXX";
   const int file = mkstemp(path);
-  if (file < 0) return nullptr;
+  if (file < 0) return {};
   close(file);
   // Named, but not activated: of a provider that does not load OpenSSL's configuration says nothing.
   std::ofstream(path) << "openssl_conf = all\n[all]\nproviders = providers\nalg_section = algorithms\n[algorithms]\n"
                       << alg_section << "\n[providers]\ndefault = default_section\nwarpkem = ours\n"
                       << "[default_section]\nactivate = 1\n[ours]\nmodule = " << module << "\n"
                       << settings << "\n";
-  LibraryContext library(OSSL_LIB_CTX_new());
-  const bool is_loaded = library && OSSL_LIB_CTX_load_config(library.get(), path) == 1 &&
-                         OSSL_PROVIDER_load(library.get(), "warpkem") != nullptr;
+  OSSL_LIB_CTX* const library = OSSL_LIB_CTX_new();
+  OSSL_PROVIDER* ours = nullptr;
+  if (OSSL_LIB_CTX_load_config(library, path) == 1) ours = OSSL_PROVIDER_load(library, "warpkem");
   unlink(path);
-  return is_loaded ? std::move(library) : nullptr;
+  if (ours != nullptr) return {library, ours};
+  OSSL_LIB_CTX_free(library);
+  return {};
 }
 
 std::string errors() {

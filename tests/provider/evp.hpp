@@ -25,10 +25,26 @@ struct FreeBy {
 };
 using Key = std::unique_ptr<EVP_PKEY, FreeBy<EVP_PKEY_free>>;
 using Context = std::unique_ptr<EVP_PKEY_CTX, FreeBy<EVP_PKEY_CTX_free>>;
-using LibraryContext = std::unique_ptr<OSSL_LIB_CTX, FreeBy<OSSL_LIB_CTX_free>>;
+
+// With the provider that was loaded into it, which goes first.
+class LibraryContext {
+ public:
+  LibraryContext() = default;
+  LibraryContext(OSSL_LIB_CTX* library, OSSL_PROVIDER* ours) : library_(library), ours_(ours) {}
+  OSSL_LIB_CTX* get() const { return library_.get(); }
+  explicit operator bool() const { return library_ != nullptr; }
+  void reset() {
+    ours_.reset();
+    library_.reset();
+  }
+
+ private:
+  std::unique_ptr<OSSL_LIB_CTX, FreeBy<OSSL_LIB_CTX_free>> library_;
+  std::unique_ptr<OSSL_PROVIDER, FreeBy<OSSL_PROVIDER_unload>> ours_;
+};
 
 // A library context with the default provider and ours, from a configuration whose section of ours has these lines too.
-// Null, with OpenSSL's errors in the queue, where it does not load.
+// Empty, with OpenSSL's errors in the queue, where it does not load.
 LibraryContext load(const std::string& settings = "", const std::string& alg_section = "",
                     const std::string& module = WARPKEM_MODULES "/warpkem.so");
 

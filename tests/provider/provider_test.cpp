@@ -533,7 +533,7 @@ TEST(ProviderLoaded, AQueryThatPrefersItDoesNotLeadBackToIt) {
 }
 
 TEST(ProviderLoaded, KeysOutliveItsUnloading) {
-  evp::LibraryContext library(OSSL_LIB_CTX_new());
+  const std::unique_ptr<OSSL_LIB_CTX, evp::FreeBy<OSSL_LIB_CTX_free>> library(OSSL_LIB_CTX_new());
   ASSERT_EQ(OSSL_PROVIDER_set_default_search_path(library.get(), WARPKEM_MODULES), 1);
   for (int round = 0; round < 3; ++round) {
     OSSL_PROVIDER* const standard = OSSL_PROVIDER_load(library.get(), "default");

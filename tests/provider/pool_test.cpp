@@ -1,0 +1,229 @@
+// The pool of key shares, and the counters: every key once, under threads and forks.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <mutex>
+#include <sstream>
+#include <thread>
+
+#include "evp.hpp"
+
+namespace {
+
+using evp::errors;
+using evp::Key;
+using evp::octets;
+
+bool is_long() { return getenv("WARPKEM_LONG_TESTS") != nullptr; }
+
+std::size_t num_threads() {
+  return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator("/proc/self/task"), {}));
+}
+
+// Eight bytes of a public key, which are as good as random, tell it from all others.
+std::uint64_t mark_of(const Key& key) {
+  std::uint64_t mark = 0;
+  std::uint8_t ek[1216];
+  std::size_t bytes = 0;
+  EXPECT_EQ(EVP_PKEY_get_octet_string_param(key.get(), "pub", ek, sizeof ek, &bytes), 1);
+  std::memcpy(&mark, ek, sizeof mark);
+  return mark;
+}
+
+class Pool : public testing::Test {
+ protected:
+  void load(const std::string& settings) {
+    file = std::filesystem::path(testing::TempDir()) / ("statistics-" + std::to_string(getpid()));
+    library = evp::load(settings + "\nstatistics_file = " + (file / "%p").string());
+    std::filesystem::create_directories(file);
+    ASSERT_TRUE(library) << errors();
+  }
+  void TearDown() override {
+    library.reset();
+    std::filesystem::remove_all(file);
+  }
+  // Of a line of this process's file, which is written when the provider goes.
+  std::uint64_t counted(const std::string& line) {
+    library.reset();
+    std::ifstream text(file / std::to_string(getpid()));
+    for (std::string one; std::getline(text, one);) {
+      if (one.starts_with(line + " ")) return std::stoull(one.substr(line.size()));
+    }
+    ADD_FAILURE() << "no line " << line;
+    return 0;
+  }
+  std::uint64_t counted_in_pool(const char* algorithm, const char* event) {
+    return counted(std::string("warpkem_provider_pool_keys_total{algorithm=\"") + algorithm + "\",event=\"" + event +
+                   "\"}");
+  }
+  // Until the thread has made some.
+  void wait_for_keys(const char* algorithm) {
+    for (int i = 0; i < 50; ++i) {
+      EXPECT_TRUE(evp::generate(library.get(), algorithm));
+      std::this_thread::sleep_for(std::chrono::milliseconds(4));
+    }
+  }
+
+  evp::LibraryContext library;
+  std::filesystem::path file;
+};
+
+TEST_F(Pool, StartsItsThreadWithTheFirstKey) {
+  const std::size_t before = num_threads();
+  load("pool_size = 16");
+  EXPECT_EQ(num_threads(), before);
+  const Key key = evp::generate(library.get(), "X25519MLKEM768");
+  EXPECT_EQ(num_threads(), before + 1);
+  const evp::Sent sent = evp::encapsulate(library.get(), key);
+  EXPECT_EQ(evp::decapsulate(library.get(), key, sent.c), sent.K);
+}
+
+TEST_F(Pool, KeysOfEveryAlgorithmWorkAndComeFromIt) {
+  load("pool_size = 40");
+  for (const char* name : {"ML-KEM-512", "ML-KEM-768", "ML-KEM-1024", "X25519MLKEM768", "SecP256r1MLKEM768",
+                           "SecP384r1MLKEM1024", "MLKEM768-X25519"}) {
+    SCOPED_TRACE(name);
+    wait_for_keys(name);
+    for (int i = 0; i < 5; ++i) {
+      const Key key = evp::generate(library.get(), name);
+      const evp::Sent sent = evp::encapsulate(library.get(), key);
+      EXPECT_EQ(evp::decapsulate(library.get(), key, sent.c), sent.K) << errors();
+      if (std::string(name).starts_with("ML-KEM")) {
+        EXPECT_EQ(octets(evp::import(library.get(), name, {}, {}, octets(key, "seed")), "priv"), octets(key, "priv"));
+      }
+    }
+  }
+  for (const char* name : {"ML-KEM-512", "X25519MLKEM768", "MLKEM768-X25519"}) {
+    EXPECT_GT(counted_in_pool(name, "taken"), 5u) << name;
+  }
+}
+
+TEST_F(Pool, EveryKeyLeavesItOnceUnderThreadsAndForks) {
+  load("pool_size = 256");
+  constexpr int threads = 8;
+  const std::size_t each = (is_long() ? 10'000'000 : 40'000) / threads;
+  std::vector<std::uint64_t> marks;
+  std::mutex mutex;
+  std::atomic<int> at_work{threads};
+  std::vector<std::jthread> workers;
+  for (int i = 0; i < threads; ++i) {
+    workers.emplace_back([&] {
+      std::vector<std::uint64_t> own;
+      own.reserve(each);
+      for (std::size_t n = 0; n < each; ++n) own.push_back(mark_of(evp::generate(library.get(), "ML-KEM-512")));
+      const std::scoped_lock lock(mutex);
+      marks.insert(marks.end(), own.begin(), own.end());
+      --at_work;
+    });
+  }
+  workers.clear();
+  // Children of a process that has a full pool, and threads no longer amid OpenSSL's own locks.
+  std::size_t by_children = 0;
+  for (int child = 0; child < (is_long() ? 50 : 8); ++child) {
+    wait_for_keys("ML-KEM-512");
+    int pipes[2];
+    ASSERT_EQ(pipe(pipes), 0);
+    constexpr std::size_t most = 400;
+    const pid_t pid = fork();
+    if (pid == 0) {
+      std::uint64_t own[most];
+      for (std::uint64_t& mark : own) mark = mark_of(evp::generate(library.get(), "ML-KEM-512"));
+      const bool is_sent = write(pipes[1], own, sizeof own) == static_cast<ssize_t>(sizeof own);
+      _exit(is_sent && !HasFailure() ? 0 : 1);
+    }
+    std::uint64_t of_child[most];
+    close(pipes[1]);
+    std::size_t got = 0;
+    for (ssize_t now = 0; (now = read(pipes[0], reinterpret_cast<char*>(of_child) + got, sizeof of_child - got)) > 0;) {
+      got += static_cast<std::size_t>(now);
+    }
+    close(pipes[0]);
+    int status = 0;
+    waitpid(pid, &status, 0);
+    ASSERT_EQ(status, 0);
+    ASSERT_EQ(got, sizeof of_child);
+    marks.insert(marks.end(), of_child, of_child + most);
+    by_children += most;
+    for (std::size_t n = 0; n < most; ++n) marks.push_back(mark_of(evp::generate(library.get(), "ML-KEM-512")));
+  }
+  std::ranges::sort(marks);
+  EXPECT_EQ(std::ranges::adjacent_find(marks), marks.end());
+  EXPECT_GT(by_children, 0u);
+  // None was lost: what was made was taken, grew old, or is there.
+  const std::uint64_t made = counted_in_pool("ML-KEM-512", "made"), taken = counted_in_pool("ML-KEM-512", "taken");
+  const std::uint64_t expired = counted_in_pool("ML-KEM-512", "expired");
+  EXPECT_GE(made, taken + expired);
+  EXPECT_LE(made, taken + expired + 256);
+  EXPECT_GT(taken, marks.size() / 20);
+}
+
+TEST_F(Pool, ForksAmidItsThreadsWorkLeaveTheChildUsable) {
+  load("pool_size = 1000");
+  for (int i = 0; i < (is_long() ? 2000 : 100); ++i) {
+    for (int n = 0; n < 60; ++n) ASSERT_TRUE(evp::generate(library.get(), "ML-KEM-512"));
+    const pid_t pid = fork();
+    if (pid == 0) {
+      alarm(60);
+      bool is_good = true;
+      for (int n = 0; n < 60; ++n) is_good = is_good && evp::generate(library.get(), "ML-KEM-512") != nullptr;
+      _exit(is_good ? 0 : 1);
+    }
+    int status = -1;
+    waitpid(pid, &status, 0);
+    ASSERT_EQ(status, 0);
+  }
+}
+
+TEST_F(Pool, OldKeysAreNotUsedAndIdleOnesNotReplaced) {
+  load("pool_size = 20\npool_seconds = 1");
+  wait_for_keys("X25519MLKEM768");
+  std::this_thread::sleep_for(std::chrono::milliseconds(4500));
+  EXPECT_GT(counted_in_pool("X25519MLKEM768", "expired"), 0u);
+  EXPECT_EQ(counted("warpkem_provider_pool_keys{algorithm=\"X25519MLKEM768\"}"), 0u);
+}
+
+TEST_F(Pool, AnEmptyPoolMakesOneKey) {
+  load("pool_size = 1");
+  for (int i = 0; i < 200; ++i) ASSERT_TRUE(evp::generate(library.get(), "ML-KEM-768")) << errors();
+  EXPECT_GT(counted_in_pool("ML-KEM-768", "missed"), 0u);
+}
+
+TEST_F(Pool, UnloadingEndsItsThread) {
+  const std::size_t before = num_threads();
+  load("pool_size = 64");
+  EXPECT_TRUE(evp::generate(library.get(), "ML-KEM-768"));
+  library.reset();
+  EXPECT_EQ(num_threads(), before);
+}
+
+TEST_F(Pool, AParentAndItsChildCountForThemselves) {
+  load("pool_size = 0");
+  for (int i = 0; i < 7; ++i) EXPECT_TRUE(evp::generate(library.get(), "ML-KEM-768"));
+  const pid_t pid = fork();
+  if (pid == 0) {
+    Key key = evp::generate(library.get(), "ML-KEM-768");
+    const evp::Sent sent = evp::encapsulate(library.get(), key);
+    evp::decapsulate(library.get(), key, sent.c);
+    key.reset();
+    library.reset();
+    _exit(0);
+  }
+  waitpid(pid, nullptr, 0);
+  std::stringstream of_child;
+  of_child << std::ifstream(file / std::to_string(pid)).rdbuf();
+  for (const char* operation : {"keygen", "encaps", "decaps"}) {
+    const std::string line =
+        std::string("warpkem_provider_operations_total{algorithm=\"ML-KEM-768\",operation=\"") + operation;
+    EXPECT_NE(of_child.str().find(line + "\"} 1\n"), std::string::npos) << of_child.str();
+  }
+  EXPECT_EQ(counted("warpkem_provider_operations_total{algorithm=\"ML-KEM-768\",operation=\"keygen\"}"), 7u);
+}
+
+}  // namespace
