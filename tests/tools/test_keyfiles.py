@@ -388,6 +388,84 @@ class Streams(KeyFiles):
         self.assertNotIn("new", self.files())
 
 
+class OtherCommands(KeyFiles):
+    """--format of keygen, encaps, decaps and check."""
+
+    def test_whole_way_in_pem_and_der(self):
+        for param in "512", P, "1024", "X-Wing", "MLKEM768-P256", "MLKEM1024-P384":
+            for form in "pem", "der":
+                with self.subTest(param=param, form=form):
+                    self.tool("keygen", "--param", param, "--count", 20, "--ek", "ek", "--dk", "dk", "--format", form, "--force")
+                    files = ["--format", form, "--force"]
+                    self.tool("encaps", "--ek", "ek", "--ciphertext", "c", "--shared-secret", "K", *files)
+                    self.tool("decaps", "--dk", "dk", "--ciphertext", "c", "--shared-secret", "K2", *files)
+                    self.assertEqual(self.read("K"), self.read("K2"))
+                    self.assertEqual(len(set(self.records(self.read("K"), 20))), 20)
+                    self.tool("check", "--ek", "ek", *files)
+                    if "P" not in param or param == P:  # of composite keys nothing tells the ek
+                        self.tool("check", "--ek", "ek", "--dk", "dk", *files)
+
+    def test_forms_of_dk(self):
+        for form, size in ("seed", 86), ("expanded", 2428), ("both", 2498):
+            self.tool("keygen", "--param", P, "--count", 3, "--ek", "ek", "--dk", "dk", "--format", "der", "--private-form", form,
+                      "--force")
+            self.assertEqual((self.dir / "dk").stat().st_size, 3 * size)
+            self.assertEqual((self.dir / "dk").stat().st_mode & 0o777, 0o600)
+            self.tool("encaps", "--ek", "ek", "--ciphertext", "c", "--shared-secret", "K", "--format", "der", "--force")
+            for more in [], ["--dk-format", "seed"] if form != "expanded" else ["--dk-format", "expanded"]:
+                self.tool("decaps", "--dk", "dk", "--ciphertext", "c", "--shared-secret", "K2", "--format", "der", "--force", *more)
+                self.assertEqual(self.read("K"), self.read("K2"))
+        done = self.tool("keygen", "--param", P, "--count", 3, "--ek", "x", "--dk", "y", "--private-form", "seed", rc=1)
+        self.assertIn("--format pem or der", done.stderr)
+
+    def test_unreadable_keys_fail_alone(self):
+        ek, seeds = self.keys(P, 4)
+        eks, seeds = self.records(ek, 4), self.records(seeds, 4)
+        good = [pem("PUBLIC KEY", spki(P, one)) for one in eks]
+        private = [pem("PRIVATE KEY", pkcs8(P, der(0x80, one))) for one in seeds]
+        broken = pem("PUBLIC KEY", der(0x30, der(0x30, OIDS[P], b"\x05\0"), der(0x03, b"\0", eks[2])))
+        self.write("eks", good[0] + good[1] + broken + good[3])
+        self.write("dks", private[0] + private[1][:60] + b"!" + private[1][61:] + private[2] + private[3])
+        for reuse in 1, 3:
+            args = ["--format", "pem", "--key-reuse", reuse, "--force"]
+            done = self.tool("encaps", "--ek", "eks", "--ciphertext", "c", "--shared-secret", "K", "--status", "status", *args, rc=2)
+            self.assertIn(f"item {2 * reuse}: WARPKEM_INVALID_ENCODING (18): key at byte offset {len(good[0] + good[1])}: ",
+                          done.stderr)
+            self.assertIn("the algorithm has parameters", done.stderr)
+            wanted = [INVALID_ENCODING if i // reuse == 2 else 0 for i in range(4 * reuse)]
+            self.assertEqual(list(self.read("status")), wanted)
+            sent = self.records(self.read("K"), 4 * reuse)
+            self.assertEqual([K == bytes(32) for K in sent], [s != 0 for s in wanted])
+            for form in "seed", "expanded":  # any 64 bytes are a seed: what stands in for this one must not be used
+                self.tool("decaps", "--dk", "dks", "--ciphertext", "c", "--shared-secret", "K2", "--status", "status", *args,
+                          "--dk-format", form, rc=2)
+                statuses, got = list(self.read("status")), self.records(self.read("K2"), 4 * reuse)
+                self.assertEqual([s != 0 for s in statuses], [i // reuse == 1 for i in range(4 * reuse)])
+                for i in range(4 * reuse):
+                    self.assertEqual(got[i] == (bytes(32) if i // reuse == 1 else sent[i]), i // reuse != 2)
+        done = self.tool("check", "--ek", "eks", "--dk", "dks", "--format", "pem", "--status", "status", "--json", rc=2)
+        self.assertEqual([s != 0 for s in self.read("status")], [False, True, True, False])
+        self.assertEqual(json.loads(done.stdout)["failed"], 2)
+        self.write("dks", private[0] + private[3] + private[2])
+        self.write("eks", b"".join(good[:3]))
+        done = self.tool("check", "--ek", "eks", "--dk", "dks", "--format", "pem", rc=2)
+        self.assertIn("item 1: WARPKEM_INVALID_DK (4): dk does not belong to ek", done.stderr)
+        self.write("eks", b"".join(good))
+        self.assertIn("ends after 3 keys", self.tool("check", "--ek", "eks", "--dk", "dks", "--format", "pem", rc=1).stderr)
+        self.write("eks", b"".join(good[:2]))
+        self.assertIn("goes on after the 2 keys", self.tool("check", "--ek", "eks", "--dk", "dks", "--format", "pem", rc=1).stderr)
+
+    def test_param_that_nothing_tells(self):
+        self.keys(P, 1)
+        done = self.tool("encaps", "--ek", "made-ek", "--ciphertext", "c", "--shared-secret", "K", rc=1)
+        self.assertIn("missing: (--param P or --format FORMAT)", done.stderr)
+        done = self.tool("encaps", "--ek", "made-ek", "--ciphertext", "c", "--shared-secret", "K", "--format", "raw", rc=1)
+        self.assertIn("--param is needed", done.stderr)
+        done = self.tool("encaps", "--ek", "made-ek", "--ciphertext", "c", "--shared-secret", "K", "--format", "pem", rc=1)
+        self.assertIn("holds no key in PEM or DER", done.stderr)
+        self.assertEqual([name for name in self.files() if name in ("c", "K")], [])
+
+
 @unittest.skipUnless(shutil.which("openssl"), "no openssl program")
 class Encrypted(KeyFiles):
     def setUp(self):

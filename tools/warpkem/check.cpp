@@ -13,24 +13,24 @@ struct CheckOptions {
 int check_keys(const CheckOptions& options) {
   const bool has_ek = !options.ek.empty(), has_dk = !options.dk.empty();
   Job job("check", has_ek ? WARPKEM_OP_CHECK_EK : WARPKEM_OP_CHECK_DK, options.job);
-  if (has_dk) job.dk_format = dk_format_of(options.job.param, options.dk_format);
-  job.together = has_dk && (has_ek || job.dk_format == WARPKEM_DK_SEED);
+  if (has_dk) job.dk_format = options.dk_format;
   // Of two files that are wrong both are named.
   std::string wrong;
-  const auto open = [&](const char* argument, const std::string& path, const Content& content) -> Input* {
+  const auto open = [&](const char* argument, const std::string& path, bool is_public) -> InputColumn {
     try {
-      return &job.files.input(argument, path, content);
+      return job.key_input(argument, path, is_public);
     } catch (const Error& error) {
       wrong += (wrong.empty() ? "" : "; ") + std::string(error.what());
-      return nullptr;
+      return {};
     }
   };
-  if (has_ek) job.keys = {open("--ek", options.ek, job.records_of(RecordKind::ek)), &warpkem_batch::ek};
+  if (has_ek) job.keys = open("--ek", options.ek, true);
   if (has_dk) {
-    const InputColumn dk{open("--dk", options.dk, job.dk_records()), &warpkem_batch::dk};
+    const InputColumn dk = open("--dk", options.dk, false);
     has_ek ? job.items.push_back(dk) : static_cast<void>(job.keys = dk);
   }
   if (!wrong.empty()) throw Error(wrong);
+  job.together = has_dk && (has_ek || job.dk_format == WARPKEM_DK_SEED);
   return job.run();
 }
 
@@ -41,7 +41,7 @@ void add_check(Program& program) {
   Arguments arguments =
       program.add("check", "Check keys as FIPS 203, Sections 7.2 and 7.3, say, and whether ek and dk belong together",
                   [options] { return check_keys(*options); });
-  add_job_options(arguments, options->job);
+  add_key_job_options(arguments, options->job);
   add_force(arguments, options->job);
   arguments.file("--ek", options->ek, "Encapsulation keys: every coefficient is below q");
   arguments.file("--dk", options->dk,

@@ -13,9 +13,9 @@ struct DecapsOptions {
 
 int decaps(const DecapsOptions& options) {
   Job job("decaps", WARPKEM_OP_DECAPS, options.job);
-  job.dk_format = dk_format_of(options.job.param, options.dk_format);
+  job.dk_format = options.dk_format;
   job.key_reuse = options.key_reuse;
-  job.keys = {&job.files.input("--dk", options.dk, job.dk_records()), &warpkem_batch::dk};
+  job.keys = job.key_input("--dk", options.dk, false);
   job.items.push_back(
       {&job.files.input("--ciphertext", options.ciphertext, job.records_of(RecordKind::c)), &warpkem_batch::c});
   job.add_output("--shared-secret", options.shared_secret, Secrecy::secret, WARPKEM_SIZE_K, &warpkem_batch::K_out);
@@ -27,7 +27,7 @@ int decaps(const DecapsOptions& options) {
 void add_decaps(Program& program) {
   const auto options = std::make_shared<DecapsOptions>();
   Arguments arguments = program.add("decaps", "Decapsulate each ciphertext", [options] { return decaps(*options); });
-  add_job_options(arguments, options->job);
+  add_key_job_options(arguments, options->job);
   add_force(arguments, options->job);
   arguments.file("--dk", options->dk, "Decapsulation keys", Need::required);
   arguments.file("--ciphertext", options->ciphertext, "Ciphertexts c", Need::required);

@@ -13,7 +13,7 @@ struct EncapsOptions {
 int encaps(const EncapsOptions& options) {
   Job job("encaps", WARPKEM_OP_ENCAPS, options.job);
   job.key_reuse = options.key_reuse;
-  job.keys = {&job.files.input("--ek", options.ek, job.records_of(RecordKind::ek)), &warpkem_batch::ek};
+  job.keys = job.key_input("--ek", options.ek, true);
   if (!options.m.empty()) {
     job.flags = WARPKEM_DERAND;
     job.items.push_back({&job.files.input("--m", options.m, job.records_of(RecordKind::m)), &warpkem_batch::m});
@@ -29,7 +29,7 @@ void add_encaps(Program& program) {
   const auto options = std::make_shared<EncapsOptions>();
   Arguments arguments =
       program.add("encaps", "Encapsulate a fresh shared secret to each key", [options] { return encaps(*options); });
-  add_job_options(arguments, options->job);
+  add_key_job_options(arguments, options->job);
   add_force(arguments, options->job);
   arguments.file("--ek", options->ek, "Encapsulation keys", Need::required);
   arguments.file("--ciphertext", options->ciphertext, "Out: ciphertexts c", Need::required);

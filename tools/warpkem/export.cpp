@@ -4,6 +4,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "tools/warpkem/job.hpp"
 #include "tools/warpkem/keys/key_writer.hpp"
 #include "tools/warpkem/keys/options.hpp"
 #include "tools/warpkem/progress.hpp"

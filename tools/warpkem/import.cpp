@@ -1,6 +1,7 @@
 // warpkem import: from keys in PEM or DER to files of records.
 #include <nlohmann/json.hpp>
 
+#include "tools/warpkem/job.hpp"
 #include "tools/warpkem/keys/options.hpp"
 #include "tools/warpkem/progress.hpp"
 

@@ -8,8 +8,10 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <optional>
+#include <span>
 
 #include "tools/warpkem/engine.hpp"
+#include "tools/warpkem/keys/options.hpp"
 #include "tools/warpkem/progress.hpp"
 
 namespace warpkem::tool {
@@ -20,9 +22,10 @@ constexpr std::size_t listed_failures = 10;
 struct Failure {
   std::uint64_t item;
   std::uint8_t status;
-  bool pair;  // both keys are good, but not of one pair
+  bool pair;           // both keys are good, but not of one pair
+  std::string rule{};  // of a key that could not be read
 
-  std::string reason() const { return pair ? "dk does not belong to ek" : meaning_of(status); }
+  std::string reason() const { return pair ? "dk does not belong to ek" : rule.empty() ? meaning_of(status) : rule; }
 };
 
 struct KeysRelease {
@@ -37,7 +40,15 @@ class Runner {
         engine_(job.options.backend, job.options.threads),
         keys_per_batch_(std::max<std::uint64_t>(1, job.options.batch / job.key_reuse)),
         item_records_(job.items.size()),
-        output_records_(job.outputs.size()) {}
+        item_statuses_(job.items.size()),
+        output_records_(job.outputs.size()) {
+    for (const OutputColumn& column : job.outputs) {
+      writers_.push_back(column.encoding == 0
+                             ? nullptr
+                             : std::make_unique<KeyWriter>(engine_.get(), job.options.param, column.encoding,
+                                                           job.options.format, job.options.threads));
+    }
+  }
 
   const Engine& engine() const { return engine_; }
   std::uint64_t done() const { return done_; }
@@ -49,16 +60,27 @@ class Runner {
     while (next_batch()) {
       job_.together ? check_together() : compute();
       for (std::size_t i = 0; i < job_.outputs.size(); ++i) {
-        job_.outputs[i].file->write(output_records_[i].data(), batch_count_ * job_.outputs[i].record_bytes);
+        std::span<const std::uint8_t> text(output_records_[i].data(), batch_count_ * job_.outputs[i].record_bytes);
+        if (writers_[i]) text = writers_[i]->encode(output_records_[i], batch_count_, statuses_.data());
+        job_.outputs[i].file->write(text.data(), text.size());
       }
       if (status_file != nullptr) status_file->write(statuses_.data(), batch_count_);
       done_ += batch_count_;
+      if (job_.keys.decoder) progress.expect(job_.keys.decoder->expected());
       progress.update(done_);
     }
-    for (const auto& column : job_.items) expect_end(*column.file);
+    for (const auto& column : job_.items) expect_end(column);
   }
 
  private:
+  // Reads the next records of a file. `statuses` are of keys that are decoded; else it is empty.
+  std::size_t read(const InputColumn& column, Buffer& records, std::vector<std::uint8_t>& statuses, std::size_t count) {
+    if (!column.decoder) return column.file->read(records, count);
+    return column.decoder->read(engine_.get(), records, statuses, count, [&](const KeyFailure& failure) {
+      if (unreadable_.size() < listed_failures) unreadable_.push_back(failure);
+    });
+  }
+
   // Reads the next keys when those at hand are used up, then what belongs to each item. False at the end.
   bool next_batch() {
     first_of_key_ += batch_count_;
@@ -68,7 +90,8 @@ class Runner {
       return batch_count_ > 0;
     }
     if (first_of_key_ == served_by_keys_) {
-      new_keys_ = job_.keys.file->read(key_records_, keys_per_batch_);
+      unreadable_.clear();
+      new_keys_ = read(job_.keys, key_records_, key_statuses_, keys_per_batch_);
       if (new_keys_ == 0) return false;
       served_by_keys_ = new_keys_ * job_.key_reuse;
       first_of_key_ = 0;
@@ -76,8 +99,13 @@ class Runner {
     batch_count_ =
         static_cast<std::size_t>(std::min<std::uint64_t>(job_.options.batch, served_by_keys_ - first_of_key_));
     for (std::size_t i = 0; i < job_.items.size(); ++i) {
-      Input& file = *job_.items[i].file;
-      if (file.read(item_records_[i], batch_count_) != batch_count_) {
+      const Input& file = *job_.items[i].file;
+      const std::size_t got = read(job_.items[i], item_records_[i], item_statuses_[i], batch_count_);
+      if (got != batch_count_ && job_.items[i].decoder) {
+        throw Error(
+            fmt::format("{}: ends after {} keys; {} has more", file.label(), done_ + got, job_.keys.file->label()));
+      }
+      if (got != batch_count_) {
         throw Error(fmt::format("{}: ends at byte offset {}, after {} records of {} bytes; {} needs {} for each record",
                                 file.label(), file.offset(file.records_read()), file.records_read(),
                                 file.record_bytes(), job_.keys.file->label(), job_.key_reuse));
@@ -86,10 +114,16 @@ class Runner {
     return true;
   }
 
-  void expect_end(Input& file) const {
+  void expect_end(const InputColumn& column) {
+    const Input& file = *column.file;
     const std::uint64_t records = file.records_read();
     Buffer one;
-    if (file.read(one, 1) == 0) return;
+    std::vector<std::uint8_t> statuses;
+    if (read(column, one, statuses, 1) == 0) return;
+    if (column.decoder) {
+      throw Error(
+          fmt::format("{}: goes on after the {} keys that {} has", file.label(), done_, job_.keys.file->label()));
+    }
     throw Error(fmt::format("{}: goes on at byte offset {}, after the {} records of {} bytes that {} needs",
                             file.label(), file.offset(records), records, file.record_bytes(), job_.keys.file->label()));
   }
@@ -134,7 +168,35 @@ class Runner {
     batch.failed = &failed;
     batch.items_by_backend = by_backend.data();
     check(warpkem_run(engine_.get(), &batch));
-    account(failed, by_backend, {});
+    account(failed + refuse_unreadable(), by_backend, {});
+  }
+
+  // An item whose key could not be read fails with the key's status, whatever came of the record in its place. Returns
+  // how many there are that had not failed already.
+  std::size_t refuse_unreadable() {
+    std::size_t more = 0;
+    const auto refuse = [&](std::size_t item, std::uint8_t status) {
+      if (status == WARPKEM_OK) return;
+      more += statuses_.data()[item] == WARPKEM_OK;
+      statuses_.data()[item] = status;
+      for (std::size_t k = 0; k < job_.outputs.size(); ++k) {
+        const std::size_t bytes = job_.outputs[k].record_bytes;
+        std::memset(output_records_[k].data() + item * bytes, 0, bytes);
+      }
+    };
+    for (std::size_t i = 0; i < batch_count_; ++i) {
+      if (job_.keys.decoder) refuse(i, key_statuses_[(first_of_key_ + i) / job_.key_reuse]);
+      for (const auto& statuses : item_statuses_) {
+        if (!statuses.empty()) refuse(i, statuses[i]);
+      }
+    }
+    return more;
+  }
+
+  // What was wrong with the key of an item, if it could not be read.
+  std::string rule_of(std::uint64_t item) const {
+    const auto found = std::ranges::find(unreadable_, item / job_.key_reuse, &KeyFailure::number);
+    return found == unreadable_.end() ? "" : fmt::format("key at byte offset {}: {}", found->offset, found->rule);
   }
 
   // `pairs`: of each item, whether its keys are good but not of one pair.
@@ -145,7 +207,7 @@ class Runner {
     failed_ += failed;
     for (std::size_t i = 0; i < batch_count_ && failed > 0 && failures_.size() < listed_failures; ++i) {
       if (statuses_.data()[i] != WARPKEM_OK)
-        failures_.push_back({done_ + i, statuses_.data()[i], i < pairs.size() && pairs[i]});
+        failures_.push_back({done_ + i, statuses_.data()[i], i < pairs.size() && pairs[i], rule_of(done_ + i)});
     }
   }
 
@@ -225,6 +287,8 @@ class Runner {
         pairs[i] = true;
       }
     }
+    refuse_unreadable();
+    for (std::size_t i = 0; i < batch_count_; ++i) pairs[i] = pairs[i] && statuses_.data()[i] == WARPKEM_INVALID_DK;
     const auto failed = static_cast<std::size_t>(std::count_if(statuses_.data(), statuses_.data() + batch_count_,
                                                                [](std::uint8_t s) { return s != WARPKEM_OK; }));
     account(failed, by_backend, pairs);
@@ -246,7 +310,12 @@ class Runner {
   Engine engine_;
   std::size_t keys_per_batch_;
   Buffer key_records_, seeds_;
-  std::vector<Buffer> item_records_, output_records_;
+  std::vector<Buffer> item_records_;
+  std::vector<std::uint8_t> key_statuses_;                // of the keys at hand, if they are decoded
+  std::vector<std::vector<std::uint8_t>> item_statuses_;  // the same of items
+  std::vector<KeyFailure> unreadable_;                    // the first keys of the batch that could not be read
+  std::vector<Buffer> output_records_;
+  std::vector<std::unique_ptr<KeyWriter>> writers_;
   Buffer statuses_;
   std::vector<std::uint32_t> index_;
   std::unique_ptr<warpkem_keys, KeysRelease> prepared_;
@@ -264,6 +333,7 @@ class Runner {
 // written.
 std::optional<std::uint64_t> expected_items(const Job& job) {
   if (job.keys.file == nullptr) return job.count;
+  if (job.keys.decoder) return std::nullopt;
   const auto keys = job.keys.file->records();
   if (!keys) return std::nullopt;
   std::uint64_t total = 0;
@@ -272,7 +342,7 @@ std::optional<std::uint64_t> expected_items(const Job& job) {
                             job.keys.file->label()));
   }
   for (const auto& column : job.items) {
-    const auto records = column.file->records();
+    const auto records = column.decoder ? std::nullopt : column.file->records();
     if (!records || *records == total) continue;
     throw Error(fmt::format(
         "{}: {} at byte offset {}: {} records of {} bytes, where {} has {} records of {} bytes{}: {} are needed",
@@ -316,6 +386,17 @@ void add_job_options(Arguments& arguments, JobOptions& options) {
   add_common_options(arguments, options);
 }
 
+void add_key_job_options(Arguments& arguments, JobOptions& options) {
+  arguments.param(options.param);
+  add_common_options(arguments, options);
+  add_key_format(
+      arguments, "--format", options.format, true,
+      "Form of the keys: raw records (default); or pem or der, as 'warpkem import' reads them: the first key "
+      "tells --param then");
+  arguments.at_least_one({"--param", "--format"});
+  add_passphrase(arguments, options.passphrase);
+}
+
 void add_common_options(Arguments& arguments, JobOptions& options) {
   arguments.backend(options.backend);
   arguments.threads(options.threads);
@@ -354,6 +435,26 @@ Job::Job(std::string job_name, std::uint32_t job_operation, const JobOptions& jo
       operation(job_operation) {
   files.allow({.empty_inputs = options.allow_empty, .any_content = options.force});
   if (options.json) files.reserve_stdout("--json");
+}
+
+InputColumn Job::key_input(const std::string& argument, const std::string& path, bool is_public) {
+  const auto array = is_public ? &warpkem_batch::ek : &warpkem_batch::dk;
+  if (options.format == KeyFormat::raw) {
+    if (options.param == 0) throw Error("--format raw tells no parameter set: --param is needed");
+    if (!is_public) dk_format = dk_format_of(options.param, dk_format);
+    return {&files.input(argument, path, is_public ? records_of(RecordKind::ek) : dk_records()), array};
+  }
+  if (!passphrase) passphrase = std::make_shared<Passphrase>(options.passphrase);
+  Input& file = files.input(argument, path, {RecordKind::bytes, 0});
+  InputColumn column{&file, array,
+                     std::make_shared<KeyRecords>(file, options.format, options.threads, *passphrase,
+                                                  KeyWish{options.param, is_public, dk_format})};
+  options.param = column.decoder->wish().algorithm;
+  if (!is_public) dk_format = column.decoder->wish().dk_format;
+  if (column.decoder->is_empty() && !options.allow_empty) {
+    throw Error(fmt::format("{}: holds no key in PEM or DER; --allow-empty takes it", file.label()));
+  }
+  return column;
 }
 
 Output& Job::add_output(const std::string& argument, const std::string& path, Secrecy secrecy, std::uint32_t what,

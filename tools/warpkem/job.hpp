@@ -5,12 +5,15 @@
 #include <warpkem/warpkem.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "tools/warpkem/commands.hpp"
 #include "tools/warpkem/engine.hpp"
 #include "tools/warpkem/io.hpp"
+#include "tools/warpkem/keys/key_records.hpp"
+#include "tools/warpkem/keys/key_writer.hpp"
 
 namespace warpkem::tool {
 
@@ -24,8 +27,12 @@ struct JobOptions {
   bool json = false;
   bool force = false;
   bool allow_empty = false;
+  KeyFormat format = KeyFormat::raw;  // of keys
+  PassphraseOptions passphrase;
 };
 void add_job_options(Arguments& arguments, JobOptions& options);
+// The same of commands that read keys, which tell --param where they are not raw.
+void add_key_job_options(Arguments& arguments, JobOptions& options);
 // All of these but --param.
 void add_common_options(Arguments& arguments, JobOptions& options);
 void add_force(Arguments& arguments, JobOptions& options);
@@ -35,11 +42,13 @@ void add_key_reuse(Arguments& arguments, std::uint64_t& key_reuse);
 struct InputColumn {
   Input* file = nullptr;
   warpkem_source warpkem_batch::*array = nullptr;
+  std::shared_ptr<KeyRecords> decoder{};  // of keys in PEM or DER, whose records these are
 };
 struct OutputColumn {
   Output* file = nullptr;
   std::size_t record_bytes = 0;
   warpkem_target warpkem_batch::*array = nullptr;
+  std::uint32_t encoding = 0;  // of keys that are written in PEM or DER
 };
 
 struct Job {
@@ -56,6 +65,8 @@ struct Job {
   Content seed_records() const {
     return records_of(dk_format == WARPKEM_DK_COMPOSITE ? RecordKind::composite_seed : RecordKind::seed);
   }
+  // A file of keys, raw or not. Of what is not, the first key tells param and dk_format where they are left open.
+  InputColumn key_input(const std::string& argument, const std::string& path, bool is_public);
   Output& add_output(const std::string& argument, const std::string& path, Secrecy secrecy, std::uint32_t what,
                      warpkem_target warpkem_batch::*array);
 
@@ -64,6 +75,7 @@ struct Job {
 
   std::string name;
   JobOptions options;
+  std::shared_ptr<Passphrase> passphrase;
   Files files;
   std::uint32_t operation;
   std::uint32_t dk_format = WARPKEM_DK_EXPANDED;

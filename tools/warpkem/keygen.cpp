@@ -1,5 +1,6 @@
 // warpkem keygen: key pairs, from the engine's randomness, from given seeds or from key material of HPKE.
 #include "tools/warpkem/job.hpp"
+#include "tools/warpkem/keys/options.hpp"
 
 namespace warpkem::tool {
 namespace {
@@ -10,11 +11,21 @@ struct KeygenOptions {
   std::string seeds, hpke_ikm, ek, dk;
   std::uint64_t ikm_bytes = 0;
   std::uint32_t dk_format = dk_format_by_default;
+  KeyEncodingOptions encoding;
 };
+
+// Of keys in PEM or DER: what RFC 9935 recommends, and what there is of hybrids.
+std::uint32_t dk_format_of_files(const KeygenOptions& options) {
+  const warpkem_algorithm param = options.job.param;
+  if (options.job.format == KeyFormat::raw || options.dk_format != dk_format_by_default) return options.dk_format;
+  if (options.encoding.private_form == WARPKEM_ENCODING_EXPANDED) return WARPKEM_DK_EXPANDED;
+  const bool has_seeds = !is_hybrid(param) || warpkem_encoded_bytes(param, WARPKEM_ENCODING_SEED) != 0;
+  return has_seeds ? WARPKEM_DK_SEED : WARPKEM_DK_COMPOSITE;
+}
 
 int keygen(const KeygenOptions& options) {
   Job job("keygen", WARPKEM_OP_KEYGEN, options.job);
-  job.dk_format = dk_format_of(options.job.param, options.dk_format);
+  job.dk_format = dk_format_of(options.job.param, dk_format_of_files(options));
   job.count = options.count;
   if (!options.seeds.empty()) {
     job.flags = WARPKEM_DERAND;
@@ -30,6 +41,14 @@ int keygen(const KeygenOptions& options) {
   }
   job.add_output("--dk", options.dk, Secrecy::secret, WARPKEM_SIZE_DK, &warpkem_batch::dk_out);
   job.add_output("--ek", options.ek, Secrecy::open, WARPKEM_SIZE_EK, &warpkem_batch::ek_out);
+  if (options.job.format != KeyFormat::raw) {
+    job.outputs[0].encoding = encoding_of(job.options.param, false, job.dk_format, options.encoding);
+    // A pair is under one OID: X-Wing's seeds have X-Wing's own.
+    const bool is_x_wing = is_hybrid(job.options.param) && job.outputs[0].encoding == WARPKEM_ENCODING_SEED;
+    job.outputs[1].encoding = encoding_of(job.options.param, true, 0, {.private_form = 0, .x_wing_oid = is_x_wing});
+  } else if (options.encoding.private_form != 0) {
+    throw Error("--private-form is of keys in PEM or DER; accepted: --format pem or der, or --dk-format");
+  }
   return job.run();
 }
 
@@ -49,6 +68,11 @@ void add_keygen(Program& program) {
   arguments.file("--ek", options->ek, "Out: encapsulation keys", Need::required);
   arguments.file("--dk", options->dk, "Out: decapsulation keys, secret", Need::required);
   arguments.dk_format(options->dk_format);
+  add_key_format(
+      arguments, "--format", options->job.format, true,
+      "Form of the keys: raw records (default); pem or der, as 'warpkem export' writes them, of a dk the seed "
+      "unless --dk-format or --private-form says otherwise");
+  add_private_form(arguments, options->encoding);
 }
 
 }  // namespace warpkem::tool

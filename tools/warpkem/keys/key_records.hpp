@@ -37,6 +37,8 @@ class KeyRecords {
   // nothing tells it.
   KeyRecords(Input& input, KeyFormat format, std::uint32_t threads, Passphrase& passphrase, const KeyWish& wish);
 
+  // Whether there is no object at all. Before the first read().
+  bool is_empty() const noexcept { return stream_.count() == 0; }
   const KeyWish& wish() const noexcept { return wish_; }
   std::size_t record_bytes() const noexcept { return record_bytes_; }
 

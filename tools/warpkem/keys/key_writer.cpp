@@ -26,7 +26,7 @@ std::uint32_t dk_format_of_encoding(std::uint32_t encoding) {
 
 }  // namespace
 
-void add_key_encoding(Arguments& arguments, KeyEncodingOptions& options) {
+void add_private_form(Arguments& arguments, KeyEncodingOptions& options) {
   const auto parse = [&options](const std::string& text) {
     for (const std::uint32_t known : {WARPKEM_ENCODING_SEED, WARPKEM_ENCODING_EXPANDED, WARPKEM_ENCODING_BOTH}) {
       if (text != name_of_encoding(known)) continue;
@@ -40,6 +40,10 @@ void add_key_encoding(Arguments& arguments, KeyEncodingOptions& options) {
       "Of ML-KEM's private keys (RFC 9935, Section 6): seed, expanded, or both. Seeds can become all three, an "
       "expanded dk only expanded (default: what the dk is)",
       parse);
+}
+
+void add_key_encoding(Arguments& arguments, KeyEncodingOptions& options) {
+  add_private_form(arguments, options);
   arguments.flag("--x-wing-oid", options.x_wing_oid,
                  "MLKEM768-X25519: public keys under X-Wing's own OID in place of the composite's");
 }

@@ -20,6 +20,7 @@ struct KeyEncodingOptions {
   bool x_wing_oid = false;
 };
 void add_key_encoding(Arguments& arguments, KeyEncodingOptions& options);
+void add_private_form(Arguments& arguments, KeyEncodingOptions& options);
 
 // The encoding that records become. Throws Error where they cannot.
 std::uint32_t encoding_of(warpkem_algorithm algorithm, bool is_public, std::uint32_t dk_format,

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "tools/warpkem/commands.hpp"
-#include "tools/warpkem/job.hpp"
+#include "tools/warpkem/io.hpp"
 #include "tools/warpkem/keys/key_records.hpp"
 
 namespace warpkem::tool {
