@@ -264,6 +264,10 @@ class Malformed(KeyFiles):
                 self.assertEqual((statuses, failures), ([0, 0, 0], []))
         self.assertTrue(self.imported(b"".join(blocks).replace(b"\n", b"\r\n"))[0] == everything)
         self.assertTrue(self.imported(blocks[0].rstrip() + blocks[1].rstrip() + blocks[2].rstrip())[0] == everything)
+        self.assertTrue(self.imported(blocks[0] + self.good[1] + blocks[1] + b"# " + blocks[2])[0] == everything)
+        got, statuses, _ = self.imported(blocks[0] + b"a line -----BEGIN PUBLIC KEY----- in a text\n" + blocks[2], rc=2)
+        self.assertTrue(got == self.eks[0] + self.eks[2])
+        self.assertEqual(statuses, [0, INVALID_ENCODING, 0])
 
     def test_bad_forms_of_pem(self):
         blocks = [pem("PUBLIC KEY", one) for one in self.good]
@@ -464,6 +468,63 @@ class OtherCommands(KeyFiles):
         done = self.tool("encaps", "--ek", "made-ek", "--ciphertext", "c", "--shared-secret", "K", "--format", "pem", rc=1)
         self.assertIn("holds no key in PEM or DER", done.stderr)
         self.assertEqual([name for name in self.files() if name in ("c", "K")], [])
+
+
+class Inspect(KeyFiles):
+    def inspected(self, data, rc=0, *more):
+        self.write("file", data)
+        text = self.tool("inspect", "--in", "file", *more, rc=rc).stdout.decode()
+        report = json.loads(self.tool("inspect", "--in", "file", "--json", *more, rc=rc).stdout)
+        piped = json.loads(self.tool("inspect", "--in", "-", "--json", *more, rc=rc, stdin=data).stdout)
+        self.assertEqual({**piped, "file": "file"}, {**report, "bytes": piped["bytes"]})
+        return report, text
+
+    def test_keys(self):
+        ek, seeds = self.keys(P, 3)
+        self.tool("keygen", "--param", P, "--seeds", "made-dk", "--ek", "made-ek", "--dk", "full", "--force")
+        eks, seeds, full = self.records(ek, 3), self.records(seeds, 3), self.records(self.read("full"), 3)
+        objects = [("PUBLIC KEY", spki(P, eks[0])), ("PRIVATE KEY", pkcs8(P, der(0x80, seeds[0]))),
+                   ("PRIVATE KEY", pkcs8(P, der(0x04, full[0]))), ("CERTIFICATE", certificate(spki(P, eks[0]))),
+                   ("PRIVATE KEY", pkcs8(P, der(0x30, der(0x04, seeds[0]), der(0x04, full[0]))))]
+        for form, data in ("pem", b"".join(pem(*one) for one in objects)), ("der", b"".join(one for _, one in objects)):
+            report, text = self.inspected(data)
+            self.assertEqual((report["kind"], report["objects"], report["valid"], report["bytes"]), (form, 5, 5, len(data)))
+            self.assertEqual([one["form"] for one in report["first"]], ["public", "seed", "expanded", "certificate", "both"])
+            self.assertEqual({one["fingerprint"] for one in report["first"]}, {hashlib.sha256(objects[0][1]).hexdigest()})
+            self.assertEqual(sum(one["count"] for one in report["groups"]), 5)
+            self.assertIn("5 objects, 5 valid", text)
+        bad = spki(P, BAD_EK)
+        report, text = self.inspected(objects[0][1] + bad + b"\x30\x02\x05\0", 2, "--list", 2)
+        self.assertEqual((report["objects"], report["valid"], len(report["first"])), (3, 1, 2))
+        self.assertIn("NOT valid: ", text)
+        self.assertIn("and 1 more", text)
+        self.write("pass", b"p")
+        report, _ = self.inspected(encrypted(objects[1][1], b"p"), 0, "--passphrase-file", "pass")
+        self.assertEqual(report["first"][0]["encrypted"], True)
+
+    def test_records(self):
+        for param in *SETS, "SecP256r1MLKEM768":
+            ek, _ = self.keys(param, 30)
+            report, text = self.inspected(ek)
+            self.assertEqual((report["kind"], report["content"], report["objects"], report["valid"]),
+                             ("raw", f"ek of {param}", 30, 30))
+            self.assertIn(f"30 of ek of {param}, 30 valid", text)
+        report, _ = self.inspected(self.keys("X-Wing", 30)[0], 2)  # two have the same ek
+        self.assertEqual([one["content"] for one in report["could_be"]], ["ek of X25519MLKEM768", "ek of MLKEM768-X25519"])
+        _, dk = self.keys(P, 3, "expanded")
+        ek = self.read("made-ek")
+        report, _ = self.inspected(dk)
+        self.assertEqual((report["content"], report["valid"]), (f"expanded dk of {P}", 3))
+        self.assertEqual(report["first"][2]["fingerprint"], hashlib.sha256(spki(P, ek[2 * EK:])).hexdigest())
+        bad = bytearray(dk)
+        bad[2400] ^= 1
+        report, _ = self.inspected(bytes(bad), 2)
+        self.assertEqual([one["status"] for one in report["first"]], [0, MISMATCH, 0])
+        report, text = self.inspected(os.urandom(64 * 3), 2)
+        self.assertEqual(report["kind"], "unknown")
+        self.assertIn("3 seeds d || z", text)
+        for data, kind in ((b"", "empty"), (b"\xff" * 77, "unknown"), (b"0123456789abcdef" * 20, "hexadecimal text")):
+            self.assertEqual(self.inspected(data, 2)[0]["kind"], kind)
 
 
 @unittest.skipUnless(shutil.which("openssl"), "no openssl program")

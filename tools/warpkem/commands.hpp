@@ -104,6 +104,7 @@ void add_decaps(Program& program);
 void add_check(Program& program);
 void add_import(Program& program);
 void add_export(Program& program);
+void add_inspect(Program& program);
 void add_info(Program& program);
 void add_selftest(Program& program);
 void add_bench(Program& program);

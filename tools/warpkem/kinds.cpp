@@ -339,6 +339,34 @@ std::string proven_secret(const Sample& sample) {
   return found;
 }
 
+std::string proven_encoding(const Sample& sample) { return encoding(sample); }
+
+std::vector<Content> proven_records(const Sample& sample) {
+  std::vector<Content> found;
+  each_algorithm([&](warpkem_algorithm id) {
+    if (fits_dk(sample, id)) found.push_back({RecordKind::dk, id});
+  });
+  if (!found.empty()) return found;  // there is an ek inside, but not everywhere
+  each_algorithm([&](warpkem_algorithm id) {
+    if (fits_ek(sample, id)) found.push_back({RecordKind::ek, id});
+  });
+  return found;
+}
+
+std::vector<Content> fitting_records(std::uint64_t bytes) {
+  std::vector<Content> found;
+  for (const RecordKind kind :
+       {RecordKind::ek, RecordKind::dk, RecordKind::composite_dk, RecordKind::c, RecordKind::seed, RecordKind::K}) {
+    each_algorithm([&](warpkem_algorithm id) {
+      const Content content{kind, id};
+      const std::size_t record = content.record_bytes();
+      const bool is_new = std::ranges::none_of(found, [&](const Content& c) { return c.name() == content.name(); });
+      if (record != 0 && bytes != 0 && bytes % record == 0 && is_new) found.push_back(content);
+    });
+  }
+  return found;
+}
+
 bool is_proven_public(const Sample& sample) {
   std::uint32_t not_statuses = 0;
   for (std::size_t i = 0; i < sample.bytes; ++i) not_statuses |= is_below(sample.data[i], 32) ^ 1u;

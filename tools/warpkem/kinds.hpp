@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace warpkem::tool {
 
@@ -50,6 +51,13 @@ std::string proven_other(const Sample& sample, const Content& wanted);
 std::string proven_secret(const Sample& sample);
 // Whether the content shows that nothing is secret: an ek, or statuses.
 bool is_proven_public(const Sample& sample);
+
+// What the content is for certain, if it is no records: PEM, DER, hexadecimal text, in words; else "".
+std::string proven_encoding(const Sample& sample);
+// The kinds of records that the content proves, ek or expanded dk.
+std::vector<Content> proven_records(const Sample& sample);
+// All kinds of records that a length is a multiple of.
+std::vector<Content> fitting_records(std::uint64_t bytes);
 
 // What an input whose length is wrong for `wanted` may be: what is proven, else what the length fits. "" or a sentence.
 std::string likely_other(const Sample& sample, const Content& wanted);

@@ -64,6 +64,12 @@ KeyStream::KeyStream(Input& input, KeyFormat format, unsigned threads, Passphras
       passphrase_(passphrase),
       base_(input.offset(0)) {}
 
+void KeyStream::begin_with(const std::uint8_t* data, std::size_t bytes) {
+  chunk_.grow(chunk_bytes);
+  std::copy_n(data, bytes, chunk_.data());
+  have_ = bytes;
+}
+
 KeyStream::Piece& KeyStream::piece(std::size_t i) {
   while (pieces_.size() <= i) pieces_.emplace_back();
   return pieces_[i];
@@ -138,8 +144,7 @@ void KeyStream::cut_pem() {
   if (!at_end_) {
     // The last block may go on.
     end = text.rfind(pem_begin);
-    while (end != npos && !is_pem_block(text, end)) end = text.rfind(pem_begin, end - 1);
-    if (end == npos) {  // text that is no block: its last line may be the beginning of one
+    if (end == npos) {  // text that is no block: its end may be the beginning of one
       done_ = text.size() - std::min(text.size(), pem_begin.size());
       return;
     }

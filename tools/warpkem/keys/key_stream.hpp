@@ -33,6 +33,8 @@ class KeyStream {
   // `input` holds bytes. The passphrase, which must outlive the stream, is that of encrypted keys.
   KeyStream(Input& input, KeyFormat format, unsigned threads, Passphrase& passphrase);
 
+  // These bytes of the input were read already. Before the first next().
+  void begin_with(const std::uint8_t* data, std::size_t bytes);
   // Reads the next chunk; false at the end. Afterwards at() is about its objects.
   bool next();
   std::size_t count() const noexcept { return count_; }

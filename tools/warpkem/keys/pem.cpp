@@ -83,14 +83,7 @@ std::size_t decode_other(std::string_view, std::uint8_t*, std::string& error) {
 
 }  // namespace
 
-bool is_pem_block(std::string_view text, std::size_t at) {
-  return at == 0 || text[at - 1] == '\n' || text[at - 1] == '\r' || text[at - 1] == '-';
-}
-
-std::size_t next_pem_block(std::string_view text, std::size_t from) {
-  while ((from = text.find(pem_begin, from)) != npos && !is_pem_block(text, from)) from += pem_begin.size();
-  return from;
-}
+std::size_t next_pem_block(std::string_view text, std::size_t from) { return text.find(pem_begin, from); }
 
 PemBlock read_pem_block(std::string_view text, std::size_t at, std::uint8_t* out) {
   PemBlock block;

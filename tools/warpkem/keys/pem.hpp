@@ -10,10 +10,8 @@ namespace warpkem::tool {
 
 inline constexpr std::string_view pem_begin = "-----BEGIN ", pem_end = "-----END ", pem_dashes = "-----";
 
-// Whether the BEGIN at `at` begins a block: at the start of a line, as the text's first one is, or right behind an END
-// line, where files without a line end at their end were joined.
-bool is_pem_block(std::string_view text, std::size_t at);
-// The next one at or after `from`; npos: there is none.
+// Where the next block begins at or after `from`; npos: nowhere. Not only at the start of a line: files that have no line
+// end at their end get joined, and what is no block after all should be listed rather than lost.
 std::size_t next_pem_block(std::string_view text, std::size_t from);
 
 struct PemBlock {
