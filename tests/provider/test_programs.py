@@ -182,6 +182,35 @@ frontend tls
         self.assertIn("Server Temp Key: X25519", self.s_client(port, env=self.without_provider()))
 
 
+class Apache(TlsCase):
+    @needs("apache2")
+    def test_s_client_and_a_classical_client(self):
+        port, modules = self.free_port(), "/usr/lib/apache2/modules"
+        configuration = self.folder / "apache.conf"
+        user = "User www-data\nGroup www-data" if os.getuid() == 0 else ""
+        configuration.write_text(f"""ServerRoot {self.folder}
+PidFile {self.folder}/apache.pid
+ErrorLog {self.folder}/apache.log
+LoadModule mpm_event_module {modules}/mod_mpm_event.so
+LoadModule authz_core_module {modules}/mod_authz_core.so
+LoadModule ssl_module {modules}/mod_ssl.so
+{user}
+Listen 127.0.0.1:{port}
+ServerName localhost
+DocumentRoot {self.folder}
+Mutex file:{self.folder} default
+SSLEngine on
+SSLSessionCache none
+SSLCertificateFile {self.cert}
+SSLCertificateKeyFile {self.key}
+SSLOpenSSLConfCmd Groups X25519MLKEM768:X25519:P-256
+""")
+        self.start("apache2", "-DFOREGROUND", "-f", configuration, env=self.with_provider, port=port)
+        self.assertGreaterEqual(len(re.findall(r"NamedGroup: \S+ \(4588\)", self.s_client(port))), 2)
+        self.assertEqual(self.run_program(NONBLOCKING, port, 50, env=self.with_provider).split(), ["4588"] * 50)
+        self.assertIn("Server Temp Key: X25519", self.s_client(port, env=self.without_provider()))
+
+
 @unittest.skipUnless(NODE, "no Node 24")
 class NodeServer(TlsCase):
     """An independent implementation of every group, in the OpenSSL that Node brings."""
