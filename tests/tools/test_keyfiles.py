@@ -476,6 +476,8 @@ class Inspect(KeyFiles):
         text = self.tool("inspect", "--in", "file", *more, rc=rc).stdout.decode()
         report = json.loads(self.tool("inspect", "--in", "file", "--json", *more, rc=rc).stdout)
         piped = json.loads(self.tool("inspect", "--in", "-", "--json", *more, rc=rc, stdin=data).stdout)
+        for one in report.get("could_be", []) + piped.get("could_be", []):
+            one.pop("records", None)  # of a pipe that holds more than is looked at nobody knows
         self.assertEqual({**piped, "file": "file"}, {**report, "bytes": piped["bytes"]})
         return report, text
 
