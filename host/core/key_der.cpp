@@ -137,7 +137,7 @@ std::string dotted_text(const Element& oid) {
 // An object identifier as the fixed encodings have it in their prefixes: after the headers of its own.
 bool is_oid_of(const FixedEncoding& encoding, const Element& oid) {
   const auto prefix = encoding.prefix();
-  return std::ranges::search(prefix, std::span(oid.begin, oid.content + oid.bytes)).size() != 0;
+  return std::search(prefix.begin(), prefix.end(), oid.begin, oid.content + oid.bytes) != prefix.end();
 }
 
 // The algorithm of an identifier, as one of its encodings. `wanted` says which of an algorithm's are meant.
