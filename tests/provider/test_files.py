@@ -1,16 +1,13 @@
 #!/usr/bin/env python3
 """Key files by `openssl genpkey`, `pkey` and certificates with the provider; Node's own OpenSSL is the other side."""
 import base64
-import os
 import pathlib
 import re
-import shutil
 import unittest
 
-from tls_case import TlsCase
+from tls_case import NODE, TlsCase
 
 HERE = pathlib.Path(__file__).parent
-NODE = os.environ.get("WARPKEM_NODE") or shutil.which("node")
 # name: bytes of the seed's PKCS#8, of the expanded key's, of both, of the public key's SubjectPublicKeyInfo
 SETS = {"ML-KEM-512": (86, 1660, 1730, 822), "ML-KEM-768": (86, 2428, 2498, 1206), "ML-KEM-1024": (86, 3196, 3266, 1590)}
 

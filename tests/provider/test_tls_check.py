@@ -5,7 +5,7 @@ import socket
 import subprocess
 import unittest
 
-from tls_case import BUILD, GROUPS, TlsCase
+from tls_case import BUILD, GROUPS, OWN_GROUPS, TlsCase
 
 TOOL = BUILD / "bin" / "warpkem"
 
@@ -60,7 +60,7 @@ class TlsCheck(TlsCase):
         self.assertNotEqual(served["X25519MLKEM768"], "warpkem")
 
     def test_without_a_provider(self):
-        if "X25519MLKEM768" in self.run_program("openssl", "list", "-kem-algorithms", env=self.without_provider()):
+        if OWN_GROUPS:
             self.skipTest("this OpenSSL has the groups itself")
         self.assertIn("no provider serves a post-quantum group", self.problems(env=self.without_provider()))
 

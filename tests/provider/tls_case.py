@@ -13,6 +13,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("WARPKEM_BUILD", ROOT / "build" / "dev"))
 MODULE = BUILD / "ossl-modules" / "warpkem.so"
 LONG = os.environ.get("WARPKEM_LONG_TESTS") == "1"
+NODE = os.environ.get("WARPKEM_NODE")  # 24 or later, whose own OpenSSL has the groups
+# Whether this OpenSSL has the groups itself, as it has from 3.5 on.
+OWN_GROUPS = "X25519MLKEM768" in subprocess.run(["openssl", "list", "-kem-algorithms"], text=True, capture_output=True,
+                                                env={**os.environ, "OPENSSL_CONF": os.devnull}).stdout
 # name: number
 GROUPS = {"X25519MLKEM768": 4588, "SecP256r1MLKEM768": 4587, "SecP384r1MLKEM1024": 4589,
           "MLKEM512": 512, "MLKEM768": 513, "MLKEM1024": 514}
@@ -36,13 +40,16 @@ class TlsCase(unittest.TestCase):
         cls.with_provider = cls.configuration("with.cnf")
 
     @classmethod
-    def configuration(cls, name, groups="X25519MLKEM768:X25519:P-256", module=MODULE, settings=""):
-        """The environment of a process with this openssl.cnf."""
+    def configuration(cls, name, groups="X25519MLKEM768:X25519:P-256", module=MODULE, settings="", preferred=OWN_GROUPS):
+        """The environment of a process with this openssl.cnf, which prefers the provider to OpenSSL's own code."""
         path = cls.folder / name
         path.write_text(f"""openssl_conf = init
 [init]
+{"alg_section = algorithms" if preferred else ""}
 providers = providers
-ssl_conf = ssl
+{"ssl_conf = ssl" if groups else ""}
+[algorithms]
+default_properties = ?provider=warpkem
 [providers]
 default = default_section
 warpkem = warpkem_section
@@ -62,6 +69,14 @@ system_default = tls
     @staticmethod
     def without_provider():
         return {**os.environ, "OPENSSL_CONF": os.devnull}
+
+    @classmethod
+    def classical(cls):
+        """Without the provider, and without what OpenSSL itself may have."""
+        path = cls.folder / "classical-only.cnf"
+        path.write_text("openssl_conf = init\n[init]\nssl_conf = ssl\n[ssl]\nsystem_default = tls\n[tls]\n"
+                        "Groups = X25519:P-256\n")
+        return {**os.environ, "OPENSSL_CONF": str(path)}
 
     def run_program(self, *words, env=None, text="", fails=False, timeout=60):
         done = subprocess.run(list(map(str, words)), env=env, input=text, text=True, errors="replace", timeout=timeout,
