@@ -10,6 +10,7 @@
 #include "tools/warpkem/job.hpp"
 #include "tools/warpkem/keys/key_stream.hpp"
 #include "tools/warpkem/keys/key_writer.hpp"
+#include "tools/warpkem/keys/options.hpp"
 #include "tools/warpkem/keys/pem.hpp"
 #include "tools/warpkem/progress.hpp"
 

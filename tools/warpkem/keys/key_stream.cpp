@@ -91,7 +91,7 @@ KeyObject& KeyStream::add_failure(Piece& piece, std::uint64_t offset, std::strin
 
 // What no piece has covered moves to the front, and the rest of the chunk is filled.
 bool KeyStream::fill() {
-  std::memmove(chunk_.data(), chunk_.data() + done_, have_ - done_);
+  if (done_ > 0) std::memmove(chunk_.data(), chunk_.data() + done_, have_ - done_);
   base_ += done_;
   have_ -= done_;
   done_ = 0;

@@ -16,6 +16,14 @@ void add_key_format(Arguments& arguments, const std::string& name, KeyFormat& fo
   arguments.text(name, "FORMAT", description, parse, need);
 }
 
+void add_passphrase(Arguments& arguments, PassphraseOptions& options) {
+  arguments.file("--passphrase-file", options.file,
+                 "The passphrase of encrypted keys is the first line of this file (default: it is asked for on the "
+                 "terminal)");
+  arguments.number("--passphrase-fd", options.descriptor, 0, 65535,
+                   "The passphrase is the first line that this descriptor gives");
+}
+
 void KeyFailures::add(const KeyFailure& failure) {
   ++count_;
   if (first_.size() < listed) first_.push_back(failure);

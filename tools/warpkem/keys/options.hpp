@@ -15,6 +15,8 @@ namespace warpkem::tool {
 void add_key_format(Arguments& arguments, const std::string& name, KeyFormat& format, bool raw,
                     const std::string& description, Need need = Need::optional);
 
+void add_passphrase(Arguments& arguments, PassphraseOptions& options);
+
 // Failures of a job, of which the first are listed.
 class KeyFailures {
  public:

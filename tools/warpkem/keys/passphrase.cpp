@@ -41,14 +41,6 @@ std::size_t read_line(const std::string& label, int fd, Buffer& to) {
 
 }  // namespace
 
-void add_passphrase(Arguments& arguments, PassphraseOptions& options) {
-  arguments.file("--passphrase-file", options.file,
-                 "The passphrase of encrypted keys is the first line of this file (default: it is asked for on the "
-                 "terminal)");
-  arguments.number("--passphrase-fd", options.descriptor, 0, 65535,
-                   "The passphrase is the first line that this descriptor gives");
-}
-
 Passphrase::Passphrase(const PassphraseOptions& options) {
   if (!options.file.empty() && options.descriptor >= 0)
     throw Error("--passphrase-file and --passphrase-fd exclude each other; give one");

@@ -7,7 +7,6 @@
 #include <span>
 #include <string>
 
-#include "tools/warpkem/commands.hpp"
 #include "tools/warpkem/io.hpp"
 
 namespace warpkem::tool {
@@ -16,7 +15,6 @@ struct PassphraseOptions {
   std::string file;
   int descriptor = -1;
 };
-void add_passphrase(Arguments& arguments, PassphraseOptions& options);
 
 // One for all keys of an input. It is asked for when the first encrypted key is met. Thread-safe.
 class Passphrase {

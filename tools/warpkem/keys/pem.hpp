@@ -10,8 +10,8 @@ namespace warpkem::tool {
 
 inline constexpr std::string_view pem_begin = "-----BEGIN ", pem_end = "-----END ", pem_dashes = "-----";
 
-// Where the next block begins at or after `from`; npos: nowhere. Not only at the start of a line: files that have no line
-// end at their end get joined, and what is no block after all should be listed rather than lost.
+// Where the next block begins at or after `from`; npos: nowhere. Not only at the start of a line: files that have no
+// line end at their end get joined, and what is no block after all should be listed rather than lost.
 std::size_t next_pem_block(std::string_view text, std::size_t from);
 
 struct PemBlock {
