@@ -238,7 +238,7 @@ def gcc(run):
 
 
 # Tests of the tool that start it hundreds of times, each slow under a sanitizer.
-SLOW_WHEN_SANITIZED = "hybrids|usage|kinds|outputs|progress"
+SLOW_WHEN_SANITIZED = "hybrids|usage|kinds|outputs|progress|keyfiles"
 # A sanitizer needs every path, not every value: gcc compares those.
 FEWER_ITEMS = {**SANITIZERS, "WARPKEM_TEST_SMALL": "1"}
 

@@ -12,7 +12,7 @@ import unittest
 from tool_case import P, SANITIZED, TOOL, ToolTest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-COMMANDS = ("keygen", "encaps", "decaps", "check", "info", "selftest", "bench", "serve-bench")
+COMMANDS = ("keygen", "encaps", "decaps", "check", "import", "export", "inspect", "info", "selftest", "bench", "serve-bench")
 STATUSES = re.findall(r"^#define (WARPKEM_\w+) (\d+)u",
                       re.search(r"typedef uint32_t warpkem_status;.*?(?=/\* How a decapsulation key)",
                                 (ROOT / "include/warpkem/warpkem.h").read_text(), re.DOTALL)[0], re.MULTILINE)
