@@ -410,6 +410,8 @@ def provider(run):
 def long_provider(run):
     """The same with more reloads, more handshakes and ten million keys of the pool."""
     provider_tests(run, WARPKEM_LONG_TESTS="1")
+    if (BUILD / "dev").is_dir():
+        run.ctest(BUILD / "dev", "--tests-regex", "^provider_", env={"WARPKEM_LONG_TESTS": "1"})
 
 
 @stage(only_all=True)

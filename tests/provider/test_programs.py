@@ -133,6 +133,25 @@ http {{
         self.assert_hybrid(self.logged()[0])
         self.assertNotIn("exited on signal", (self.prefix / "error.log").read_text())
 
+    def resident_kib(self):
+        """Of the workers, the largest."""
+        return max(int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())[1])
+                   for pid in self.workers())
+
+    @needs("nginx")
+    def test_memory_stays_flat(self):
+        port = self.serve()
+        rounds, at_once = (500, 200) if LONG else (6, 100)  # 100,000 handshakes
+        for number in range(rounds):
+            text = self.run_program(NONBLOCKING, port, at_once, "X25519MLKEM768", env=self.with_provider)
+            self.assertEqual(text.split(), ["4588"] * at_once)
+            if number == rounds // 3:
+                before = self.resident_kib()
+            if LONG and number > rounds // 3 and number % 100 == 0:
+                self.server.send_signal(signal.SIGHUP)
+                time.sleep(2)
+        self.assertLess(self.resident_kib(), before + 4096)
+
     @needs("nginx")
     def test_a_worker_killed_in_a_handshake(self):
         port = self.serve()
