@@ -6,13 +6,14 @@ import os
 import pathlib
 import re
 import resource
+import shutil
 import subprocess
 import unittest
 
 from tool_case import P, SANITIZED, TOOL, ToolTest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-COMMANDS = ("keygen", "encaps", "decaps", "check", "import", "export", "inspect", "info", "selftest", "bench", "serve-bench")
+COMMANDS = ("keygen", "encaps", "decaps", "check", "import", "export", "inspect", "completion", "info", "selftest", "bench", "serve-bench")
 STATUSES = re.findall(r"^#define (WARPKEM_\w+) (\d+)u",
                       re.search(r"typedef uint32_t warpkem_status;.*?(?=/\* How a decapsulation key)",
                                 (ROOT / "include/warpkem/warpkem.h").read_text(), re.DOTALL)[0], re.MULTILINE)
@@ -106,6 +107,40 @@ class Help(UsageTest):
             self.assertRegex(text, rf"(?m)^ *{number} +{name} +\S")
         for command in "keygen", "encaps", "decaps", "check":
             self.assertRegex(self.tool("help", command).stdout, r"(?m)^  3 +WARPKEM_INVALID_EK: \S")
+
+
+class Completion(UsageTest):
+    def test_bash(self):
+        script = self.tool("completion", "--shell", "bash").stdout
+        (self.dir / "keys.pem").write_bytes(b"")
+        (self.dir / "script").write_text(script + """
+t() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _warpkem; echo "${COMPREPLY[*]}"; }
+t warpkem ke
+t warpkem encaps --par
+t warpkem decaps --param ML-KEM-7
+t warpkem keygen --private-form ""
+t warpkem import --in ke
+t warpkem --param 768 exp
+t warpkem help ins
+t warpkem encaps --in
+""")
+        done = subprocess.run(["bash", "script"], cwd=self.dir, check=True, stdout=subprocess.PIPE, text=True)
+        self.assertEqual(done.stdout.splitlines(), ["keygen", "--param", "ML-KEM-768", "seed expanded both", "keys.pem", "export",
+                                                    "inspect", ""])
+        for command in COMMANDS:
+            own = self.tool(command, "--help").stdout
+            line = re.search(rf"(?m)^ +{command}\) options='([^']*)'", script)[1].split()
+            self.assertEqual(set(line), set(re.findall(r"(?m)^  (--[\w-]+)", own)) | {"--help"}, command)
+
+    def test_other_shells(self):
+        for shell, check in ("zsh", ["zsh", "-n"]), ("fish", ["fish", "--no-execute"]):
+            script = self.tool("completion", "--shell", shell).stdout
+            self.assertIn("keygen", script)
+            if shutil.which(shell):
+                (self.dir / "script").write_text(script)
+                subprocess.run([*check, "script"], cwd=self.dir, check=True)
+                os.remove(self.dir / "script")
+        self.refused(["completion", "--shell", "csh"], ["bash", "zsh", "fish"])
 
 
 class Mistakes(UsageTest):

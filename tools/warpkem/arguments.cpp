@@ -380,6 +380,108 @@ void Program::arrange() {
   }
 }
 
+namespace {
+
+// What an option takes where that is one of a few words; "" if it is not.
+std::string words_of(const std::string& option) {
+  if (option == "--param") {
+    std::string names = accepted_algorithms();
+    std::erase(names, ',');
+    return names;
+  }
+  for (const auto& [name, words] : {std::pair<const char*, const char*>{"--dk-format", "expanded seed composite"},
+                                    {"--format", "raw pem der"},
+                                    {"--private-form", "seed expanded both"},
+                                    {"--backend", "auto cuda avx512 avx2 portable"},
+                                    {"--shell", "bash zsh fish"}}) {
+    if (option == name) return words;
+  }
+  return "";
+}
+bool is_file(const CLI::Option* option) { return option->get_type_name() == "FILE"; }
+
+// Within single quotes of fish.
+std::string quoted(std::string text) {
+  for (std::size_t at = 0; (at = text.find_first_of("\\'", at)) != std::string::npos; at += 2) text.insert(at, 1, '\\');
+  return "'" + text + "'";
+}
+
+std::string bash_completion(const std::vector<const CLI::App*>& commands) {
+  const std::string names = CLI::detail::join(commands, name_in_list, " ");
+  std::string files, values, plain, of_commands;
+  std::vector<std::string> seen;
+  for (const CLI::App* const command : commands) {
+    std::string own;
+    for (const CLI::Option* const option : options_of(*command)) {
+      const std::string name = option->get_name();
+      if (!is_option(name)) continue;
+      own += " " + name;
+      if (is_flag(option) || std::ranges::find(seen, name) != seen.end()) continue;
+      seen.push_back(name);
+      if (const std::string words = words_of(name); !words.empty()) {
+        values += fmt::format("    {}) COMPREPLY=($(compgen -W '{}' -- \"$word\")); return ;;\n", name, words);
+      } else {
+        (is_file(option) ? files : plain) += (is_file(option) ? files : plain).empty() ? name : "|" + name;
+      }
+    }
+    if (command->get_name() == "help") continue;
+    of_commands +=
+        fmt::format("    {}) options='{} --help' ;;\n", command->get_name(), own.substr(own.empty() ? 0 : 1));
+  }
+  return fmt::format(
+      "_warpkem() {{\n"
+      "  local word=\"${{COMP_WORDS[COMP_CWORD]}}\" before=\"${{COMP_WORDS[COMP_CWORD-1]}}\" command='' options='' i\n"
+      "  COMPREPLY=()\n"
+      "  for ((i = 1; i < COMP_CWORD; ++i)); do\n"
+      "    case \" {} \" in *\" ${{COMP_WORDS[i]}} \"*) command=\"${{COMP_WORDS[i]}}\"; break ;; esac\n"
+      "  done\n"
+      "  case \"$before\" in\n"
+      "    {}) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- \"$word\")); return ;;\n"
+      "{}    {}) return ;;\n"
+      "  esac\n"
+      "  case \"$command\" in\n"
+      "    '') options='{} --help --version' ;;\n"
+      "    help) options='{}' ;;\n"
+      "{}  esac\n"
+      "  COMPREPLY=($(compgen -W \"$options\" -- \"$word\"))\n"
+      "}}\n"
+      "complete -F _warpkem warpkem\n",
+      names, files, values, plain, names, names, of_commands);
+}
+
+std::string fish_completion(const std::vector<const CLI::App*>& commands) {
+  const std::string names = CLI::detail::join(commands, name_in_list, " ");
+  std::string text = "complete -c warpkem -f\n";
+  for (const CLI::App* const command : commands) {
+    const std::string name = command->get_name();
+    text += fmt::format("complete -c warpkem -n 'not __fish_seen_subcommand_from {}' -a {} -d {}\n", names, name,
+                        quoted(command->get_description()));
+    if (name == "help") {
+      text += fmt::format("complete -c warpkem -n '__fish_seen_subcommand_from help' -a '{}'\n", names);
+    }
+    for (const CLI::Option* const option : options_of(*command)) {
+      if (!is_option(option->get_name())) continue;
+      const std::string words = words_of(option->get_name());
+      text += fmt::format("complete -c warpkem -n '__fish_seen_subcommand_from {}' -l {}{}{} -d {}\n", name,
+                          option->get_name().substr(2),
+                          is_flag(option)   ? ""
+                          : is_file(option) ? " -r -F"
+                                            : " -x",
+                          words.empty() ? "" : " -a '" + words + "'", quoted(option->get_description()));
+    }
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string Program::completion(const std::string& shell) const {
+  auto commands = commands_of(*app_);
+  if (shell == "fish") return fish_completion(commands);
+  // zsh takes bash's by way of its own bashcompinit.
+  return (shell == "zsh" ? "autoload -Uz bashcompinit && bashcompinit\n" : "") + bash_completion(commands);
+}
+
 int Program::run(int argc, char** argv) {
   add("help", "Say what a command does and which options it has", {});
   words_.assign(argv + std::min(argc, 1), argv + argc);

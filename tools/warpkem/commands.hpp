@@ -89,6 +89,8 @@ class Program {
   // A new subcommand. When it is named on the command line, run() ends with `run` and returns its exit status.
   Arguments add(const std::string& name, const std::string& description, std::function<int()> run);
   int run(int argc, char** argv);
+  // A script for bash, zsh or fish, made from the commands and options that there are.
+  std::string completion(const std::string& shell) const;
 
  private:
   void arrange();
@@ -105,6 +107,7 @@ void add_check(Program& program);
 void add_import(Program& program);
 void add_export(Program& program);
 void add_inspect(Program& program);
+void add_completion(Program& program);
 void add_info(Program& program);
 void add_selftest(Program& program);
 void add_bench(Program& program);
