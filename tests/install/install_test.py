@@ -79,7 +79,8 @@ class Installed(unittest.TestCase):
             for kind in order:
                 run("cmake", "--install", WORK / kind, "--prefix", both)
         both = prefixes["shared", "static"]
-        run("diff", "-r", both, prefixes["static", "shared"])
+        # The OpenSSL module is of neither kind: each build links its own, and the last one installed stays.
+        run("diff", "-r", "--exclude=warpkem.so", both, prefixes["static", "shared"])
         for options, shared in (((), True), (("-DBUILD_SHARED_LIBS=ON",), True), (("-DBUILD_SHARED_LIBS=OFF",), False),
                                 (("-DCONSUMER_COMPONENTS=COMPONENTS;static",), False),
                                 (("-DCONSUMER_COMPONENTS=COMPONENTS;shared", "-DBUILD_SHARED_LIBS=OFF"), True)):
