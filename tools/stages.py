@@ -459,8 +459,8 @@ def constant_time_clang(run):
 
 @stage(only_all=True)
 def long_fuzz(run):
-    """The same for five minutes each."""
-    folder = build_by_clang(run, "fuzz", "-DWARPKEM_FUZZ_SECONDS=300", target="warpkem_fuzz")
+    """The same for ten minutes each."""
+    folder = build_by_clang(run, "fuzz", "-DWARPKEM_FUZZ_SECONDS=600", target="warpkem_fuzz")
     if folder:
         run.ctest(folder, "--label-regex", "^fuzz$", env=SANITIZERS)
 
