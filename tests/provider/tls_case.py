@@ -107,7 +107,10 @@ system_default = tls
     def listens(pid, port):
         """Without connecting: some servers serve one connection only."""
         pattern = re.compile(rf"^\s*\d+: [0-9A-F]+:{port:04X} [0-9A-F:]+ 0A ", re.M)
-        return any(pattern.search(pathlib.Path(f"/proc/{pid}/net/{name}").read_text()) for name in ("tcp", "tcp6"))
+        try:
+            return any(pattern.search(pathlib.Path(f"/proc/{pid}/net/{name}").read_text()) for name in ("tcp", "tcp6"))
+        except OSError:  # it has just ended
+            return False
 
     @staticmethod
     def stop(server):
