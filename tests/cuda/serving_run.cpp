@@ -89,7 +89,7 @@ TEST(ServingOnAFailingDevice, LosesNothing) {
     });
   }
   if (trouble == "hang") {
-    while (cuda.items.load() < 20 && running != 0) std::this_thread::yield();
+    while (cuda.done.items() < 20 && running != 0) std::this_thread::yield();
     test::device_hangs = true;
   }
   if (ending != "finish") {
@@ -126,7 +126,7 @@ TEST(ServingOnAFailingDevice, LosesNothing) {
   print("aborted", totals.aborted);
   print("redone", counters.redone);
   print("mismatched", counters.mismatched);
-  print("on_device", cuda.items);
+  print("on_device", cuda.done.items());
   print("lost_device", device_is_lost() ? 1 : 0);
 }
 
