@@ -43,9 +43,12 @@ class LibraryContext {
   std::unique_ptr<OSSL_PROVIDER, FreeBy<OSSL_PROVIDER_unload>> ours_;
 };
 
+// What OpenSSL 3.5 and later have themselves comes from this provider too with it.
+inline constexpr const char* preferred = "default_properties = ?provider=warpkem";
+
 // A library context with the default provider and ours, from a configuration whose section of ours has these lines too.
 // Empty, with OpenSSL's errors in the queue, where it does not load.
-LibraryContext load(const std::string& settings = "", const std::string& alg_section = "",
+LibraryContext load(const std::string& settings = "", const std::string& alg_section = preferred,
                     const std::string& module = WARPKEM_MODULES "/warpkem.so");
 
 // All errors of the queue, which is empty afterwards.
