@@ -26,14 +26,6 @@ namespace warpkem::host {
 
 namespace {
 
-template <auto free>
-struct FreeBy {
-  template <class T>
-  void operator()(T* object) const noexcept {
-    free(object);
-  }
-};
-
 [[noreturn]] void refuse(std::size_t at, const std::string& rule) {
   throw EncodingError(Status::invalid_encoding, at, rule);
 }

@@ -4,6 +4,15 @@
 
 namespace warpkem::host {
 
+// Deletes an object of OpenSSL's with the function that it has for that.
+template <auto free>
+struct FreeBy {
+  template <class T>
+  void operator()(T* object) const noexcept {
+    free(object);
+  }
+};
+
 // Starts OpenSSL, unless that is done, or it has ended already. Throws std::bad_alloc.
 void start_openssl();
 

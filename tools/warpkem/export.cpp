@@ -58,22 +58,9 @@ int export_keys(const ExportOptions& options) {
     progress.update(done);
   }
   files.commit();
-  const double seconds = progress.seconds();
-  progress.finish(done);
-  failures.report(done, "records");
-  if (options.job.json) {
-    const nlohmann::ordered_json summary = {
-        {"operation", "export"},
-        {"param", warpkem_algorithm_name(param)},
-        {"form", name_of_encoding(encoding)},
-        {"items", done},
-        {"failed", failures.count()},
-        {"first_failures", failures.json()},
-        {"seconds", seconds},
-        {"items_per_second", seconds > 0 ? static_cast<double>(done) / seconds : 0.0}};
-    write_stdout(summary.dump(2) + "\n");
-  }
-  return failures.count() > 0 ? exit_items_failed : exit_ok;
+  return end_of_key_job(
+      progress, failures, done, "records", options.job.json,
+      {{"operation", "export"}, {"param", warpkem_algorithm_name(param)}, {"form", name_of_encoding(encoding)}});
 }
 
 }  // namespace

@@ -64,22 +64,11 @@ int import_keys(const ImportOptions& options) {
     throw Error(fmt::format("{}: holds no key in PEM or DER; --allow-empty takes it", input.label()));
   }
   files.commit();
-  const double seconds = progress.seconds();
-  progress.finish(done);
-  failures.report(done, "objects");
-  if (options.job.json) {
-    nlohmann::ordered_json summary = {{"operation", "import"},
-                                      {"param", param},
-                                      {"form", is_public ? "ek" : name_of_dk_format(keys.wish().dk_format)},
-                                      {"items", done},
-                                      {"failed", failures.count()},
-                                      {"records", done - failures.count()},
-                                      {"first_failures", failures.json()},
-                                      {"seconds", seconds},
-                                      {"items_per_second", seconds > 0 ? static_cast<double>(done) / seconds : 0.0}};
-    write_stdout(summary.dump(2) + "\n");
-  }
-  return failures.count() > 0 ? exit_items_failed : exit_ok;
+  return end_of_key_job(progress, failures, done, "objects", options.job.json,
+                        {{"operation", "import"},
+                         {"param", param},
+                         {"form", is_public ? "ek" : name_of_dk_format(keys.wish().dk_format)},
+                         {"records", done - failures.count()}});
 }
 
 }  // namespace

@@ -20,13 +20,7 @@
 namespace warpkem::curve {
 namespace {
 
-template <auto free>
-struct FreeBy {
-  template <class T>
-  void operator()(T* object) const noexcept {
-    free(object);
-  }
-};
+using host::FreeBy;
 using Curve = std::unique_ptr<EC_GROUP, FreeBy<EC_GROUP_free>>;
 using Point = std::unique_ptr<EC_POINT, FreeBy<EC_POINT_clear_free>>;
 using Number = std::unique_ptr<BIGNUM, FreeBy<BN_clear_free>>;

@@ -49,4 +49,20 @@ nlohmann::ordered_json KeyFailures::json() const {
   return all;
 }
 
+int end_of_key_job(Progress& progress, const KeyFailures& failures, std::uint64_t done, const std::string& what,
+                   bool as_json, nlohmann::ordered_json summary) {
+  const double seconds = progress.seconds();
+  progress.finish(done);
+  failures.report(done, what);
+  if (as_json) {
+    summary["items"] = done;
+    summary["failed"] = failures.count();
+    summary["first_failures"] = failures.json();
+    summary["seconds"] = seconds;
+    summary["items_per_second"] = seconds > 0 ? static_cast<double>(done) / seconds : 0.0;
+    write_stdout(summary.dump(2) + "\n");
+  }
+  return failures.count() > 0 ? exit_items_failed : exit_ok;
+}
+
 }  // namespace warpkem::tool

@@ -8,6 +8,7 @@
 #include "tools/warpkem/commands.hpp"
 #include "tools/warpkem/io.hpp"
 #include "tools/warpkem/keys/key_records.hpp"
+#include "tools/warpkem/progress.hpp"
 
 namespace warpkem::tool {
 
@@ -36,5 +37,10 @@ class KeyFailures {
   std::uint64_t count_ = 0;
   std::vector<KeyFailure> first_;
 };
+
+// Ends a job that has done `done` of "objects" or "records": its progress, its failures, and with --json a summary that
+// begins with `summary`. The exit status.
+int end_of_key_job(Progress& progress, const KeyFailures& failures, std::uint64_t done, const std::string& what,
+                   bool as_json, nlohmann::ordered_json summary);
 
 }  // namespace warpkem::tool

@@ -10,17 +10,12 @@
 #include <memory>
 #include <string_view>
 
+#include "tools/warpkem/tls/free_by.hpp"
+
 namespace warpkem::tool::tls {
 
 namespace {
 
-template <auto free>
-struct FreeBy {
-  template <class T>
-  void operator()(T* object) const noexcept {
-    free(object);
-  }
-};
 using Conf = std::unique_ptr<CONF, FreeBy<NCONF_free>>;
 using Library = std::unique_ptr<OSSL_LIB_CTX, FreeBy<OSSL_LIB_CTX_free>>;
 

@@ -12,18 +12,11 @@
 #include <memory>
 
 #include "tools/warpkem/tls/configuration.hpp"
+#include "tools/warpkem/tls/free_by.hpp"
 
 namespace warpkem::tool::tls {
 
 namespace {
-
-template <auto free>
-struct FreeBy {
-  template <class T>
-  void operator()(T* object) const noexcept {
-    free(object);
-  }
-};
 
 class Socket {
  public:
