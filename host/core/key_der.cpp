@@ -126,7 +126,7 @@ std::string dotted_text(const Element& oid) {
   return std::string(dotted.data()) + (has_name ? std::string(" (") + name + ")" : "");
 }
 
-// An object identifier as the fixed encodings have it in their prefixes: after the headers of its own.
+// Whether the prefix of a fixed encoding holds this object identifier.
 bool is_oid_of(const FixedEncoding& encoding, const Element& oid) {
   const auto prefix = encoding.prefix();
   return std::search(prefix.begin(), prefix.end(), oid.begin, oid.content + oid.bytes) != prefix.end();

@@ -71,7 +71,7 @@ typedef struct {
 /// Section 3); tags other than those of Section 6; versions other than RFC 5958's; certificates whose keyUsage is not
 /// keyEncipherment alone (Section 5).
 ///
-/// @param key out: zero but for error_at unless OK
+/// @param key out: the key; if the call fails, zero, except error_at
 /// @return OK; INVALID_ENCODING; UNSUPPORTED: the key of an algorithm that WarpKEM does not have, or see above;
 ///         INVALID_ARGUMENT; OUT_OF_MEMORY
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_decode_key(const uint8_t *der, size_t bytes,

@@ -406,7 +406,7 @@ TEST(KeyFile, HybridsHaveTheirOwnRules) {
   refused(other, 6, "1.3.6.1.5.5.7.6.60", WARPKEM_UNSUPPORTED);
 }
 
-// An X.509 certificate whose signature nobody made, with or without a keyUsage of these bits.
+// An X.509 certificate without a valid signature; it has a keyUsage of these bits, or none.
 Bytes certificate(const Bytes& spki, const Bytes& key_usage) {
   const Bytes name = tlv(0x30, {}),
               time = tlv(0x17, {Bytes{'2', '6', '0', '1', '0', '1', '0', '0', '0', '0', '0', '0', 'Z'}});
@@ -484,7 +484,7 @@ TEST(KeyFile, ArgumentsAreChecked) {
   EXPECT_EQ(warpkem_check_keys(engine.handle, 1, &key, nullptr, nullptr), WARPKEM_INVALID_ARGUMENT);
 }
 
-// What the policy of an engine does not allow has a status of its own, and the rest of the batch is checked.
+// A key whose algorithm the policy forbids gets its own status. The other keys of the batch are checked.
 TEST(KeyFile, PolicyIsOfItems) {
   warpkem_options options = WARPKEM_OPTIONS_DEFAULT;
   options.policy = "ML-KEM-1024";

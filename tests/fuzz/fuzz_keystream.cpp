@@ -44,7 +44,7 @@ std::vector<Seen> read(int fd, unsigned threads, tool::KeyFormat format) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t bytes) {
   Input input(data, bytes);
   const std::uint8_t shape = input.byte();
-  // Good blocks and the fuzzer's own text between them, so that it need not find Base64 of a key.
+  // Good blocks, with the fuzzer's text between them: so the fuzzer need not find the Base64 of a key.
   const Good& g = good(shape % 3);
   Bytes der(warpkem_encoded_bytes(g.algorithm, WARPKEM_ENCODING_PUBLIC)), file;
   if (warpkem_encode_keys(g.algorithm, WARPKEM_ENCODING_PUBLIC, 1, in(g.ek), {nullptr, 0, 0}, out(der)) != WARPKEM_OK) {

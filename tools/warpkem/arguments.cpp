@@ -478,7 +478,7 @@ std::string fish_completion(const std::vector<const CLI::App*>& commands) {
 std::string Program::completion(const std::string& shell) const {
   auto commands = commands_of(*app_);
   if (shell == "fish") return fish_completion(commands);
-  // zsh takes bash's by way of its own bashcompinit.
+  // zsh loads bash's script through bashcompinit.
   return (shell == "zsh" ? "autoload -Uz bashcompinit && bashcompinit\n" : "") + bash_completion(commands);
 }
 

@@ -14,7 +14,7 @@ struct Handshake {
   std::string error;  // "" if the handshake succeeded
 };
 
-// Whoever answers is not verified: only the group matters. Waits at most `seconds` for each answer.
+// The server's certificate is not verified, for only the group matters. Waits at most `seconds` for each answer.
 Handshake shake_hands(SSL_CTX* context, const std::string& host, const std::string& port, int seconds);
 
 }  // namespace warpkem::tool::tls
