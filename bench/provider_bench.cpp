@@ -1,15 +1,16 @@
 // What a TLS handshake does with a group, through EVP: a server sets the client's share on an empty key and
-// encapsulates; a client makes a share and decapsulates. By this provider and, where it has the algorithm, by OpenSSL's
-// own.
+// encapsulates; a client makes a share and decapsulates. By this provider, by OpenSSL's own code where it has the
+// algorithm, and by another provider, if one is named. Besides: encapsulations to a key that was imported once.
 //
-// Names: server/X25519MLKEM768/warpkem, client/..., and so on. WARPKEM_PROVIDER_MODULE names another module than the
-// build's, WARPKEM_PROVIDER_SETTINGS lines for its section of openssl.cnf, with semicolons between them.
+// Names: server/X25519MLKEM768/warpkem, client/..., and so on. server/X25519MLKEM768/halves is made of two servers'
+// parts: OpenSSL's X25519, and this provider's ML-KEM-768. WARPKEM_PROVIDER_MODULE names another module than the
+// build's, WARPKEM_PROVIDER_SETTINGS lines for its section of openssl.cnf, with semicolons between them, and
+// WARPKEM_PROVIDER_PEER another provider, as NAME=MODULE.
 #include <benchmark/benchmark.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/provider.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -31,10 +32,13 @@ void must(bool is_good, const char* what) {
   exit(1);
 }
 
-OSSL_LIB_CTX* context_with(const char* name, const std::string& module) {
+std::string environment(const char* name) {
+  const char* const value = getenv(name);
+  return value != nullptr ? value : "";
+}
+
+OSSL_LIB_CTX* context_with(const std::string& name, const std::string& module, std::string settings = "") {
   OSSL_LIB_CTX* const library = OSSL_LIB_CTX_new();
-  const char* const more = getenv("WARPKEM_PROVIDER_SETTINGS");
-  std::string settings = more != nullptr ? more : "";
   std::replace(settings.begin(), settings.end(), ';', '\n');
   char path[] = "/tmp/provider-bench-XXXXXX";
   const int file = mkstemp(path);
@@ -45,7 +49,7 @@ OSSL_LIB_CTX* context_with(const char* name, const std::string& module) {
                       << settings << "\n";
   must(OSSL_LIB_CTX_load_config(library, path) == 1, "the configuration");
   unlink(path);
-  must(OSSL_PROVIDER_load(library, name) != nullptr, "loading the provider");
+  must(OSSL_PROVIDER_load(library, name.c_str()) != nullptr, "loading the provider");
   return library;
 }
 
@@ -83,6 +87,25 @@ struct Case {
     EVP_PKEY_CTX_free(context);
     EVP_PKEY_free(key);
   }
+  // The server's part of a key exchange that is no KEM: a share of its own, and the secret.
+  void exchange(const Octets& share, Octets& own_share, Octets& secret) const {
+    EVP_PKEY* const own = generate(EVP_PKEY_keygen_init);
+    own_share = this->share(own);
+    EVP_PKEY* const theirs = EVP_PKEY_new();
+    must(EVP_PKEY_copy_parameters(theirs, own) == 1 &&
+             EVP_PKEY_set1_encoded_public_key(theirs, share.data(), share.size()) == 1,
+         "a client's share");
+    EVP_PKEY_CTX* const context = EVP_PKEY_CTX_new_from_pkey(library, own, query.c_str());
+    std::size_t bytes = 0;
+    must(EVP_PKEY_derive_init(context) == 1 && EVP_PKEY_derive_set_peer(context, theirs) == 1 &&
+             EVP_PKEY_derive(context, nullptr, &bytes) == 1,
+         "a length");
+    secret.resize(bytes);
+    must(EVP_PKEY_derive(context, secret.data(), &bytes) == 1, "a secret");
+    EVP_PKEY_CTX_free(context);
+    EVP_PKEY_free(theirs);
+    EVP_PKEY_free(own);
+  }
   void decapsulate(EVP_PKEY* key, const Octets& c, Octets& K) const {
     EVP_PKEY_CTX* const context = EVP_PKEY_CTX_new_from_pkey(library, key, query.c_str());
     std::size_t K_bytes = 0;
@@ -104,6 +127,33 @@ void server(benchmark::State& state, const Case& one) {
   must(K == K2, "agreement");
   for (auto _ : state) one.encapsulate(share, c, K);
   EVP_PKEY_free(client);
+}
+
+void halves(benchmark::State& state, const Case& ml_kem, const Case& curve) {
+  EVP_PKEY *const first = ml_kem.generate(EVP_PKEY_keygen_init), *const second = curve.generate(EVP_PKEY_keygen_init);
+  const Octets ek = ml_kem.share(first), element = curve.share(second);
+  Octets c, K, own, secret;
+  for (auto _ : state) {
+    ml_kem.encapsulate(ek, c, K);
+    curve.exchange(element, own, secret);
+  }
+  EVP_PKEY_free(first);
+  EVP_PKEY_free(second);
+}
+
+void encaps(benchmark::State& state, const Case& one) {
+  EVP_PKEY* const key = one.generate(EVP_PKEY_keygen_init);
+  EVP_PKEY_CTX* const context = EVP_PKEY_CTX_new_from_pkey(one.library, key, one.query.c_str());
+  std::size_t c_bytes = 0, K_bytes = 0;
+  must(EVP_PKEY_encapsulate_init(context, nullptr) == 1 &&
+           EVP_PKEY_encapsulate(context, nullptr, &c_bytes, nullptr, &K_bytes) == 1,
+       "lengths");
+  Octets c(c_bytes), K(K_bytes);
+  for (auto _ : state) {
+    must(EVP_PKEY_encapsulate(context, c.data(), &c_bytes, K.data(), &K_bytes) == 1, "encapsulation");
+  }
+  EVP_PKEY_CTX_free(context);
+  EVP_PKEY_free(key);
 }
 
 void share(benchmark::State& state, const Case& one) {
@@ -134,31 +184,59 @@ void client(benchmark::State& state, const Case& one) {
   }
 }
 
+bool serves(OSSL_LIB_CTX* library, const char* algorithm, const std::string& query) {
+  ERR_set_mark();
+  EVP_KEYMGMT* const found = EVP_KEYMGMT_fetch(library, algorithm, query.c_str());
+  ERR_pop_to_mark();
+  EVP_KEYMGMT_free(found);
+  return found != nullptr;
+}
+
+// The names that providers know it by.
+struct Algorithm {
+  std::vector<const char*> names;
+};
+const Algorithm algorithms[] = {
+    {{"ML-KEM-512", "mlkem512"}}, {{"ML-KEM-768", "mlkem768"}}, {{"ML-KEM-1024", "mlkem1024"}}, {{"X25519MLKEM768"}},
+    {{"SecP256r1MLKEM768"}},      {{"SecP384r1MLKEM1024"}},     {{"MLKEM768-X25519"}}};
+
 }  // namespace
 
 int main(int count, char** words) {
-  const char* const module = getenv("WARPKEM_PROVIDER_MODULE");
-  OSSL_LIB_CTX* const ours = context_with("warpkem", module != nullptr ? module : WARPKEM_PROVIDER_MODULE);
-  OSSL_LIB_CTX* const own = OSSL_LIB_CTX_new();
-  for (const char* const algorithm : {"ML-KEM-512", "ML-KEM-768", "ML-KEM-1024", "X25519MLKEM768", "SecP256r1MLKEM768",
-                                      "SecP384r1MLKEM1024", "MLKEM768-X25519"}) {
-    for (const bool is_ours : {true, false}) {
-      const Case one{is_ours ? ours : own, algorithm, is_ours ? "provider=warpkem" : ""};
-      ERR_set_mark();
-      EVP_KEYMGMT* const found = EVP_KEYMGMT_fetch(one.library, algorithm, one.query.c_str());
-      ERR_pop_to_mark();
-      if (found == nullptr) continue;
-      EVP_KEYMGMT_free(found);
-      const std::string name = std::string("/") + algorithm + (is_ours ? "/warpkem" : "/openssl");
+  const std::string module = environment("WARPKEM_PROVIDER_MODULE"), peer = environment("WARPKEM_PROVIDER_PEER"),
+                    settings = environment("WARPKEM_PROVIDER_SETTINGS");
+  struct Provider {
+    std::string name, query;
+    OSSL_LIB_CTX* library;
+  };
+  std::vector<Provider> providers{
+      {"warpkem", "provider=warpkem",
+       context_with("warpkem", module.empty() ? WARPKEM_PROVIDER_MODULE : module, settings)},
+      {"openssl", "", OSSL_LIB_CTX_new()}};
+  if (!peer.empty()) {
+    const std::size_t equals = peer.find('=');
+    must(equals != std::string::npos, "WARPKEM_PROVIDER_PEER, which is NAME=MODULE,");
+    const std::string name = peer.substr(0, equals);
+    providers.push_back({name, "provider=" + name, context_with(name, peer.substr(equals + 1))});
+  }
+  for (const Algorithm& algorithm : algorithms) {
+    for (const Provider& provider : providers) {
+      const auto found = std::ranges::find_if(
+          algorithm.names, [&](const char* name) { return serves(provider.library, name, provider.query); });
+      if (found == algorithm.names.end()) continue;
+      const Case one{provider.library, *found, provider.query};
+      const std::string name = std::string("/") + algorithm.names.front() + "/" + provider.name;
       benchmark::RegisterBenchmark(("server" + name).c_str(), server, one);
       benchmark::RegisterBenchmark(("share" + name).c_str(), share, one);
       benchmark::RegisterBenchmark(("client" + name).c_str(), client, one);
-      const char* const settings = getenv("WARPKEM_PROVIDER_SETTINGS");
-      if (is_ours && settings != nullptr && strstr(settings, "pool_size") != nullptr) {
+      benchmark::RegisterBenchmark(("encaps" + name).c_str(), encaps, one);
+      if (provider.name == "warpkem" && settings.find("pool_size") != std::string::npos) {
         benchmark::RegisterBenchmark(("share_ahead" + name).c_str(), share_ahead, one)->Iterations(4000);
       }
     }
   }
+  const Case ml_kem{providers[0].library, "ML-KEM-768", providers[0].query}, curve{providers[1].library, "X25519", ""};
+  benchmark::RegisterBenchmark("server/X25519MLKEM768/halves", halves, ml_kem, curve);
   benchmark::Initialize(&count, words);
   if (benchmark::ReportUnrecognizedArguments(count, words)) return 1;
   benchmark::RunSpecifiedBenchmarks();
