@@ -84,6 +84,13 @@ bool fits(const Core& core, std::size_t* bytes, std::size_t needed, const char* 
   return true;
 }
 
+// By the keys that were prepared, where there are any and they are this engine's.
+template <class ByPrepared, class Plain>
+warpkem_status prefer(warpkem_keys* keys, const ByPrepared& by_prepared, const Plain& plain) noexcept {
+  const warpkem_status status = keys != nullptr ? by_prepared(keys) : WARPKEM_INVALID_ARGUMENT;
+  return status == WARPKEM_INVALID_ARGUMENT ? plain() : status;
+}
+
 int do_encapsulate(void* context, unsigned char* c, std::size_t* c_bytes, unsigned char* K, std::size_t* K_bytes) {
   Operation& operation = operation_of(context);
   const Kem& kem = operation.key->kem();
@@ -98,14 +105,19 @@ int do_encapsulate(void* context, unsigned char* c, std::size_t* c_bytes, unsign
   const Bytes ek = operation.key->ek();
   const warpkem_in ek_in{ek.data(), ek.size(), 0};
   const warpkem_out c_out{c, kem.c_bytes(), 0}, K_out{K, kem.K_bytes(), 0};
-  if (operation.m_bytes == 0) {
-    return operation.provider.engine().run([&](warpkem_engine* engine, std::uint8_t* status) {
-      return warpkem_encaps(engine, kem.id, 1, ek_in, c_out, K_out, status, nullptr);
-    });
-  }
+  const bool is_derand = operation.m_bytes != 0;
+  const warpkem_in m{operation.m, operation.m_bytes, 0};
   const int is_done = operation.provider.engine().run([&](warpkem_engine* engine, std::uint8_t* status) {
-    return warpkem_encaps_derand(engine, kem.id, 1, ek_in, {operation.m, operation.m_bytes, 0}, c_out, K_out, status,
-                                 nullptr);
+    return prefer(
+        operation.key->prepared_ek(engine),
+        [&](warpkem_keys* keys) {
+          return is_derand ? warpkem_encaps_prepared_derand(engine, keys, nullptr, 1, m, c_out, K_out, status, nullptr)
+                           : warpkem_encaps_prepared(engine, keys, nullptr, 1, c_out, K_out, status, nullptr);
+        },
+        [&] {
+          return is_derand ? warpkem_encaps_derand(engine, kem.id, 1, ek_in, m, c_out, K_out, status, nullptr)
+                           : warpkem_encaps(engine, kem.id, 1, ek_in, c_out, K_out, status, nullptr);
+        });
   });
   OPENSSL_cleanse(operation.m, operation.m_bytes);
   operation.m_bytes = 0;
@@ -126,9 +138,15 @@ int do_decapsulate(void* context, unsigned char* K, std::size_t* K_bytes, const 
   }
   if (!fits(core, K_bytes, kem.K_bytes(), "a secret")) return 0;
   const Bytes dk = operation.key->dk();
+  const warpkem_in dk_in{dk.data(), dk.size(), 0}, c_in{c, c_bytes, 0};
+  const warpkem_out K_out{K, kem.K_bytes(), 0};
   return operation.provider.engine().run([&](warpkem_engine* engine, std::uint8_t* status) {
-    return warpkem_decaps(engine, kem.id, kem.dk_format, 1, {dk.data(), dk.size(), 0}, {c, c_bytes, 0},
-                          {K, kem.K_bytes(), 0}, status, nullptr);
+    return prefer(
+        operation.key->prepared_dk(engine),
+        [&](warpkem_keys* keys) {
+          return warpkem_decaps_prepared(engine, keys, nullptr, 1, c_in, K_out, status, nullptr);
+        },
+        [&] { return warpkem_decaps(engine, kem.id, kem.dk_format, 1, dk_in, c_in, K_out, status, nullptr); });
   });
 }
 

@@ -38,6 +38,8 @@ void Key::free(Key* key) noexcept {
 }
 
 void Key::clear() noexcept {
+  prepared_ek_.clear();
+  prepared_dk_.clear();
   OPENSSL_free(ek_);
   OPENSSL_clear_free(dk_, kem_.dk_bytes() + kem_.seed_bytes());
   ek_ = dk_ = nullptr;
@@ -181,6 +183,42 @@ int Key::set_pair(Bytes ek, Bytes dk, Bytes seed) noexcept {
 bool Key::equals(const Key& other) const noexcept {
   if (&kem_ != &other.kem_ || has_ek() != other.has_ek()) return false;
   return !has_ek() || CRYPTO_memcmp(ek_, other.ek_, kem_.ek_bytes()) == 0;
+}
+
+template <class Prepare>
+warpkem_keys* Key::Prepared::use(const Prepare& prepare) noexcept {
+  if (!is_used.load(std::memory_order_relaxed)) {
+    is_used.store(true, std::memory_order_relaxed);
+    return nullptr;
+  }
+  warpkem_keys* found = keys.load(std::memory_order_acquire);
+  if (found != nullptr) return found;
+  warpkem_keys* const made = prepare();
+  if (keys.compare_exchange_strong(found, made, std::memory_order_acq_rel)) return made;
+  warpkem_keys_release(made);  // another thread was first
+  return found;
+}
+
+void Key::Prepared::clear() noexcept {
+  warpkem_keys_release(keys.exchange(nullptr));
+  is_used.store(false);
+}
+
+warpkem_keys* Key::prepared_ek(warpkem_engine* engine) const noexcept {
+  return prepared_ek_.use([&] {
+    warpkem_keys* keys = nullptr;
+    const warpkem_status status = warpkem_prepare_ek(engine, kem_.id, 1, in(ek()), nullptr, nullptr, &keys);
+    return status == WARPKEM_OK ? keys : nullptr;
+  });
+}
+
+warpkem_keys* Key::prepared_dk(warpkem_engine* engine) const noexcept {
+  return prepared_dk_.use([&] {
+    warpkem_keys* keys = nullptr;
+    const warpkem_status status =
+        warpkem_prepare_dk(engine, kem_.id, kem_.dk_format, 1, in(dk()), nullptr, nullptr, &keys);
+    return status == WARPKEM_OK ? keys : nullptr;
+  });
 }
 
 }  // namespace warpkem::provider

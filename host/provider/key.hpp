@@ -1,11 +1,14 @@
-// A key of the provider: empty, public, or a pair. It is filled once and never changed.
+// A key of the provider: empty, public, or a pair. It is filled once and never changed. A handshake uses a key once; a
+// key that lives longer is prepared at its second use, so that A is not expanded again.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
 #include "host/provider/bytes.hpp"
 #include "host/provider/kems.hpp"
+#include "warpkem/warpkem.h"
 
 namespace warpkem::provider {
 
@@ -38,7 +41,22 @@ class Key {
 
   bool equals(const Key& other) const noexcept;  // their public parts
 
+  // Borrowed. Null at the first use, or where the engine could not prepare the key. It may be another engine's: of the
+  // process that this one is a child of.
+  warpkem_keys* prepared_ek(warpkem_engine* engine) const noexcept;
+  warpkem_keys* prepared_dk(warpkem_engine* engine) const noexcept;
+
  private:
+  struct Prepared {
+    std::atomic<bool> is_used{false};
+    std::atomic<warpkem_keys*> keys{nullptr};
+
+    // `prepare` makes the keys, or null. Threads may come here at once.
+    template <class Prepare>
+    warpkem_keys* use(const Prepare& prepare) noexcept;
+    void clear() noexcept;
+  };
+
   Key(Provider& provider, const Kem& kem) noexcept : provider_(provider), kem_(kem) {}
   ~Key() { clear(); }
 
@@ -54,6 +72,7 @@ class Key {
   std::uint8_t* ek_ = nullptr;
   std::uint8_t* dk_ = nullptr;  // after it, of those that keep it, the seed
   bool has_seed_ = false;
+  mutable Prepared prepared_ek_, prepared_dk_;
 };
 
 }  // namespace warpkem::provider

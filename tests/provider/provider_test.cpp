@@ -346,6 +346,56 @@ TEST_F(Provider, AForkedChildGoesOnWithItsParentsKeys) {
   use_all(library.get());
 }
 
+// It is prepared at its second use. Whichever way it is used, the same comes out; keys that a process prepared are not
+// its child's.
+TEST_F(Provider, AKeyThatIsUsedOftenAgreesWithTheLibraryEachTime) {
+  Oracle oracle;
+  for (const Case& one : cases) {
+    SCOPED_TRACE(one.name);
+    const Key pair = evp::generate(library.get(), one.name);
+    const Octets pub = octets(pair, "pub"), priv = octets(pair, "priv");
+    const Key in_public = evp::import(library.get(), one.name, pub, {});
+    const Octets m = some_octets(warpkem_size(one.algorithm, WARPKEM_SIZE_M));
+    const auto use = [&] {
+      for (const Octets& ikme : {Octets(), m, Octets(), m}) {
+        const evp::Sent sent = evp::encapsulate(library.get(), in_public, ikme);
+        ASSERT_FALSE(sent.K.empty()) << errors();
+        EXPECT_EQ(evp::decapsulate(library.get(), pair, sent.c), sent.K) << errors();
+        EXPECT_EQ(oracle.decaps(one, priv, sent.c), sent.K);
+        if (!ikme.empty()) {
+          EXPECT_EQ(sent.c, oracle.encaps(one, pub, m).c);
+        }
+      }
+    };
+    use();
+    EXPECT_EQ(in_child([&] {
+                const Key own = evp::import(library.get(), one.name, pub, priv);
+                for (const Key* key : {&in_public, &pair, &own, &own, &own}) {
+                  const evp::Sent sent = evp::encapsulate(library.get(), *key);
+                  EXPECT_EQ(evp::decapsulate(library.get(), pair, sent.c), sent.K) << errors();
+                  EXPECT_EQ(evp::decapsulate(library.get(), own, sent.c), sent.K) << errors();
+                }
+              }),
+              0);
+    use();
+  }
+}
+
+TEST_F(Provider, ThreadsShareAKey) {
+  for (int round = 0; round < 20; ++round) {
+    const Key key = evp::generate(library.get(), "ML-KEM-512");
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < 4; ++i) {
+      threads.emplace_back([&] {
+        for (int n = 0; n < 5; ++n) {
+          const evp::Sent sent = evp::encapsulate(library.get(), key);
+          EXPECT_EQ(evp::decapsulate(library.get(), key, sent.c), sent.K) << errors();
+        }
+      });
+    }
+  }
+}
+
 // The threads do nothing but the provider's own work: of EVP and of OpenSSL's generators, locks may stay locked.
 TEST_F(Provider, AForkAmidOperationsLeavesTheChildUsable) {
   use_all(library.get());
