@@ -95,11 +95,11 @@ const char* Core::setting(const char* name) const noexcept {
 
 int Core::raise(Failure failure, const char* format, ...) const noexcept {
   if (new_error_ == nullptr || vset_error_ == nullptr) return 0;
-  const char* const path = failure.at.file_name();
+  const char* const path = failure.at.file;
   const char* const slash = std::strrchr(path, '/');
   new_error_(handle_);
   if (set_error_debug_ != nullptr) {
-    set_error_debug_(handle_, slash != nullptr ? slash + 1 : path, static_cast<int>(failure.at.line()), "warpkem");
+    set_error_debug_(handle_, slash != nullptr ? slash + 1 : path, failure.at.number, "warpkem");
   }
   va_list arguments;
   va_start(arguments, format);
@@ -108,7 +108,7 @@ int Core::raise(Failure failure, const char* format, ...) const noexcept {
   return 0;
 }
 
-int Core::raise(warpkem_status status, std::source_location at) const noexcept {
+int Core::raise(warpkem_status status, Line at) const noexcept {
   return raise(Failure(reason_of(status), at), "%s: %s", warpkem_status_name(status), warpkem_last_error());
 }
 

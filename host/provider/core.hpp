@@ -5,7 +5,6 @@
 #include <openssl/core_dispatch.h>
 
 #include <cstdint>
-#include <source_location>
 
 #include "warpkem/warpkem.h"
 
@@ -34,11 +33,20 @@ enum class Reason : std::uint32_t {
 };
 const OSSL_ITEM* reason_texts() noexcept;
 
+// A line of the source: std::source_location, which clang 14 does not have.
+struct Line {
+  static Line here(const char* file = __builtin_FILE(), int number = __builtin_LINE()) noexcept {
+    return {file, number};
+  }
+  const char* file;
+  int number;
+};
+
 // A reason, and the line that gave it.
 struct Failure {
-  Failure(Reason why, std::source_location line = std::source_location::current()) noexcept : reason(why), at(line) {}
+  Failure(Reason why, Line line = Line::here()) noexcept : reason(why), at(line) {}
   Reason reason;
-  std::source_location at;
+  Line at;
 };
 
 class Core {
@@ -53,7 +61,7 @@ class Core {
   // Puts an error into OpenSSL's queue. Returns 0, which is how OpenSSL's functions fail.
   [[gnu::format(printf, 3, 4)]] int raise(Failure failure, const char* format, ...) const noexcept;
   // The library's status, with its text.
-  int raise(warpkem_status status, std::source_location at = std::source_location::current()) const noexcept;
+  int raise(warpkem_status status, Line at = Line::here()) const noexcept;
 
   int create_object(const char* oid, const char* short_name, const char* long_name) const noexcept;
 

@@ -6,7 +6,6 @@
 #include <openssl/crypto.h>
 
 #include <atomic>
-#include <source_location>
 
 #include "host/provider/core.hpp"
 #include "host/provider/fork_lock.hpp"
@@ -29,7 +28,7 @@ class Engine {
   // Calls call(engine, &item_status), which does one item, and again with a new engine where this one was inherited
   // through fork. 1 if the item is done; else 0, with an error in the queue.
   template <class Call>
-  int run(const Call& call, std::source_location at = std::source_location::current()) noexcept {
+  int run(const Call& call, Line at = Line::here()) noexcept {
     for (;;) {
       const Made* const made = get();
       if (made == nullptr) return 0;
