@@ -163,7 +163,29 @@ int Key::set_dk(Bytes dk) noexcept {
   }
   std::memcpy(ek_ + halves.ml_kem_in_ek, dk.data() + halves.ml_kem_ek_in_dk, halves.ml_kem_ek_bytes);
   std::memcpy(dk_, dk.data(), dk.size());
-  return 1;
+  return check_pair();
+}
+
+// That what is encapsulated to ek_ decapsulates with dk_. A damaged secret vector shows nowhere else: the checks of
+// FIPS 203, Section 7.3, are about the public part of dk.
+int Key::check_pair() noexcept {
+  Secret sent, received;
+  std::uint8_t c[2048];
+  const std::size_t K_bytes = kem_.K_bytes();
+  const int is_done = provider_.engine().run([&](warpkem_engine* engine, std::uint8_t* status) {
+    const warpkem_out c_out{c, kem_.c_bytes(), 0};
+    const warpkem_status done =
+        warpkem_encaps(engine, kem_.id, 1, in(ek()), c_out, out(sent.bytes, K_bytes), status, nullptr);
+    if (done != WARPKEM_OK) return done;
+    return warpkem_decaps(engine, kem_.id, kem_.dk_format, 1, in(dk()), {c, kem_.c_bytes(), 0},
+                          out(received.bytes, K_bytes), status, nullptr);
+  });
+  const bool is_same = is_done == 1 && CRYPTO_memcmp(sent.bytes, received.bytes, K_bytes) == 0;
+  if (is_same) return 1;
+  clear();
+  if (is_done == 0) return 0;
+  return provider_.core().raise(Reason::bad_private_key, "%s: it opens nothing that is sealed to its public key",
+                                kem_.name);
 }
 
 int Key::set_pair(Bytes ek, Bytes dk, Bytes seed) noexcept {

@@ -30,7 +30,7 @@ class Key {
   bool has_seed() const noexcept { return has_dk() && has_seed_; }
   Bytes ek() const noexcept { return {ek_, has_ek() ? kem_.ek_bytes() : 0}; }
   Bytes dk() const noexcept { return {dk_, has_dk() ? kem_.dk_bytes() : 0}; }
-  Bytes seed() const noexcept { return {dk_ + kem_.dk_bytes(), has_seed() ? kem_.seed_bytes() : 0}; }
+  Bytes seed() const noexcept { return has_seed() ? Bytes{dk_ + kem_.dk_bytes(), kem_.seed_bytes()} : Bytes{}; }
 
   // These fill an empty key. 1, or 0 with an error in the queue; the key is empty then.
   int generate() noexcept;
@@ -64,6 +64,7 @@ class Key {
   void clear() noexcept;
   int check_empty() const noexcept;
   int set_dk(Bytes dk) noexcept;
+  int check_pair() noexcept;
   int take_from_pool() noexcept;
   int make_pair_of_keys() noexcept;
 

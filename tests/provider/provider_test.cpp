@@ -257,10 +257,13 @@ TEST_F(Provider, BadKeysAreRefusedWhereTheyComeIn) {
     short_priv.pop_back();
     EXPECT_FALSE(evp::import(library.get(), one.name, {}, short_priv));
     EXPECT_NE(errors().find("wrong length"), std::string::npos);
-    if (!is_hybrid(one)) {
+    if (one.dk_format == WARPKEM_DK_SEED) continue;
+    // Of H(ek), which is before z and, of X25519's hybrid, the scalar; of the secret vector.
+    const std::size_t hash_at = priv.size() - 33 - (one.algorithm == WARPKEM_X25519MLKEM768 ? 32 : 0);
+    for (const std::size_t place : {hash_at, std::size_t{100}}) {
       Octets bad_priv = priv;
-      bad_priv[priv.size() - 33] ^= 1;  // of H(ek)
-      EXPECT_FALSE(evp::import(library.get(), one.name, {}, bad_priv));
+      bad_priv[place] ^= 1;
+      EXPECT_FALSE(evp::import(library.get(), one.name, {}, bad_priv)) << place;
       EXPECT_NE(errors().find("bad private key"), std::string::npos);
     }
   }
