@@ -6,6 +6,7 @@ import pathlib
 import re
 import signal
 import socket
+import subprocess
 import sys
 import time
 import unittest
@@ -112,6 +113,26 @@ http {{
                 text = self.run_program(NODE, HERE / "node_client.js", port, group, env=self.without_provider())
                 self.assertIn(f'"{group}"', text)
                 self.assertRegex(self.logged(count)[-1], rf"group=(0x{number:04x}|{group}) ")
+
+    # With its own defaults; both ends see the group.
+    @needs("nginx")
+    @needs("chromium")
+    def test_headless_chromium(self):
+        port = self.serve()
+        spki = subprocess.run(f"openssl x509 -in {self.cert} -noout -pubkey | openssl pkey -pubin -outform der | "
+                              "openssl dgst -sha256 -binary | base64", shell=True, check=True, capture_output=True, text=True)
+        home = self.folder / "chromium"
+        home.mkdir()
+        network = home / "network.json"
+        page = subprocess.run(
+            ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+             "--disable-background-networking", "--disable-component-update", f"--user-data-dir={home}",
+             "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1", f"--log-net-log={network}",
+             f"--ignore-certificate-errors-spki-list={spki.stdout.strip()}", "--dump-dom", f"https://127.0.0.1:{port}/"],
+            env={**self.without_provider(), "HOME": str(home)}, capture_output=True, text=True, errors="replace", timeout=120)
+        self.assertIn("served", page.stdout, page.stderr)
+        self.assert_hybrid(self.logged()[0])
+        self.assertEqual(set(re.findall(r'"key_exchange_group":(\d+)', network.read_text())), {"4588"})
 
     @needs("nginx")
     def test_many_connections_of_non_blocking_sockets(self):
