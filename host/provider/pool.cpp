@@ -40,9 +40,20 @@ class Lock {
   std::atomic<std::uint32_t>& word_;
 };
 
-// Held while the thread draws randomness, and over every fork: OpenSSL's generators have locks that a child would find
-// locked for ever.
+// Held while a pool's thread draws randomness, and over every fork: OpenSSL's generators have locks that a child would
+// find locked for ever.
 constinit std::mutex drawing;
+
+// OpenSSL has begun to end. It frees its generators before it tears providers down, while threads of pools still run.
+constinit bool is_openssl_over = false;  // under `drawing`
+
+bool guard_end() noexcept {
+  static const int is_set = OPENSSL_atexit([] {
+    const std::scoped_lock lock(drawing);
+    is_openssl_over = true;
+  });
+  return is_set == 1;
+}
 
 bool guard_forks() noexcept {
   static const int failed = pthread_atfork([] { drawing.lock(); }, [] { drawing.unlock(); }, [] { drawing.unlock(); });
@@ -159,6 +170,7 @@ void Pool::wake() noexcept {
   std::uint32_t none = 0;
   if (all->thread_state.load(std::memory_order_relaxed) != 0 || !all->thread_state.compare_exchange_strong(none, 1))
     return;
+  if (!guard_end()) return all->thread_state.store(3, std::memory_order_release);
   sigset_t every, before;
   sigfillset(&every);
   pthread_sigmask(SIG_SETMASK, &every, &before);  // signals are for the program's own threads
@@ -195,7 +207,8 @@ void Pool::work() noexcept {
     while ((holds_any ? sem_timedwait(&all->waits, &until) : sem_wait(&all->waits)) != 0 && errno == EINTR) {
     }
   }
-  OPENSSL_thread_stop_ex(engine_.library());
+  const std::scoped_lock lock(drawing);
+  if (!is_openssl_over) OPENSSL_thread_stop_ex(engine_.library());
 }
 
 // Makes a batch for a shelf that is wanted and has room. False if it is not, has none, or where it fails.
@@ -218,7 +231,7 @@ bool Pool::fill(std::size_t kem) noexcept {
   bool is_done = true;
   for (std::size_t i = 0; i < count && is_done; ++i) {
     const std::scoped_lock lock(drawing);
-    is_done = engine_.random(seeds + i * stride, of.seed_bytes());
+    is_done = !is_openssl_over && engine_.random(seeds + i * stride, of.seed_bytes());
   }
   const auto reach = [&](std::size_t bytes) { return stride * (count - 1) + bytes; };
   is_done = is_done && engine_.run([&](warpkem_engine* engine, std::uint8_t*) {

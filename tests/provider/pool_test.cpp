@@ -1,5 +1,6 @@
 // The pool of key shares, and the counters: every key once, under threads and forks.
 #include <gtest/gtest.h>
+#include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -273,6 +274,34 @@ TEST_F(Pool, UnloadingEndsItsThread) {
   EXPECT_TRUE(evp::generate(library.get(), "ML-KEM-768"));
   library.reset();
   EXPECT_EQ(num_threads(), before);
+}
+
+// A process ends while the thread makes keys: whether by exit(), by OPENSSL_cleanup() or without the library context.
+TEST(PoolAtTheEnd, IsFineAmidItsWork) {
+  if (!forks) GTEST_SKIP() << "not under ThreadSanitizer";
+  const std::filesystem::path configuration =
+      std::filesystem::path(testing::TempDir()) / ("pool-" + std::to_string(getpid()) + ".cnf");
+  std::ofstream(configuration) << "openssl_conf = all\n[all]\nproviders = providers\n[providers]\ndefault = standard\n"
+                               << "warpkem = ours\n[standard]\nactivate = 1\n[ours]\nactivate = 1\npool_size = 20000\n"
+                               << "module = " WARPKEM_MODULES "/warpkem.so\n";
+  fflush(stdout);  // else each child writes it once more
+  for (int i = 0; i < (is_long() ? 900 : 90); ++i) {
+    const pid_t pid = fork();
+    if (pid == 0) {
+      alarm(20);
+      OSSL_LIB_CTX* const own = i % 3 == 2 ? OSSL_LIB_CTX_new() : nullptr;
+      const bool is_good =
+          OSSL_LIB_CTX_load_config(own, configuration.c_str()) == 1 && evp::generate(own, "ML-KEM-512");
+      std::this_thread::sleep_for(std::chrono::microseconds(2000 + 97 * (i % 90)));
+      if (i % 3 == 1) OPENSSL_cleanup();
+      OSSL_LIB_CTX_free(own);
+      exit(is_good ? 0 : 1);
+    }
+    int status = -1;
+    waitpid(pid, &status, 0);
+    ASSERT_EQ(status, 0) << i;
+  }
+  std::filesystem::remove(configuration);
 }
 
 TEST_F(Pool, AParentAndItsChildCountForThemselves) {
