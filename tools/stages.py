@@ -416,6 +416,28 @@ def long_provider(run):
 
 
 @stage(only_all=True)
+def debian_13(run):
+    """The stage provider in a Debian 13 by debootstrap, where OpenSSL 3.5 has the groups itself."""
+    if os.getuid() != 0 or not shutil.which("debootstrap"):
+        return run.note_skip("a Debian 13", "needs root and debootstrap")
+    print("+ tests/provider/debian-13", flush=True)
+    done = subprocess.run([ROOT / "tests" / "provider" / "debian-13", BUILD / "debian-13"], stdin=subprocess.DEVNULL, text=True,
+                          errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if done.returncode == 77:
+        return run.note_skip("a Debian 13", f"none could be made: {last_line(done.stdout)}")
+    counts = re.search(r"^(\d+) passed, (\d+) failed, \d+ skipped$", done.stdout, re.M)
+    for skip in re.findall(r"^skipped: (.*)$", done.stdout, re.M):
+        run.note_skip("a Debian 13", skip)
+    for failure in re.findall(r"^failed: (.*)$", done.stdout, re.M):
+        run.note_failure(failure)
+    run.note_pass(int(counts[1]) if counts else 0)
+    if done.returncode != 0 or not counts:
+        print(done.stdout[-20000:], flush=True)
+        if not counts or counts[2] == "0":
+            run.note_failure(f"ended with status {done.returncode}")
+
+
+@stage(only_all=True)
 def emulated_faults(run):
     """More faults of the emulated device, under ThreadSanitizer too, some hundred in mid-run, after emulated-gpu."""
     if not (BUILD / "emu-tsan").is_dir():
