@@ -49,6 +49,18 @@ class TlsCheck(TlsCase):
         self.assertIn("Groups names X25519MLKEM786, which nobody serves", found)
         self.assertIn("no post-quantum group that is served", found)
 
+    @unittest.skipUnless(OWN_GROUPS, "OpenSSL 3.5's syntax")
+    def test_lists_in_the_syntax_of_openssl_3_5(self):
+        for groups in "*X25519MLKEM768 / *X25519:secp256r1", "?nothing:?X25519MLKEM768 / ?X25519", "DEFAULT:-X25519":
+            self.check(env=self.configuration("tuples.cnf", groups=groups))
+        for groups in "DEFAULT:-X25519MLKEM768", "X25519:SecP256r1MLKEM768:-SecP256r1MLKEM768", "?X25519MLKEM786 / X25519":
+            env = self.configuration("tuples.cnf", groups=groups)
+            self.assertIn("no post-quantum group that is served", self.problems(env=env), groups)
+
+    def test_spaces_in_a_list(self):
+        report = self.check(env=self.configuration("spaces.cnf", groups="X25519MLKEM768 : X25519"))
+        self.assertEqual([one["name"] for one in report["configured_groups"]], ["X25519MLKEM768", "X25519"])
+
     def test_groups_that_are_classical(self):
         env = self.configuration("classical.cnf", groups="X25519:P-256")
         self.assertIn("no post-quantum group that is served", self.problems(env=env))

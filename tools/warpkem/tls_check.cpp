@@ -10,6 +10,7 @@
 #include <array>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "tools/warpkem/commands.hpp"
 #include "tools/warpkem/error.hpp"
@@ -107,18 +108,25 @@ Json check(const TlsCheckOptions& options) {
   }
   if (!any) problems.push_back("no provider serves a post-quantum group");
   report["configured_groups"] = Json::array();
-  bool names_one = configuration.groups.empty();
+  std::set<const Group*> named;
   for (const std::string& element : configuration.groups) {
     bool may_be_unknown = false;
     const std::string name = plain(element, may_be_unknown);
     const bool is_served = name.empty() || serves(name);
     report["configured_groups"].push_back({{"name", element}, {"served", is_served}});
-    names_one = names_one || name.empty() || (is_served && find_group(name, 0) != nullptr);
+    const Group* const group = find_group(name.empty() ? "X25519MLKEM768" : name, 0);  // DEFAULT has this one
+    if (element[0] == '-') {
+      named.erase(group);
+    } else if (is_served) {
+      named.insert(group);
+    }
     if (!is_served && !may_be_unknown) {
       problems.push_back("Groups names " + name + ", which nobody serves: OpenSSL drops the whole line without a word");
     }
   }
-  if (!names_one) problems.push_back("Groups names no post-quantum group that is served");
+  named.erase(nullptr);
+  if (named.empty() && !configuration.groups.empty())
+    problems.push_back("Groups names no post-quantum group that is served");
   if (!options.host.empty()) {
     const tls::Handshake made =
         tls::shake_hands(context.get(), options.host, options.port, static_cast<int>(options.seconds));

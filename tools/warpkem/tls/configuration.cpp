@@ -36,6 +36,11 @@ std::vector<std::pair<std::string, std::string>> section_of(const Conf& conf, co
   return lines;
 }
 
+std::string without_spaces(const std::string& text) {
+  const std::size_t first = text.find_first_not_of(" \t");
+  return first == std::string::npos ? "" : text.substr(first, text.find_last_not_of(" \t") - first + 1);
+}
+
 // "name.1" and the like: what comes before the last dot only tells equal names apart.
 std::string_view without_prefix(std::string_view name) {
   const std::size_t dot = name.rfind('.');
@@ -114,7 +119,8 @@ Configuration read_configuration() {
     found.groups.clear();  // the last one counts
     for (std::size_t at = 0; at <= value.size();) {
       const std::size_t end = std::min(value.find_first_of(":/", at), value.size());
-      if (end != at) found.groups.push_back(value.substr(at, end - at));
+      const std::string group = without_spaces(value.substr(at, end - at));
+      if (!group.empty()) found.groups.push_back(group);
       at = end + 1;
     }
   }
