@@ -6,7 +6,9 @@
 #include <unistd.h>
 
 #include <exception>
+#include <mutex>
 #include <string_view>
+#include <utility>
 
 namespace warpkem::provider {
 
@@ -80,9 +82,29 @@ std::string text_of(const auto& counters) {
 
 }  // namespace
 
-Statistics::Statistics(const std::string& path) noexcept : path_(path), memory_(sizeof(Counters)) {}
+constinit ForkLock Statistics::lock_of_all;
+constinit Statistics* Statistics::all = nullptr;
+Statistics::AtExit Statistics::at_exit;
+
+Statistics::AtExit::~AtExit() {
+  const std::scoped_lock lock(lock_of_all);
+  for (const Statistics* one = all; one != nullptr; one = one->next_) one->write_last();
+}
+
+Statistics::Statistics(const std::string& path) noexcept : path_(path), memory_(sizeof(Counters)) {
+  const std::scoped_lock lock(lock_of_all);
+  next_ = std::exchange(all, this);
+}
 
 Statistics::~Statistics() {
+  write_last();
+  const std::scoped_lock lock(lock_of_all);
+  Statistics** at = &all;
+  while (*at != this) at = &(*at)->next_;
+  *at = next_;
+}
+
+void Statistics::write_last() const noexcept {
   if (is_on() && counters()->written.load() != 0) write();
 }
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string>
 
+#include "host/provider/fork_lock.hpp"
 #include "host/provider/kems.hpp"
 #include "host/provider/wiped_memory.hpp"
 
@@ -32,6 +33,8 @@ class Statistics {
  public:
   // "" as path: nothing is counted. Opens nothing.
   explicit Statistics(const std::string& path) noexcept;
+  Statistics(const Statistics&) = delete;
+  Statistics& operator=(const Statistics&) = delete;
   ~Statistics();  // writes the file a last time
 
   void count(std::size_t kem, Event event, std::uint64_t times = 1) noexcept;
@@ -49,9 +52,20 @@ class Statistics {
   Counters* counters() const noexcept { return static_cast<Counters*>(memory_.data()); }
   bool is_on() const noexcept { return !path_.empty() && memory_.data() != nullptr; }
   void write() const noexcept;
+  void write_last() const noexcept;
+
+  // Of a program that does not free its SSL_CTX the provider is never torn down: those are written when the program
+  // exits.
+  struct AtExit {
+    ~AtExit();
+  };
+  static AtExit at_exit;
+  static ForkLock lock_of_all;
+  static Statistics* all;
 
   const std::string& path_;
   const WipedMemory memory_;
+  Statistics* next_ = nullptr;
 };
 
 }  // namespace warpkem::provider

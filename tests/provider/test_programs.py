@@ -4,6 +4,7 @@ import glob
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -30,12 +31,12 @@ class Nginx(TlsCase):
         configuration.write_text(f"""daemon off; {user} worker_processes 2; pid {self.prefix}/pid; error_log {self.prefix}/error.log;
 events {{ worker_connections 1024; }}
 http {{
-  log_format tls '$ssl_protocol group=$ssl_curve reused=$ssl_session_reused pid=$pid';
+  log_format tls '$ssl_protocol group=$ssl_curve reused=$ssl_session_reused $server_protocol';
   access_log {self.access} tls;
   client_body_temp_path {self.prefix}/body; proxy_temp_path {self.prefix}/proxy; fastcgi_temp_path {self.prefix}/fastcgi;
   uwsgi_temp_path {self.prefix}/uwsgi; scgi_temp_path {self.prefix}/scgi;
   server {{
-    listen 127.0.0.1:{port} ssl;
+    listen 127.0.0.1:{port} ssl http2;
     ssl_certificate {self.cert}; ssl_certificate_key {self.key};
     ssl_protocols TLSv1.2 TLSv1.3; ssl_ecdh_curve {curves};
     ssl_session_cache shared:tls:1m;
@@ -60,6 +61,14 @@ http {{
     def assert_hybrid(self, line):
         self.assertRegex(line, r"TLSv1\.3 group=(0x11ec|X25519MLKEM768)")
 
+    def counting(self, name):
+        """The environment of a client whose provider counts; self.counted(NAME) tells."""
+        return self.configuration(f"{name}.cnf", settings=f"statistics_file = {self.folder / name}.prom")
+
+    def counted(self, name, operation="decaps"):
+        text = (self.folder / f"{name}.prom").read_text()
+        return int(re.search(rf'operations_total{{algorithm="X25519MLKEM768",operation="{operation}"}} (\d+)', text)[1])
+
     def curl(self, port, *options, **more):
         more.setdefault("env", self.with_provider)
         return self.run_program("curl", "-sS", "--noproxy", "*", "--cacert", self.cert, f"https://localhost:{port}/",
@@ -73,8 +82,10 @@ http {{
     @needs("curl")
     def test_curl(self):
         port = self.serve()
-        self.assertIn("served", self.curl(port))
+        self.assertIn("served", self.curl(port, env=self.counting("curl")))
         self.assert_hybrid(self.logged()[0])
+        self.assertIn("HTTP/2", self.logged()[0])
+        self.assertEqual(self.counted("curl"), 1)
 
     @needs("nginx")
     @needs("curl")
@@ -97,8 +108,9 @@ http {{
     def test_python(self):
         port = self.serve()
         text = self.run_program(sys.executable if "3.0" in __import__("ssl").OPENSSL_VERSION else "/usr/bin/python3",
-                                HERE / "python_client.py", port, self.cert, env=self.with_provider)
+                                HERE / "python_client.py", port, self.cert, env=self.counting("python"))
         self.assertEqual(text.split(), ["TLSv1.3", "False", "TLSv1.3", "True"])
+        self.assertGreaterEqual(self.counted("python"), 1)
         first, second = self.logged(2)
         self.assert_hybrid(first)
         self.assert_hybrid(second)
@@ -113,6 +125,32 @@ http {{
                 text = self.run_program(NODE, HERE / "node_client.js", port, group, env=self.without_provider())
                 self.assertIn(f'"{group}"', text)
                 self.assertRegex(self.logged(count)[-1], rf"group=(0x{number:04x}|{group}) ")
+
+    @needs("nginx")
+    @needs("ab")
+    def test_apache_bench(self):
+        port = self.serve()
+        self.run_program("ab", "-n", 20, "-c", 4, f"https://127.0.0.1:{port}/", env=self.counting("ab"))
+        for line in self.logged(20):
+            self.assert_hybrid(line)
+        self.assertEqual(self.counted("ab", "keygen"), 20)
+
+    @needs("nginx")
+    @needs("wrk")
+    def test_wrk(self):
+        port = self.serve()
+        self.run_program("wrk", "-t", 1, "-c", 4, "-d", 1, f"https://127.0.0.1:{port}/", env=self.counting("wrk"))
+        self.assert_hybrid(self.logged(4)[0])
+        self.assertGreaterEqual(self.counted("wrk", "keygen"), 1)
+
+    @needs("nginx")
+    @needs("h2load")
+    def test_h2load_hides_the_groups_of_the_configuration(self):
+        port = self.serve()
+        for groups, expected in (["--groups=X25519MLKEM768"], r"(0x11ec|X25519MLKEM768) "), ([], "(X25519|prime256v1) "):
+            self.run_program("h2load", "-n", 8, "-c", 4, *groups, f"https://127.0.0.1:{port}/", env=self.with_provider)
+            for line in self.logged(8)[-8:]:
+                self.assertRegex(line, rf"group={expected}.*HTTP/2")
 
     # With its own defaults; both ends see the group.
     @needs("nginx")
@@ -217,6 +255,10 @@ frontend tls
         text = self.s_client(port, "-groups", "X25519MLKEM768")
         self.assertGreaterEqual(len(re.findall(r"NamedGroup: \S+ \(4588\)", text)), 2, text)
         self.assertEqual(self.run_program(NONBLOCKING, port, 200, env=self.with_provider).split(), ["4588"] * 200)
+        if shutil.which("curl"):
+            self.assertEqual(self.run_program("curl", "-sS", "--cacert", self.cert, f"https://localhost:{port}/", "--noproxy", "*",
+                                              "--resolve", f"localhost:{port}:127.0.0.1", "--curves", "X25519MLKEM768",
+                                              env=self.with_provider), "served")
         self.assertRegex(self.s_client(port, env=self.classical()), "(Server|Peer) Temp Key: X25519,")
 
 
