@@ -237,6 +237,18 @@ def gcc(run):
         run.ctest(folder)
 
 
+@stage()
+def package(run):
+    """Debian's packages, of what stage gcc compiled: lintian, contents, a consumer."""
+    if not shutil.which("dpkg-shlibdeps"):
+        return run.note_skip("Debian's packages", "not Debian, or no dpkg-dev")
+    shutil.rmtree(BUILD / "package" / "packages", ignore_errors=True)
+    folder = run.build("dev", "-DWARPKEM_CUDA=OFF", "-DWARPKEM_TESTS=OFF", "-DWARPKEM_BENCH=OFF", "-DCMAKE_INSTALL_PREFIX=/usr",
+                       "-DCMAKE_SKIP_INSTALL_RPATH=ON", target="package", name="package")
+    if folder:
+        run.unittest(ROOT / "tests" / "install" / "package_test.py", env={"WARPKEM_BUILD": str(folder)})
+
+
 # Tests of the tool that start it hundreds of times, each slow under a sanitizer.
 SLOW_WHEN_SANITIZED = "hybrids|usage|kinds|outputs|progress|keyfiles"
 # A sanitizer needs every path, not every value: gcc compares those.

@@ -1,5 +1,5 @@
-# Install rules: library, headers, CMake package, pkg-config file. Components: warpkem_runtime (the shared library, the CUDA
-# module, the tool) and warpkem_development (all else).
+# Install rules: library, headers, CMake package, pkg-config file. Components: warpkem_runtime (the shared library) and
+# warpkem_development (all else); others are installed where they are built, as warpkem_cuda, warpkem_provider, warpkem_tool.
 #
 # The shared and the static library can be installed into one prefix, in any order: what both bring is the same, and what
 # differs has a name of its own.

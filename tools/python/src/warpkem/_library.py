@@ -17,19 +17,21 @@ from types import MappingProxyType
 from typing import Mapping, NoReturn, Sequence
 
 _HERE = pathlib.Path(__file__).resolve().parent
+_ABI = 0  # of libwarpkem, the major version
 
 
 def _load() -> ctypes.CDLL:
-    """WARPKEM_LIBRARY, if it is set; else the wheel's library, without OpenSSL where the system has no libcrypto.so.3."""
+    """WARPKEM_LIBRARY, if it is set; else the wheel's library, without OpenSSL where the system has no libcrypto.so.3; else,
+    of a package of the distribution, the system's."""
     chosen = os.environ.get("WARPKEM_LIBRARY")
     carried = [str(path) for folder in ("lib", "kernel") for path in sorted((_HERE / folder).glob("libwarpkem.so.*"))]
     errors = []
-    for path in [chosen] if chosen else carried:
+    for path in [chosen] if chosen else carried or [f"libwarpkem.so.{_ABI}"]:
         try:
             return ctypes.CDLL(path)
         except OSError as error:
             errors.append(str(error))
-    raise ImportError("warpkem: " + ("; ".join(errors) or f"no libwarpkem in {_HERE}"))
+    raise ImportError("warpkem: " + "; ".join(errors))
 
 
 lib = _load()

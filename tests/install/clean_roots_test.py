@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+"""Debian's packages as they are shipped: builds them in a clean root of each release, and installs, uses, upgrades and purges
+them in another. Takes root, debootstrap and a mirror.
+
+clean_roots_test.py WORK_FOLDER; WARPKEM_CLEAN_ROOTS: a folder with roots SUITE-pristine, as debootstrap makes them.
+"""
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import unittest
+
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
+WORK = pathlib.Path(sys.argv[1]).resolve()
+PRISTINE = pathlib.Path(os.environ.get("WARPKEM_CLEAN_ROOTS", WORK))
+APT = "DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends"
+USE = r"""
+set -e; cd $(mktemp -d)
+for param in ML-KEM-768 X-Wing; do
+  warpkem keygen --param $param --count 100 --ek ek --dk dk --force
+  warpkem encaps --param $param --ek ek --ciphertext c --shared-secret K --force
+  warpkem decaps --param $param --dk dk --ciphertext c --shared-secret K2 --force
+  cmp K K2
+done
+cc -std=c99 -Werror /root/consumer.c -o consumer $(pkg-config --cflags --libs warpkem) && ./consumer
+openssl list -providers -provider warpkem | grep -A3 warpkem | grep -q 'status: active'
+python3 - <<'END'
+import warpkem
+with warpkem.Engine() as engine:
+    pairs = engine.keygen("ML-KEM-768", 10)
+    sent = engine.encaps("ML-KEM-768", pairs.ek)
+    assert (engine.decaps("ML-KEM-768", pairs.dk, sent.c).K == sent.K).all()
+END
+"""
+
+
+def run(*words, **more):
+    done = subprocess.run([str(word) for word in words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, errors="replace", **more)
+    if done.returncode != 0:
+        raise AssertionError(f"{' '.join(map(str, words))}\n{done.stdout[-6000:]}")
+    return done.stdout
+
+
+def inside(root, script):
+    """Runs a script of bash in a root. What is mounted there goes with the process."""
+    enter = 'mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && exec chroot "$0" /usr/bin/env -i HOME=/root ' \
+            'PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 bash -c "$1"'
+    return run("unshare", "--mount", "sh", "-c", enter, root, script)
+
+
+@unittest.skipUnless(os.geteuid() == 0 and shutil.which("debootstrap"), "takes root and debootstrap")
+class CleanRoots(unittest.TestCase):
+    def root(self, suite, name):
+        """A clean root of its own."""
+        pristine, root = PRISTINE / f"{suite}-pristine", WORK / name
+        if not pristine.is_dir():
+            try:
+                run("debootstrap", "--variant=minbase", suite, pristine)
+            except AssertionError as error:
+                shutil.rmtree(pristine, ignore_errors=True)
+                self.skipTest(f"debootstrap of {suite}: {str(error).splitlines()[-1]}")
+        shutil.rmtree(root, ignore_errors=True)
+        WORK.mkdir(parents=True, exist_ok=True)
+        run("cp", "-a", pristine, root)
+        self.addCleanup(shutil.rmtree, root)
+        inside(root, "apt-get update -q")
+        return root
+
+    def build(self, suite):
+        """The packages of the sources as they are, and those of an older revision, in one folder each."""
+        root = self.root(suite, f"{suite}-build")
+        files = run("git", "-C", SOURCE, "ls-files", "-co", "--exclude-standard").split("\n")[:-1]
+        for name in files:
+            (root / "src" / name).parent.mkdir(parents=True, exist_ok=True)
+            if (SOURCE / name).is_file():
+                shutil.copy2(SOURCE / name, root / "src" / name)
+        for name, options in ("old", "-DWARPKEM_PACKAGE_REVISION=0"), ("new", "-UWARPKEM_PACKAGE_REVISION"):
+            inside(root, f"cd /src && tools/package -DWARPKEM_CUDA=OFF {options}")
+            shutil.copytree(root / "src/build/debian/packages", WORK / f"{suite}-{name}", dirs_exist_ok=True,
+                            ignore=shutil.ignore_patterns("_*"))
+        inside(root, f"{APT} lintian")
+        found = inside(root, "lintian --allow-root --display-info --fail-on error /src/build/debian/packages/*.deb")
+        print(found)
+        self.assertNotIn("hardening-no", found)
+
+    def test_packages(self):
+        for suite in "bookworm", "trixie":
+            with self.subTest(suite):
+                for name in "old", "new":
+                    shutil.rmtree(WORK / f"{suite}-{name}", ignore_errors=True)
+                self.build(suite)
+                root = self.root(suite, f"{suite}-install")
+                shutil.copy(SOURCE / "tests/install/consumer/consumer.c", root / "root")
+                for name in "old", "new":
+                    shutil.copytree(WORK / f"{suite}-{name}", root / name)
+                before = inside(root, "dpkg -l | awk '{print $2}'")
+                self.assertNotIn("warpkem", before)
+                inside(root, f"{APT} /old/*.deb && {APT} gcc libc6-dev pkg-config openssl")
+                inside(root, USE)
+                inside(root, f"{APT} /new/*.deb")
+                self.assertNotIn("0.1.0-0", inside(root, "dpkg-query -W '*warpkem*'"))
+                inside(root, USE)
+                inside(root, "apt-get purge -y -q '*warpkem*'")
+                self.assertEqual(inside(root, "dpkg-query -W -f '${Package} ${db:Status-Status}\\n' | grep warpkem || true"), "")
+                self.assertEqual(inside(root, "find /usr /etc /var /opt -iname '*warpkem*' -not -path '/var/cache/apt/*'; "
+                                              "ldconfig -p | grep warpkem || true"), "")
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=2)
