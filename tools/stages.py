@@ -249,6 +249,12 @@ def package(run):
         run.unittest(ROOT / "tests" / "install" / "package_test.py", env={"WARPKEM_BUILD": str(folder)})
 
 
+@stage(only_all=True)
+def clean_roots(run):
+    """The packages as they are shipped: built, installed, used, upgraded and purged in clean roots of Debian 12 and 13."""
+    run.unittest(ROOT / "tests" / "install" / "clean_roots_test.py", env={"WARPKEM_BUILD": str(BUILD / "clean-roots")})
+
+
 # Tests of the tool that start it hundreds of times, each slow under a sanitizer.
 SLOW_WHEN_SANITIZED = "hybrids|usage|kinds|outputs|progress|keyfiles"
 # A sanitizer needs every path, not every value: gcc compares those.

@@ -2,7 +2,7 @@
 """Debian's packages as they are shipped: builds them in a clean root of each release, and installs, uses, upgrades and purges
 them in another. Takes root, debootstrap and a mirror.
 
-clean_roots_test.py WORK_FOLDER; WARPKEM_CLEAN_ROOTS: a folder with roots SUITE-pristine, as debootstrap makes them.
+WARPKEM_BUILD: where it works. WARPKEM_CLEAN_ROOTS: a folder with roots SUITE-pristine, as debootstrap makes them.
 """
 import os
 import pathlib
@@ -12,7 +12,7 @@ import sys
 import unittest
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
-WORK = pathlib.Path(sys.argv[1]).resolve()
+WORK = pathlib.Path(os.environ.get("WARPKEM_BUILD") or sys.exit("WARPKEM_BUILD is not set")).resolve()
 PRISTINE = pathlib.Path(os.environ.get("WARPKEM_CLEAN_ROOTS", WORK))
 APT = "DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends"
 USE = r"""
@@ -86,7 +86,7 @@ class CleanRoots(unittest.TestCase):
         self.assertNotIn("hardening-no", found)
 
     def test_packages(self):
-        for suite in "bookworm", "trixie":
+        for suite in os.environ.get("WARPKEM_SUITES", "bookworm trixie").split():
             with self.subTest(suite):
                 for name in "old", "new":
                     shutil.rmtree(WORK / f"{suite}-{name}", ignore_errors=True)
@@ -109,4 +109,4 @@ class CleanRoots(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main(argv=sys.argv[:1], verbosity=2)
+    unittest.main(verbosity=2)

@@ -48,10 +48,10 @@ class Packages(unittest.TestCase):
         self.assertEqual(set(self.packages), {f"libwarpkem{MAJOR}", "libwarpkem-dev", "warpkem", "warpkem-openssl-provider",
                                               "python3-warpkem"})
 
-    def test_lintian_finds_no_error(self):
+    def test_lintian_finds_no_error_and_no_warning(self):
         if not shutil.which("lintian"):
             self.skipTest("no lintian")
-        print(run("lintian", "--allow-root", "--fail-on", "error", *self.packages.values()))
+        print(run("lintian", "--allow-root", "--fail-on", "error,warning", *self.packages.values()))
 
     def test_a_library_brings_nothing_that_another_version_brings(self):
         """Two major versions can be installed together: whatever lies outside the documents has the version in its name."""
@@ -101,6 +101,11 @@ class Packages(unittest.TestCase):
         self.assertIn(str(self.libraries), run("ldd", tool, env=env))
         self.assertEqual(run(tool, "--version", env=env).split(), ["warpkem", VERSION])
         run(tool, "selftest", env=env)
+
+    def test_manual_pages_are_there_and_compressed(self):
+        pages = {pathlib.Path(path).name for path in self.files("warpkem") if "/man/man1/" in path}
+        self.assertLessEqual({"warpkem.1.gz", "warpkem-keygen.1.gz"}, pages)
+        self.assertEqual({page for page in pages if not page.endswith(".1.gz")}, set())
 
     def test_the_provider_loads(self):
         if not shutil.which("openssl"):

@@ -12,6 +12,14 @@
 
 namespace warpkem::tool {
 
+// A paragraph at the end of the help; with rows, the terms that it explains.
+struct Note {
+  std::string text;
+  std::vector<std::pair<std::string, std::string>> rows;
+};
+
+// The program itself, or a subcommand.
+//
 // Not with an option group of CLI11 for each choice: 2.1 takes an empty word for a command that bears the group's name,
 // and hangs.
 struct Command : CLI::App {
@@ -24,6 +32,7 @@ struct Command : CLI::App {
       : App(description, name, program) {}
 
   std::vector<Choice> choices;
+  std::vector<Note> notes;
 };
 
 namespace {
@@ -59,6 +68,34 @@ constexpr auto name_in_list = [](const auto* one) { return one->get_name(); };
 std::string usage_of(const CLI::Option* option) {
   return option->get_name() + (is_flag(option) ? "" : "\t" + option->get_type_name());
 }
+
+// The command line in one line, or in several.
+std::string usage(const CLI::App& app) {
+  if (app.get_parent() == nullptr) return "COMMAND [OPTION...]\nwarpkem help [COMMAND]";
+  std::string text = app.get_name();
+  for (const CLI::Option* const option : options_of(app)) {
+    if (option->get_required()) text += " " + usage_of(option);
+  }
+  for (const auto& choice : static_cast<const Command&>(app).choices)
+    text += " (" + CLI::detail::join(choice.options, usage_of, "\t| ") + ")";
+  return text + " [OPTION...]";
+}
+
+constexpr std::pair<Exit, const char*> exit_statuses[] = {
+    {exit_ok, "success"},
+    {exit_error, "wrong usage, or input, output or a backend that does not work"},
+    {exit_items_failed, "some items failed"}};
+
+// What the help lists, the required ones first.
+std::vector<const CLI::Option*> listed_options_of(const CLI::App& app) {
+  auto options = options_of(app);
+  std::stable_partition(options.begin(), options.end(), [](auto* option) { return option->get_required(); });
+  return options;
+}
+std::string description_of(const CLI::Option* option) {
+  return option->get_description() + (option->get_required() ? " (required)" : "");
+}
+
 // ---- help ----
 
 // CLI11's own layout does not fit a terminal.
@@ -74,42 +111,112 @@ class Help : public CLI::FormatterBase {
     for (const CLI::App* const command : commands)
       text += entry(command->get_name(), command->get_description(), width, column);
     text += "\nOptions:\n";
-    auto options = options_of(*app);
-    std::stable_partition(options.begin(), options.end(), [](auto* option) { return option->get_required(); });
-    for (const CLI::Option* const option : options) {
+    for (const CLI::Option* const option : listed_options_of(*app)) {
       std::string term = usage_of(option);
       std::ranges::replace(term, '\t', ' ');
-      text += entry(term, option->get_description() + (option->get_required() ? " (required)" : ""), width, column);
+      text += entry(term, description_of(option), width, column);
     }
     text += entry("-h, --help", app->get_help_ptr()->get_description(), width, column);
-    return text + app->get_footer() + "\n" +
-           wrapped(
-               "Exit status: 0 success; 1 wrong usage, or input, output or a backend that does not work; 2 some "
-               "items failed.",
-               width, 0, 0) +
-           "\n";
-  }
-
- private:
-  static std::string usage(const CLI::App& app) {
-    if (app.get_parent() == nullptr) return "COMMAND [OPTION...]\nwarpkem help [COMMAND]";
-    std::string text = app.get_name();
-    for (const CLI::Option* const option : options_of(app)) {
-      if (option->get_required()) text += " " + usage_of(option);
+    for (const auto& [paragraph, rows] : static_cast<const Command*>(app)->notes) {
+      text += "\n" + wrapped(paragraph, width, 0, 0) + "\n";
+      for (const auto& [term, description] : rows) text += entry(term, description, width, 6);
     }
-    for (const auto& choice : static_cast<const Command&>(app).choices)
-      text += " (" + CLI::detail::join(choice.options, usage_of, "\t| ") + ")";
-    return text + " [OPTION...]";
+    std::string exits;
+    for (const auto& [status, meaning] : exit_statuses)
+      exits += fmt::format("{} {} {}", exits.empty() ? "Exit status:" : ";", status, meaning);
+    return text + "\n" + wrapped(exits + ".", width, 0, 0) + "\n";
   }
 };
 
-// A paragraph at the end of the help; with rows, the terms that it explains.
-void add_note(CLI::App& app, const std::string& text,
-              const std::vector<std::pair<std::string, std::string>>& rows = {}) {
-  const std::size_t width = text_width(STDOUT_FILENO);
-  std::string note = "\n" + wrapped(text, width, 0, 0) + "\n";
-  for (const auto& [term, description] : rows) note += entry(term, description, width, 6);
-  app.footer(app.get_footer() + note);
+// ---- manual pages ----
+
+// Text for troff: its own signs are escaped, '\t' is a space that no line ends at, '\n' ends a line.
+std::string roff(std::string_view text) {
+  std::string escaped;
+  bool begins = true;  // a line: there, a dot and an apostrophe are requests
+  for (const char c : text) {
+    if (begins && (c == '.' || c == '\'')) escaped += "\\&";
+    switch (c) {
+      case '\\':
+        escaped += "\\e";
+        break;
+      case '-':
+        escaped += "\\-";
+        break;
+      case '\'':
+        escaped += "\\(aq";
+        break;
+      case '~':
+        escaped += "\\(ti";
+        break;
+      case '^':
+        escaped += "\\(ha";
+        break;
+      case '\t':
+        escaped += "\\ ";
+        break;
+      case '\n':
+        escaped += "\n.br\n";
+        break;
+      default:
+        escaped += c;
+    }
+    begins = c == '\n';
+  }
+  return escaped;
+}
+
+std::string roff_entry(const std::string& term, const std::string& description) {
+  return ".TP\n" + term + "\n" + roff(description) + "\n";
+}
+
+std::string roff_option(const CLI::Option* option) {
+  return "\\fB" + roff(option->get_name()) + "\\fR" +
+         (is_flag(option) ? "" : " \\fI" + roff(option->get_type_name()) + "\\fR");
+}
+
+// The page of a command, or of the program, from what its help is made of.
+std::string manual_page(const Command& command) {
+  const bool whole = command.get_parent() == nullptr;
+  const std::string name = whole ? "warpkem" : "warpkem-" + command.get_name();
+  std::string title = name;
+  std::ranges::transform(title, title.begin(),
+                         [](char c) { return static_cast<char>(c >= 'a' && c <= 'z' ? c - 32 : c); });
+  std::string text = fmt::format(".TH {} 1 \"\" \"WarpKEM {}\" \"User Commands\"\n.ad l\n.nh\n.SH NAME\n{} \\- {}\n",
+                                 roff(title), warpkem_version(), roff(name), roff(command.get_description()));
+  text += ".SH SYNOPSIS\n" + roff("warpkem\t" + usage(command)) + "\n";
+  if (whole) text += ".SH COMMANDS\nEach but help has a page of its own, " + roff("warpkem-COMMAND") + "(1).\n";
+  for (const CLI::App* const one : commands_of(command))
+    text += roff_entry("\\fB" + roff(one->get_name()) + "\\fR", one->get_description() + ".");
+  text += ".SH OPTIONS\n";
+  for (const CLI::Option* const option : listed_options_of(command))
+    text += roff_entry(roff_option(option), description_of(option) + ".");
+  text += roff_entry("\\fB\\-h\\fR, \\fB\\-\\-help\\fR", command.get_help_ptr()->get_description() + ".");
+  text += ".SH NOTES\n";
+  for (const auto& [paragraph, rows] : command.notes) {
+    text += ".PP\n" + roff(paragraph) + "\n";
+    for (const auto& [term, description] : rows) text += roff_entry(roff(term), description);
+  }
+  if (command.notes.empty()) text.resize(text.size() - std::string_view(".SH NOTES\n").size());
+  text += ".SH EXIT STATUS\n";
+  for (const auto& [status, meaning] : exit_statuses)
+    text += roff_entry(std::to_string(status), meaning + std::string("."));
+  if (whole) {
+    text +=
+        ".SH EXAMPLES\nA million key pairs, a secret for each, and the secrets again:\n.PP\n.EX\n"
+        "warpkem keygen \\-\\-param X\\-Wing \\-\\-count 1000000 \\-\\-ek ek.bin \\-\\-dk dk.bin\n"
+        "warpkem encaps \\-\\-param X\\-Wing \\-\\-ek ek.bin \\-\\-ciphertext c.bin \\-\\-shared\\-secret K.bin\n"
+        "warpkem decaps \\-\\-param X\\-Wing \\-\\-dk dk.bin \\-\\-ciphertext c.bin \\-\\-shared\\-secret K2.bin\n"
+        ".EE\n";
+  }
+  text += ".SH SEE ALSO\n";
+  if (!whole) return text + "\\fBwarpkem\\fR(1)\n";
+  std::string pages;
+  for (const CLI::App* const one : commands_of(command)) {
+    if (one->get_name() == "help") continue;
+    pages += (pages.empty() ? "" : ",\n") + ("\\fBwarpkem\\-" + roff(one->get_name())) + "\\fR(1)";
+  }
+  return text + pages + "\n";
 }
 
 // ---- what is wrong ----
@@ -256,7 +363,7 @@ void Arguments::choice(std::initializer_list<const char*> names, bool several) {
 }
 
 void Arguments::note(const std::string& text, const std::vector<std::pair<std::string, std::string>>& rows) {
-  add_note(command_, text, rows);
+  command_.notes.push_back({text, rows});
 }
 
 void Arguments::real(const std::string& name, const std::string& type, double& value, double least, double most,
@@ -314,21 +421,22 @@ void Arguments::dk_format(std::uint32_t& format) {
 // ---- the program ----
 
 Program::Program()
-    : app_(std::make_unique<CLI::App>(
-          "Batch ML-KEM (FIPS 203): raw concatenated records in, raw concatenated records out", "warpkem")) {
+    : app_(std::make_unique<Command>(
+          "Batch ML-KEM (FIPS 203): raw concatenated records in, raw concatenated records out", "warpkem", nullptr)) {
   app_->set_help_flag("-h,--help", "Print this help; of a command where one is named");
   app_->set_version_flag("--version", fmt::format("warpkem {}", warpkem_version()), "Print the version");
   app_->formatter(std::make_shared<Help>());
   app_->require_subcommand(1);
-  add_note(*app_,
-           "'warpkem help COMMAND' lists the options of a command; they may stand before and after it, as --name VALUE "
-           "or --name=VALUE.");
-  add_note(*app_,
-           "FILE is a file, a pipe or a device; '-' is standard input or output. 'warpkem info' lists the sizes of "
-           "records, the backends, and what the numbers of statuses mean.");
-  add_note(*app_,
-           "Environment: WARPKEM_BACKEND names the backend where --backend does not; WARPKEM_CUDA_GRAPHS=0 keeps the "
-           "CUDA backend from using CUDA graphs.");
+  app_->notes = {
+      {"'warpkem help COMMAND' lists the options of a command; they may stand before and after it, as --name VALUE "
+       "or --name=VALUE.",
+       {}},
+      {"FILE is a file, a pipe or a device; '-' is standard input or output. 'warpkem info' lists the sizes of "
+       "records, the backends, and what the numbers of statuses mean.",
+       {}},
+      {"Environment: WARPKEM_BACKEND names the backend where --backend does not; WARPKEM_CUDA_GRAPHS=0 keeps the "
+       "CUDA backend from using CUDA graphs.",
+       {}}};
 }
 
 Program::~Program() = default;
@@ -336,7 +444,6 @@ Program::~Program() = default;
 Arguments Program::add(const std::string& name, const std::string& description, std::function<int()> run) {
   const auto added = std::make_shared<Command>(description, name, app_.get());
   added->set_help_flag("-h,--help", "Print this help");
-  added->footer("");
   added->callback([this, command = added.get(), run = std::move(run)] {
     if (const std::string text = missing(*command); !text.empty()) throw CLI::RequiredError(text);
     status_ = run();
@@ -480,6 +587,15 @@ std::string Program::completion(const std::string& shell) const {
   if (shell == "fish") return fish_completion(commands);
   // zsh loads bash's script through bashcompinit.
   return (shell == "zsh" ? "autoload -Uz bashcompinit && bashcompinit\n" : "") + bash_completion(commands);
+}
+
+std::vector<std::pair<std::string, std::string>> Program::manual() const {
+  std::vector<std::pair<std::string, std::string>> pages{{"warpkem.1", manual_page(*app_)}};
+  for (const CLI::App* const command : commands_of(*app_)) {
+    if (command->get_name() == "help") continue;
+    pages.emplace_back("warpkem-" + command->get_name() + ".1", manual_page(static_cast<const Command&>(*command)));
+  }
+  return pages;
 }
 
 int Program::run(int argc, char** argv) {

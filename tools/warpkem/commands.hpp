@@ -15,17 +15,13 @@
 #include <utility>
 #include <vector>
 
-namespace CLI {
-class App;
-}
-
 namespace warpkem::tool {
 
 enum Exit : int { exit_ok = 0, exit_error = 1, exit_items_failed = 2 };
 
 enum class Need { optional, required };
 
-struct Command;  // one subcommand, its options, and what its help says
+struct Command;  // the program or a subcommand, its options, and what its help says
 
 // The parameter set of a name, an alias, an OID or the number in the name (768), whatever the case; 0: none.
 warpkem_algorithm algorithm_named(const std::string& text);
@@ -91,11 +87,13 @@ class Program {
   int run(int argc, char** argv);
   // A script for bash, zsh or fish, made from the commands and options that there are.
   std::string completion(const std::string& shell) const;
+  // The manual pages, for troff: names of files and their text.
+  std::vector<std::pair<std::string, std::string>> manual() const;
 
  private:
   void arrange();
 
-  std::unique_ptr<CLI::App> app_;
+  std::unique_ptr<Command> app_;
   std::vector<std::string> words_;
   int status_ = exit_ok;
 };
@@ -108,6 +106,7 @@ void add_import(Program& program);
 void add_export(Program& program);
 void add_inspect(Program& program);
 void add_completion(Program& program);
+void add_manual(Program& program);
 void add_info(Program& program);
 void add_selftest(Program& program);
 void add_bench(Program& program);
