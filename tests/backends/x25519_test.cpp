@@ -503,19 +503,39 @@ void expect_arithmetic(const typename F::Element& a, const typename F::Element& 
   const auto reduced = [](const Element& e) { return Field::decode(Field::encode(e)); };
   const auto P = F::template product<true>(a, b), S = F::template square<true>(a);
   const auto Q = F::template product<false>(c, d);
-  const typename F::Element E = F::difference(a, b);
-  const typename F::Element results[] = {F::reduce(P),   F::reduce(F::plus(P, Q)),  F::reduce(F::minus(P, Q)),
-                                         F::reduce(S),   F::reduce(F::minus(S, Q)), E,
-                                         F::sum_of(a, b)};
-  const typename F::Element a24 = F::plus_a24(c, E);
-  const typename F::Element times = F::reduce(F::template product<true>(E, a24));
+  typename F::Multiples multiples;
+  F::multiples(c, multiples);
+  const typename F::Square AA = F::minuend(a), BB = F::subtrahend(d);
+  const typename F::Element E = F::difference(AA, BB);
+  const typename F::Element results[] = {F::reduce(P),
+                                         F::reduce(F::plus(P, Q)),
+                                         F::reduce(F::minus(P, Q)),
+                                         F::reduce(S),
+                                         F::reduce(F::minus(S, Q)),
+                                         F::reduce(F::minus(S, F::multiple_of(multiples, a))),
+                                         F::reduce(F::plus(S, F::multiple_of(multiples, b))),
+                                         F::difference(a, b),
+                                         F::sum_of(a, b),
+                                         F::reduce(AA),
+                                         F::reduce(BB)};
+  const typename F::Element times = F::reduce(F::template product<true>(E, F::plus_a24(AA, E)));
   for (int lane = 0; lane < F::lanes; ++lane) {
     const Element x = value_of<F>(a, lane), y = value_of<F>(b, lane), z = value_of<F>(c, lane),
                   w = value_of<F>(d, lane);
     const Element p = Field::multiply(x, y), q = Field::multiply(z, w), s = Field::square(x);
-    const Element e = Field::subtract(x, y), g = Field::add(z, Field::times_a24(e));
-    const Element expected[] = {p, Field::add(p, q), Field::subtract(p, q), s, Field::subtract(s, q),
-                                e, Field::add(x, y)};
+    const Element BB = Field::square(w), e = Field::subtract(s, BB), g = Field::add(s, Field::times_a24(reduced(e)));
+    const Element zx = Field::multiply(z, x), zy = Field::multiply(z, y);
+    const Element expected[] = {p,
+                                Field::add(p, q),
+                                Field::subtract(p, q),
+                                s,
+                                Field::subtract(s, q),
+                                Field::subtract(s, zx),
+                                Field::add(s, zy),
+                                Field::subtract(x, y),
+                                Field::add(x, y),
+                                s,
+                                BB};
     for (std::size_t i = 0; i < std::size(results); ++i) {
       EXPECT_EQ(plain(value_of<F>(results[i], lane)), plain(expected[i])) << "result " << i;
     }
@@ -584,9 +604,17 @@ TEST(X25519Arithmetic, KeepsItsBoundsInIntegers) {
   EXPECT_EQ(broken_bounds, 0u);
   for (u32 i = 0; i < 32; ++i) {
     const F::Element a = element(31), b = element(i);
-    const F::Element results[] = {F::reduce(F::minus(F::product<true>(a, a), F::product<false>(b, b))),
+    F::Multiples multiples;
+    F::multiples(a, multiples);
+    const F::Square AA = F::minuend(a), BB = F::subtrahend(b);
+    const F::Element results[] = {F::reduce(AA),
+                                  F::reduce(BB),
+                                  F::plus_a24(AA, F::difference(AA, BB)),
+                                  F::reduce(F::minus(F::product<true>(a, a), F::product<false>(b, b))),
                                   F::reduce(F::plus(F::product<true>(a, a), F::product<false>(a, a))),
-                                  F::difference(a, b), F::difference(b, a), F::plus_a24(a, F::difference(a, b))};
+                                  F::reduce(F::plus(F::square<true>(a), F::multiple_of(multiples, a))),
+                                  F::difference(a, b),
+                                  F::difference(b, a)};
     for (const F::Element& r : results) {
       for (const u64 limb : r.v[4].v) EXPECT_LT(limb, static_cast<u64>(F::kTop));
     }

@@ -119,6 +119,17 @@ struct DoubleField {
     return s;
   }
 
+  using Square = Element;
+  WARPKEM_CURVE_INLINE static Square minuend(const Element& a) noexcept { return reduce(square<true>(a)); }
+  WARPKEM_CURVE_INLINE static Square subtrahend(const Element& a) noexcept { return reduce(square<true>(a)); }
+  WARPKEM_CURVE_INLINE static const Element& reduce(const Square& s) noexcept { return s; }
+
+  using Multiples = Element;
+  WARPKEM_CURVE_INLINE static void multiples(const Element& x, Multiples& m) noexcept { m = x; }
+  WARPKEM_CURVE_INLINE static Columns multiple_of(const Multiples& x, const Element& a) noexcept {
+    return product<false>(x, a);
+  }
+
   WARPKEM_CURVE_INLINE static Columns plus(const Columns& p, const Columns& q) noexcept {
     Columns s;
     unroll<10>([&](auto k) __attribute__((always_inline)) { s.c[k] = V::add(p.c[k], q.c[k]); });
@@ -175,10 +186,10 @@ struct DoubleField {
     return carry(s);
   }
 
-  // AA + a24 E, a24 = (A - 2) / 4 = 121665, of what difference() left: not reduced, but good for a product with E.
-  static_assert(kReduced + exp2(50) + 19 * (121665 * kDifference / exp2(51) + 1) <= kPlusA24);
+  // AA + a24 E, of what difference() left: not reduced, but good for a product with E.
+  static_assert(kReduced + exp2(50) + 19 * (double{kA24} * kDifference / exp2(51) + 1) <= kPlusA24);
   WARPKEM_CURVE_INLINE static Element plus_a24(const Element& AA, const Element& E) noexcept {
-    const D a24 = V::set(121665.0);
+    const D a24 = V::set(double{kA24});
     D high[5], low[5];
     unroll<5>([&](auto k) __attribute__((always_inline)) {
       high[k] = V::sub(V::fma(E.v[k], a24, V::set(kHigh)), V::set(kHigh));

@@ -36,9 +36,9 @@ struct IfmaField {
 
   // ---- Bounds
   static constexpr Wide kTop = power(47) + 64;
-  // Column k of a product, in units of 2^52: its low and high halves, and what columns 5 to 9 give when they are
-  // folded.
-  static constexpr u64 kUnits[5] = {1 + 1, 3 + 2, 5 + 2, 7 + 2, 9 + 2};
+  // What a column of a product has at most, in units of 2^52: column 4 its 5 low and 4 high halves, and 2 of what
+  // columns 8 and 9 give when they are folded; columns of multiple_of() 5, 5 and 1.
+  static constexpr u64 kUnits = 11;
   // Column 9 has the high half of the last limbs' product, and a carry. Times 608 it has 52 bits still, so the low half
   // is all of that.
   static_assert(608 * ((kTop * kTop >> 52) + 16) < power(52));
@@ -50,7 +50,7 @@ struct IfmaField {
   static constexpr Bias make_bias() noexcept {
     Bias bias{};
     Wide residue[5] = {};
-    for (int k = 0; k < 5; ++k) residue[k] = bias.half[k] = (kUnits[k] + 1) / 2 << 52;
+    for (int k = 0; k < 5; ++k) residue[k] = bias.half[k] = (kUnits + 1) / 2 << 52;
     for (int pass = 0; pass < 3; ++pass) {
       for (int k = 0; k < 4; ++k) residue[k + 1] += residue[k] >> 52, residue[k] &= kMask52;
       residue[0] += 19 * (residue[4] >> 47), residue[4] &= kMask47;
@@ -67,10 +67,9 @@ struct IfmaField {
     for (int k = 0; k < 5; ++k) {
       // Enough for a difference; and in reduce(), of two products and the bias, carries stay below 64, those that come
       // up included.
-      if (kBias.whole[k] < kUnits[k] << 52 || kBias.whole[k] > (kUnits[k] + 5) << 52) return false;
-      if (3 * kUnits[k] + 5 + 1 > 64) return false;
+      if (kBias.whole[k] < kUnits << 52 || kBias.whole[k] > (kUnits + 5) << 52) return false;
     }
-    return true;
+    return 3 * kUnits + 5 + 1 <= 64;
   }
   static_assert(bounds_hold());
   static_assert(kTop <= kFourP[4] && kMask52 <= kFourP[0]);
@@ -102,31 +101,67 @@ struct IfmaField {
     unroll<10>([&](auto k) __attribute__((always_inline)) {
       s.c[k] = V::set(bias && k < 5 ? kBias.whole[k < 5 ? int{k} : 0] : 0);
     });
-    unroll<9>([&](auto k) __attribute__((always_inline)) {
-      unroll<5>([&](auto i) __attribute__((always_inline)) {
-        constexpr int j = k - i;
-        if constexpr (j >= 0 && j < 5) multiply_add(s, k, a.v[i], b.v[j]);
+    unroll<5>([&](auto i) __attribute__((always_inline)) {
+      unroll<5>([&](auto j)
+                    __attribute__((always_inline)) { s.c[i + j] = V::multiply_add_low(s.c[i + j], a.v[i], b.v[j]); });
+      unroll<5>([&](auto j) __attribute__((always_inline)) {
+        s.c[i + j + 1] = V::multiply_add_high(s.c[i + j + 1], a.v[i], b.v[j]);
       });
     });
     return fold(s);
   }
-  // A doubled limb may have 53 bits, so the sums of mixed products are doubled. Columns 0 and 9 have none.
+  // The last limb can be doubled ahead. Another one would have 53 bits then, so the sums of the others' mixed products
+  // are doubled, in columns 1 to 6.
+  static_assert(2 * kTop < power(52));
   template <bool bias>
   WARPKEM_CURVE_INLINE static Columns square(const Element& a) noexcept {
     Sums s;
-    s.c[0] = V::set(bias ? kBias.whole[0] : 0);
-    unroll<9>([&](auto k) __attribute__((always_inline)) {
-      s.c[k + 1] = V::set(bias && k < 4 ? kBias.half[k < 4 ? k + 1 : 0] : 0);
+    unroll<10>([&](auto k) __attribute__((always_inline)) {
+      const bool doubled = k >= 1 && k <= 6;
+      s.c[k] = V::set(!bias || k >= 5 ? 0 : doubled ? kBias.half[k] : kBias.whole[k]);
     });
-    unroll<9>([&](auto k) __attribute__((always_inline)) {
-      unroll<5>([&](auto i) __attribute__((always_inline)) {
+    unroll<6>([&](auto k) __attribute__((always_inline)) {
+      unroll<4>([&](auto i) __attribute__((always_inline)) {
         constexpr int j = k - i;
-        if constexpr (j > i && j < 5) multiply_add(s, k, a.v[i], a.v[j]);
+        if constexpr (j > i && j < 4) multiply_add(s, k, a.v[i], a.v[j]);
       });
     });
-    unroll<8>([&](auto k) __attribute__((always_inline)) { s.c[k + 1] = V::add(s.c[k + 1], s.c[k + 1]); });
-    unroll<5>([&](auto i) __attribute__((always_inline)) { multiply_add(s, 2 * i, a.v[i], a.v[i]); });
+    unroll<6>([&](auto k) __attribute__((always_inline)) { s.c[k + 1] = V::add(s.c[k + 1], s.c[k + 1]); });
+    const I twice = V::add(a.v[4], a.v[4]);
+    unroll<4>([&](auto i) __attribute__((always_inline)) {
+      multiply_add(s, 2 * i, a.v[i], a.v[i]);
+      multiply_add(s, i + 4, a.v[i], twice);
+    });
+    multiply_add(s, 8, a.v[4], a.v[4]);
     return fold(s);
+  }
+
+  // x, 2^52 x ... 2^208 x, for an x that many are multiplied with. Limb j of the other element times 2^(52 j) x makes a
+  // product of which only column 5 is left to be folded.
+  struct Multiples {
+    Element of[5];
+  };
+  WARPKEM_CURVE_INLINE static void multiples(const Element& x, Multiples& m) noexcept {
+    m.of[0] = exact(x);
+    for (int j = 0; j < 4; ++j) {
+      const I(&v)[5] = m.of[j].v;
+      const I by = V::set(u64{608}), none = V::set(u64{0});
+      m.of[j + 1] =
+          exact(carry({{V::multiply_add_low(none, v[4], by), V::multiply_add_high(v[0], v[4], by), v[1], v[2], v[3]}}));
+    }
+  }
+  WARPKEM_CURVE_INLINE static Columns multiple_of(const Multiples& x, const Element& a) noexcept {
+    I c[6];
+    unroll<6>([&](auto k) __attribute__((always_inline)) { c[k] = V::set(u64{0}); });
+    unroll<5>([&](auto j) __attribute__((always_inline)) {
+      unroll<5>([&](auto k) __attribute__((always_inline)) {
+        c[k] = V::multiply_add_low(c[k], a.v[j], x.of[j].v[k]);
+        c[k + 1] = V::multiply_add_high(c[k + 1], a.v[j], x.of[j].v[k]);
+      });
+    });
+    static_assert(5 * kTop < power(52));  // column 5
+    const I by = V::set(u64{608});
+    return {{V::multiply_add_low(c[0], c[5], by), V::multiply_add_high(c[1], c[5], by), c[2], c[3], c[4]}};
   }
 
   WARPKEM_CURVE_INLINE static Columns plus(const Columns& p, const Columns& q) noexcept {
@@ -174,17 +209,23 @@ struct IfmaField {
     return carry(s);
   }
 
-  // AA + a24 E, a24 = (A - 2) / 4 = 121665. The last limb's product has 64 bits: its high half is folded by 608.
-  static_assert((121665 * kTop >> 52) * 608 < power(52));
-  WARPKEM_CURVE_INLINE static Element plus_a24(const Element& AA, const Element& E) noexcept {
-    const I a24 = V::set(u64{121665});
-    Element s = exact(AA);
-    const I above = V::multiply_add_high(V::set(u64{0}), E.v[4], a24);
-    unroll<5>([&](auto k) __attribute__((always_inline)) { s.v[k] = V::multiply_add_low(s.v[k], E.v[k], a24); });
+  // These are not reduced before they are subtracted.
+  using Square = Columns;
+  WARPKEM_CURVE_INLINE static Square minuend(const Element& a) noexcept { return square<true>(a); }
+  WARPKEM_CURVE_INLINE static Square subtrahend(const Element& a) noexcept { return square<false>(a); }
+  WARPKEM_CURVE_INLINE static Element difference(const Square& AA, const Square& BB) noexcept {
+    return reduce(minus(AA, BB));
+  }
+  // AA + a24 E. The product of E's last limb has 64 bits: its high half is folded by 608.
+  static_assert((kA24 * kTop >> 52) * 608 < power(52));
+  WARPKEM_CURVE_INLINE static Element plus_a24(const Square& AA, const Element& E) noexcept {
+    const I a24 = V::set(u64{kA24}), above = V::multiply_add_high(V::set(u64{0}), E.v[4], a24);
+    Columns s = AA;
+    unroll<5>([&](auto k) __attribute__((always_inline)) { s.c[k] = V::multiply_add_low(s.c[k], E.v[k], a24); });
     unroll<4>([&](auto k)
-                  __attribute__((always_inline)) { s.v[k + 1] = V::multiply_add_high(s.v[k + 1], E.v[k], a24); });
-    s.v[0] = V::multiply_add_low(s.v[0], above, V::set(u64{608}));
-    return carry(s);
+                  __attribute__((always_inline)) { s.c[k + 1] = V::multiply_add_high(s.c[k + 1], E.v[k], a24); });
+    s.c[0] = V::multiply_add_low(s.c[0], above, V::set(u64{608}));
+    return reduce(s);
   }
 
   WARPKEM_CURVE_INLINE static Element select(Mask mask, const Element& a, const Element& b) noexcept {

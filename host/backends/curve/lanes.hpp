@@ -6,7 +6,10 @@
 //   product<bias>, square<bias>   of reduced elements. Columns that something is subtracted from, or that are reduced
 //                   without any more, have the bias; columns that are added to or subtracted from such ones have not.
 //   plus, minus     of Columns
-//   reduce          Columns to a reduced Element
+//   multiple_of     a product with what multiples() made of an element that many are multiplied with; no bias
+//   minuend, subtrahend   squares that go into difference(), and may be reduced as well
+//   difference, plus_a24   of such squares; and the square of (x + z) plus (A - 2) / 4 times that difference
+//   reduce          Columns, or a Square, to a reduced Element
 //
 // Sums and differences of products are made before the reduction, so they are as good as products. The ladder's state
 // is therefore not (x_2, z_2) and (x_3, z_3) but their sums and differences.
@@ -35,10 +38,13 @@ WARPKEM_CURVE_INLINE constexpr void unroll(Function&& f) noexcept {
   unroll(f, std::make_integer_sequence<int, N>());
 }
 
+constexpr u64 kA24 = 121665;  // (A - 2) / 4, A = 486662
+
 template <class F>
 struct Lanes {
   using Element = typename F::Element;
   using Columns = typename F::Columns;
+  using Square = typename F::Square;
   using Mask = typename F::Mask;
   static constexpr int lanes = F::lanes;
 
@@ -50,7 +56,7 @@ struct Lanes {
   };
 
   struct Ladder {
-    Element x_1;
+    typename F::Multiples x_1;
     Element A, B;  // x_2 + z_2, x_2 - z_2
     Element C, D;  // x_3 + z_3, x_3 - z_3
   };
@@ -95,30 +101,41 @@ struct Lanes {
     sum = F::reduce(F::plus(p, q));
   }
 
-  // As in X25519() of scalar.hpp.
+  // What is doubled: (x_2, z_2), or (x_3, z_3) under the mask.
+  WARPKEM_CURVE_INLINE static Square square_of_sum(const Ladder& s, Mask swap) noexcept {
+    return F::minuend(F::select(swap, s.A, s.C));
+  }
+  WARPKEM_CURVE_INLINE static Square square_of_difference(const Ladder& s, Mask swap) noexcept {
+    return F::subtrahend(F::select(swap, s.B, s.D));
+  }
+
+  // As in X25519() of scalar.hpp. Compilers keep this order, more or less, and it is a quick one: results are made some
+  // time before something needs them. Units wait less then, also on CPUs that do not look far ahead.
   [[gnu::noinline]] static void step(Ladder& s, Mask swap) noexcept {
     Element plus, minus;
     minus_and_plus(F::template product<true>(s.D, s.A), F::template product<false>(s.C, s.B), minus, plus);
-    const Element AA = F::reduce(F::template square<true>(F::select(swap, s.A, s.C)));
-    const Element BB = F::reduce(F::template square<true>(F::select(swap, s.B, s.D)));
+    const Square AA = square_of_sum(s, swap), BB = square_of_difference(s, swap);
     const Element W = F::reduce(F::template square<true>(minus));
-    minus_and_plus(F::template square<true>(plus), F::template product<false>(s.x_1, W), s.D, s.C);
-    const Element E = F::difference(AA, BB);
-    minus_and_plus(F::template product<true>(AA, BB), F::template product<false>(E, F::plus_a24(AA, E)), s.B, s.A);
+    const Element E = F::difference(AA, BB), AA_plus_a24_E = F::plus_a24(AA, E);
+    const Columns x_2 = F::template product<true>(F::reduce(AA), F::reduce(BB));
+    minus_and_plus(F::template square<true>(plus), F::multiple_of(s.x_1, W), s.D, s.C);
+    minus_and_plus(x_2, F::template product<false>(E, AA_plus_a24_E), s.B, s.A);
   }
   // A step of which only (x_2, z_2) count.
   [[gnu::noinline]] static void doubling(Ladder& s, Mask swap) noexcept {
-    const Element AA = F::reduce(F::template square<true>(F::select(swap, s.A, s.C)));
-    const Element BB = F::reduce(F::template square<true>(F::select(swap, s.B, s.D)));
-    const Element E = F::difference(AA, BB);
-    minus_and_plus(F::template product<true>(AA, BB), F::template product<false>(E, F::plus_a24(AA, E)), s.B, s.A);
+    const Square AA = square_of_sum(s, swap), BB = square_of_difference(s, swap);
+    const Element E = F::difference(AA, BB), AA_plus_a24_E = F::plus_a24(AA, E);
+    minus_and_plus(F::template product<true>(F::reduce(AA), F::reduce(BB)),
+                   F::template product<false>(E, AA_plus_a24_E), s.B, s.A);
   }
 
   // x_2 and z_2 of the group's items. The scalar's last three bits are 0: nothing but doublings is left to do there,
   // and no swap.
-  static void ladder(const LaneWords& scalars, Ladder& s, Element& numerator, Element& denominator) noexcept {
+  static void ladder(const LaneWords& scalars, const Element& x_1, Ladder& s, Element& numerator,
+                     Element& denominator) noexcept {
+    F::multiples(x_1, s.x_1);
     s.A = s.B = F::small(1);
-    F::plus_minus_one(s.x_1, s.C, s.D);
+    F::plus_minus_one(x_1, s.C, s.D);
     int bit = 254;
     for (int word = 3; word >= 0; --word) {
       auto swaps = F::load_word(scalars.w[word]);
@@ -209,8 +226,7 @@ struct Lanes {
           const Words swaps = swaps_of(DecodeScalar25519(b.k[item])), u = DecodeUCoordinate(b.u[item]);
           for (int i = 0; i < 4; ++i) w.scalars.w[i][l] = swaps.w[i], w.coordinates.w[i][l] = u.w[i];
         }
-        w.ladder.x_1 = F::load(w.coordinates.w);
-        ladder(w.scalars, w.ladder, w.numerator[first / lanes], w.denominator[first / lanes]);
+        ladder(w.scalars, F::load(w.coordinates.w), w.ladder, w.numerator[first / lanes], w.denominator[first / lanes]);
       }
       divide(w, n, [&](std::size_t item, const Words& result) {
         if (b.is_zero != nullptr) b.is_zero[begin + item] = static_cast<u8>(zero_mask(result) & 1);
