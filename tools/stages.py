@@ -240,8 +240,8 @@ def gcc(run):
 @stage()
 def package(run):
     """Debian's packages, of what stage gcc compiled: lintian, contents, a consumer."""
-    if not shutil.which("dpkg-shlibdeps"):
-        return run.note_skip("Debian's packages", "not Debian, or no dpkg-dev")
+    if not shutil.which("dpkg-shlibdeps") or not shutil.which("file"):
+        return run.note_skip("Debian's packages", "not Debian, or no dpkg-dev or file")
     shutil.rmtree(BUILD / "package" / "packages", ignore_errors=True)
     folder = run.build("dev", "-DWARPKEM_CUDA=OFF", "-DWARPKEM_TESTS=OFF", "-DWARPKEM_BENCH=OFF", "-DCMAKE_INSTALL_PREFIX=/usr",
                        "-DCMAKE_SKIP_INSTALL_RPATH=ON", target="package", name="package")

@@ -107,6 +107,7 @@ void add_export(Program& program);
 void add_inspect(Program& program);
 void add_completion(Program& program);
 void add_manual(Program& program);
+void add_acvp(Program& program);
 void add_info(Program& program);
 void add_selftest(Program& program);
 void add_bench(Program& program);

@@ -12,7 +12,7 @@ int main(int argc, char** argv) {
     prepare_process();
     Program program;
     for (const auto add : {add_keygen, add_encaps, add_decaps, add_check, add_import, add_export, add_inspect,
-                           add_completion, add_manual, add_info, add_selftest, add_bench, add_serve_bench})
+                           add_completion, add_manual, add_acvp, add_info, add_selftest, add_bench, add_serve_bench})
       add(program);
 #ifdef WARPKEM_TOOL_HAS_TLS
     add_tls_check(program);
