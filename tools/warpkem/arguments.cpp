@@ -81,7 +81,7 @@ std::string usage(const CLI::App& app) {
   return text + " [OPTION...]";
 }
 
-constexpr std::pair<Exit, const char*> exit_statuses[] = {
+constexpr std::pair<int, const char*> exit_statuses[] = {
     {exit_ok, "success"},
     {exit_error, "wrong usage, or input, output or a backend that does not work"},
     {exit_items_failed, "some items failed"}};
