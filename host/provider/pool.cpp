@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstring>
 #include <mutex>
+#include <utility>
 
 namespace warpkem::provider {
 
@@ -44,17 +45,6 @@ class Lock {
 // find locked for ever.
 constinit std::mutex drawing;
 
-// OpenSSL has begun to end. It frees its generators before it tears providers down, while threads of pools still run.
-constinit bool is_openssl_over = false;  // under `drawing`
-
-bool guard_end() noexcept {
-  static const int is_set = OPENSSL_atexit([] {
-    const std::scoped_lock lock(drawing);
-    is_openssl_over = true;
-  });
-  return is_set == 1;
-}
-
 bool guard_forks() noexcept {
   static const int failed = pthread_atfork([] { drawing.lock(); }, [] { drawing.unlock(); }, [] { drawing.unlock(); });
   return failed == 0;
@@ -75,7 +65,7 @@ struct Pool::State {
   std::atomic<std::uint32_t> thread_state;  // 0: none, 1: being started, 2: runs, 3: could not be started
   std::atomic<std::uint32_t> is_stopping, is_woken;
   pthread_t thread;
-  sem_t waits;  // zeros are a semaphore of zero
+  sem_t waits, is_ready;  // zeros are a semaphore of zero
   Shelf shelves[num_kems];
 };
 
@@ -105,15 +95,38 @@ Pool::Pool(const Settings& settings, Engine& engine, Statistics& statistics) noe
       engine_(engine),
       statistics_(statistics),
       guards_forks_(guard_forks()),
-      memory_(lay_out(settings, sizeof(State), offsets_, &Pool::record_bytes)) {}
+      memory_(lay_out(settings, sizeof(State), offsets_, &Pool::record_bytes)) {
+  const std::scoped_lock lock(lock_of_all);
+  next_ = std::exchange(first, this);
+}
+
+Pool::~Pool() {
+  const std::scoped_lock lock(lock_of_all);
+  stop();
+  Pool** at = &first;
+  while (*at != this) at = &(*at)->next_;
+  *at = next_;
+}
+
+constinit ForkLock Pool::lock_of_all;
+constinit Pool* Pool::first = nullptr;
+
+bool Pool::stop_all_at_end() noexcept {
+  static const int is_set = OPENSSL_atexit([] {
+    const std::scoped_lock lock(lock_of_all);
+    for (Pool* one = first; one != nullptr; one = one->next_) one->stop();
+  });
+  return is_set == 1;
+}
 
 // In a forked child that took nothing there is no thread to wait for.
-Pool::~Pool() {
-  State* const all = state();
-  if (all == nullptr || all->thread_state.load(std::memory_order_acquire) != 2) return;
-  all->is_stopping.store(1);
-  sem_post(&all->waits);
-  pthread_join(all->thread, nullptr);
+void Pool::stop() noexcept {
+  State* const own = state();
+  if (own == nullptr || own->thread_state.load(std::memory_order_acquire) != 2) return;
+  own->is_stopping.store(1);
+  sem_post(&own->waits);
+  pthread_join(own->thread, nullptr);
+  own->thread_state.store(3);
 }
 
 std::uint8_t* Pool::record(std::size_t kem, std::size_t slot) const noexcept {
@@ -170,7 +183,7 @@ void Pool::wake() noexcept {
   std::uint32_t none = 0;
   if (all->thread_state.load(std::memory_order_relaxed) != 0 || !all->thread_state.compare_exchange_strong(none, 1))
     return;
-  if (!guard_end()) return all->thread_state.store(3, std::memory_order_release);
+  if (!stop_all_at_end()) return all->thread_state.store(3, std::memory_order_release);
   sigset_t every, before;
   sigfillset(&every);
   pthread_sigmask(SIG_SETMASK, &every, &before);  // signals are for the program's own threads
@@ -182,11 +195,21 @@ void Pool::wake() noexcept {
       },
       this);
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  // Its generator is made while this caller keeps OpenSSL's library context alive: what making it fetches holds
+  // references to providers, and one of them would keep this provider from being torn down with the context.
+  while (failed == 0 && sem_wait(&all->is_ready) != 0) {
+  }
   all->thread_state.store(failed == 0 ? 2 : 3, std::memory_order_release);
 }
 
 void Pool::work() noexcept {
   State* const all = state();
+  std::uint8_t unused = 0;
+  {
+    const std::scoped_lock lock(drawing);
+    static_cast<void>(engine_.random(&unused, 1));
+  }
+  sem_post(&all->is_ready);
   while (all->is_stopping.load() == 0) {
     all->is_woken.store(0);
     bool holds_any = false;
@@ -207,8 +230,7 @@ void Pool::work() noexcept {
     while ((holds_any ? sem_timedwait(&all->waits, &until) : sem_wait(&all->waits)) != 0 && errno == EINTR) {
     }
   }
-  const std::scoped_lock lock(drawing);
-  if (!is_openssl_over) OPENSSL_thread_stop_ex(engine_.library());
+  OPENSSL_thread_stop_ex(engine_.library());
 }
 
 // Makes a batch for a shelf that is wanted and has room. False if it is not, has none, or where it fails.
@@ -231,7 +253,7 @@ bool Pool::fill(std::size_t kem) noexcept {
   bool is_done = true;
   for (std::size_t i = 0; i < count && is_done; ++i) {
     const std::scoped_lock lock(drawing);
-    is_done = !is_openssl_over && engine_.random(seeds + i * stride, of.seed_bytes());
+    is_done = engine_.random(seeds + i * stride, of.seed_bytes());
   }
   const auto reach = [&](std::size_t bytes) { return stride * (count - 1) + bytes; };
   is_done = is_done && engine_.run([&](warpkem_engine* engine, std::uint8_t*) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "host/provider/engine.hpp"
+#include "host/provider/fork_lock.hpp"
 #include "host/provider/kems.hpp"
 #include "host/provider/settings.hpp"
 #include "host/provider/statistics.hpp"
@@ -38,6 +39,12 @@ class Pool {
   void wake() noexcept;
   void work() noexcept;
   bool fill(std::size_t kem) noexcept;
+  void stop() noexcept;
+
+  // OpenSSL frees its generators before it tears providers down: the threads have to be gone when it begins to end.
+  static bool stop_all_at_end() noexcept;
+  static ForkLock lock_of_all;
+  static Pool* first;
 
   const Settings& settings_;
   Engine& engine_;
@@ -45,6 +52,7 @@ class Pool {
   std::size_t offsets_[num_kems + 1] = {};  // of each shelf's records; last: of the batch that is being made
   const bool guards_forks_;
   const WipedMemory memory_;
+  Pool* next_ = nullptr;
 };
 
 }  // namespace warpkem::provider

@@ -83,23 +83,23 @@ std::string text_of(const auto& counters) {
 }  // namespace
 
 constinit ForkLock Statistics::lock_of_all;
-constinit Statistics* Statistics::all = nullptr;
+constinit Statistics* Statistics::first = nullptr;
 Statistics::AtExit Statistics::at_exit;
 
 Statistics::AtExit::~AtExit() {
   const std::scoped_lock lock(lock_of_all);
-  for (const Statistics* one = all; one != nullptr; one = one->next_) one->write_last();
+  for (const Statistics* one = first; one != nullptr; one = one->next_) one->write_last();
 }
 
 Statistics::Statistics(const std::string& path) noexcept : path_(path), memory_(sizeof(Counters)) {
   const std::scoped_lock lock(lock_of_all);
-  next_ = std::exchange(all, this);
+  next_ = std::exchange(first, this);
 }
 
 Statistics::~Statistics() {
   write_last();
   const std::scoped_lock lock(lock_of_all);
-  Statistics** at = &all;
+  Statistics** at = &first;
   while (*at != this) at = &(*at)->next_;
   *at = next_;
 }

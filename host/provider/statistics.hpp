@@ -61,7 +61,7 @@ class Statistics {
   };
   static AtExit at_exit;
   static ForkLock lock_of_all;
-  static Statistics* all;
+  static Statistics* first;
 
   const std::string& path_;
   const WipedMemory memory_;
