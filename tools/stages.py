@@ -331,13 +331,13 @@ def emulated_gpu(run):
     folder = run.build("emu", f"-DWARPKEM_PTXEMU_DIR={emulator}", "-DWARPKEM_WERROR=ON", env={"CUDACXX": nvcc})
     if not folder:
         return
-    run.ctest(folder, "--label-regex", "gpu", env={"WARPKEM_FAULTS": "2"})  # emu-asan makes more of them fail
+    run.ctest(folder, "--label-regex", "gpu", "--exclude-regex", "^cuda_fault_sweep$")  # emu-asan runs that
     runner = f"-DWARPKEM_PTXEMU_RUN={folder}/ptxemu/ptxemu-run"
     common = "graph|module|pipeline|resident"
     for preset, tests in (("emu-asan", f"{common}|fault"), ("emu-tsan", common)):
         folder = run.build(preset, runner, env={"CUDACXX": nvcc}, target="warpkem_cuda_tests")
         if folder:
-            run.ctest(folder, "--tests-regex", f"^cuda_({tests})", env=SANITIZERS)
+            run.ctest(folder, "--tests-regex", f"^cuda_({tests})", env={**SANITIZERS, "WARPKEM_FAULTS": "3"})
 
 
 def python_tests(run, **env):
@@ -457,9 +457,10 @@ def debian_13(run):
 
 @stage(only_all=True)
 def emulated_faults(run):
-    """More faults of the emulated device, under ThreadSanitizer too, some hundred in mid-run, after emulated-gpu."""
+    """More faults of the emulated device, under both sanitizers, some hundred in mid-run, after emulated-gpu."""
     if not (BUILD / "emu-tsan").is_dir():
         return run.note_skip("the fault sweep", "emulated-gpu has built nothing")
+    run.ctest(BUILD / "emu-asan", "--tests-regex", "^cuda_fault", env=SANITIZERS)
     run.ctest(BUILD / "emu-tsan", "--tests-regex", "^cuda_(fault|serving)", env=SANITIZERS)
     run.ctest(BUILD / "emu", "--tests-regex", "^cuda_(fault|serving)", env={"WARPKEM_LONG_TESTS": "1"})
 

@@ -4,6 +4,7 @@ backends' machine code for divisions, and holds the declassification points agai
 
 ct_test.py PROGRAM SOURCE_FOLDER OBJECT...  (the last two from CMake)
 """
+import concurrent.futures
 import os
 import pathlib
 import re
@@ -28,12 +29,10 @@ def memcheck(*arguments):
 
 
 class ConstantTime(unittest.TestCase):
-    def runs_clean(self, backend, algorithm, operation):
-        counts = ["2"] if re.search("256r|384r|-P", algorithm) else []  # OpenSSL's curves are slow, and know no groups
-        done = memcheck(backend, algorithm, operation, *counts)
+    def runs_clean(self, done, case):
         if done.returncode == 77:
             self.skipTest(done.stdout.strip())
-        self.assertEqual(done.returncode, 0, f"{backend} {algorithm} {operation}:\n{done.stdout[-6000:]}")
+        self.assertEqual(done.returncode, 0, f"{case}:\n{done.stdout[-6000:]}")
 
     def finds(self, what, text):
         done = memcheck("portable", "ML-KEM-512", what)
@@ -47,16 +46,24 @@ class ConstantTime(unittest.TestCase):
         self.finds("planted-address", "Use of uninitialised value")
 
 
-for backend in ("portable", "avx2"):
-    for operation in ("derive", "public-key"):
-        name = f"test_{backend}_X25519_{operation}".replace("-", "_")
-        setattr(ConstantTime, name,
-                lambda self, case=(backend, "X25519", operation): self.runs_clean(*case))
-    for algorithm in ALGORITHMS:
-        for operation in OPERATIONS:
-            name = f"test_{backend}_{algorithm}_{operation}".replace("-", "_")
-            setattr(ConstantTime, name,
-                    lambda self, case=(backend, algorithm, operation): self.runs_clean(*case))
+def cases():
+    for backend in ("portable", "avx2"):
+        for operation in ("derive", "public-key"):
+            yield backend, "X25519", operation
+        for algorithm in ALGORITHMS:
+            # OpenSSL's curves are slow, and know no groups.
+            counts = ["2"] if re.search("256r|384r|-P", algorithm) else []
+            for operation in OPERATIONS:
+                yield backend, algorithm, operation, *counts
+
+
+def add_cases():
+    """A test for each case. Their runs are begun here, as many at once as there are cores."""
+    pool = concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+    for case in cases():
+        done = pool.submit(memcheck, *case)
+        setattr(ConstantTime, f"test_{'_'.join(case[:3])}".replace("-", "_"),
+                lambda self, done=done, case=case: self.runs_clean(done.result(), " ".join(case[:3])))
 
 
 DIVISION = re.compile(r"^(i?div[bwlq]?|v?div[ps][sd]|fi?div\w*|[fi]prem1?)$")
@@ -121,4 +128,5 @@ class Declassification(unittest.TestCase):
 
 
 if __name__ == "__main__":
+    add_cases()
     unittest.main(argv=sys.argv[:1], verbosity=2)
