@@ -720,6 +720,34 @@ class Reports(ToolTest):
         for word in ("ML-KEM-768", "2.16.840.1.101.3.4.4.2", "2400", "portable", report["version"]):
             self.assertIn(word, text)
 
+    def test_bill_of_materials(self):
+        report = json.loads(self.tool("info", "--json").stdout)
+        done = self.tool("info", "--cbom")
+        self.assertEqual(done.stdout, self.tool("info", "--cbom").stdout)
+        bill = json.loads(done.stdout)
+        self.assertEqual((bill["bomFormat"], bill["specVersion"]), ("CycloneDX", "1.6"))
+        self.assertEqual(bill["metadata"]["component"]["version"], report["version"])
+        parts = {part["bom-ref"]: part for part in bill["components"]}
+        self.assertEqual(len(parts), len(bill["components"]))
+        # Everything that refers, refers to something; each algorithm is somebody's.
+        provided = []
+        for one in bill["dependencies"]:
+            self.assertIn(one["ref"], {*parts, "warpkem"})
+            self.assertLessEqual({*one["dependsOn"], *one.get("provides", [])}, set(parts))
+            provided += one.get("provides", [])
+        self.assertEqual(sorted(provided), sorted(name for name in parts if name != "libcrypto"))
+        for algorithm in report["algorithms"]:
+            if "libcrypto" not in parts and re.search("-P|P256|P384|256r1|384r1", algorithm["name"]):
+                continue
+            crypto = parts["algorithm:" + algorithm["name"]]["cryptoProperties"]
+            self.assertEqual(crypto.get("oid"), algorithm["oid"])
+            self.assertEqual(crypto["algorithmProperties"]["primitive"], "kem")
+            level = {"512": 1, "768": 3, "1024": 5}[re.search(r"KEM-?(\d+)", algorithm["name"])[1]]
+            self.assertEqual(crypto["algorithmProperties"]["nistQuantumSecurityLevel"], level)
+        for backend in report["backends"]:
+            self.assertIn("warpkem:backend:" + backend["name"],
+                          {one["name"] for one in bill["metadata"]["component"]["properties"]})
+
     def test_selftest(self):
         self.assertIn(b"portable: passed", self.tool("selftest").stdout)
         self.assertEqual(self.tool("selftest", "--backend", "portable").stdout, b"portable: passed\n")

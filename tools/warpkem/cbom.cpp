@@ -1,0 +1,163 @@
+// warpkem info --cbom: a cryptographic bill of materials, CycloneDX 1.6.
+#include "tools/warpkem/cbom.hpp"
+
+#include <initializer_list>
+#include <string_view>
+
+#ifdef WARPKEM_TOOL_HAS_OPENSSL
+#include <openssl/crypto.h>
+#endif
+
+namespace warpkem::tool {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using Names = std::initializer_list<std::string_view>;
+
+constexpr const char* library = "warpkem";
+#ifdef WARPKEM_TOOL_HAS_OPENSSL
+constexpr bool has_libcrypto = true;
+#else
+constexpr bool has_libcrypto = false;
+#endif
+
+const char* platform() {
+#if defined(__x86_64__) && !defined(__ILP32__)
+  return "x86_64";
+#elif defined(__aarch64__)
+  return "armv8-a";
+#else
+  return "other";
+#endif
+}
+
+struct Strength {
+  int classical;  // bits
+  int nist;       // category of NIST's; 0: a quantum computer breaks it
+};
+constexpr Strength unknown{0, 0};
+
+class Bill {
+ public:
+  // `uses`: algorithms that are part of it.
+  void algorithm(const std::string& name, const char* primitive, Names functions, Strength strength,
+                 const char* implementation, Names uses = {}, const Json& more = Json::object(),
+                 const char* oid = nullptr) {
+    Json properties = {{"primitive", primitive},
+                       {"executionEnvironment", "software-plain-ram"},
+                       {"implementationPlatform", platform()},
+                       {"certificationLevel", {"none"}},
+                       {"cryptoFunctions", functions}};
+    if (strength.classical != 0) {
+      properties["classicalSecurityLevel"] = strength.classical;
+      properties["nistQuantumSecurityLevel"] = strength.nist;
+    }
+    properties.update(more);
+    Json crypto = {{"assetType", "algorithm"}, {"algorithmProperties", std::move(properties)}};
+    if (oid != nullptr) crypto["oid"] = oid;
+    components_.push_back({{"type", "cryptographic-asset"},
+                           {"bom-ref", reference(name)},
+                           {"name", name},
+                           {"cryptoProperties", std::move(crypto)}});
+    Json parts = Json::array();
+    for (const auto& part : uses) parts.push_back(reference(part));
+    dependencies_.push_back({{"ref", reference(name)}, {"dependsOn", std::move(parts)}});
+    (implementation == library ? own_ : libcrypto_).push_back(reference(name));
+  }
+
+  void hybrid(warpkem_algorithm algorithm, const char* ml_kem, Strength strength, const char* curve, Names uses) {
+    algorithm_of(algorithm, strength, uses, {{"curve", curve}, {"parameterSetIdentifier", ml_kem}});
+  }
+  void ml_kem(warpkem_algorithm algorithm, const char* set, Strength strength) {
+    algorithm_of(algorithm, strength, {"SHA3-256", "SHA3-512", "SHAKE128", "SHAKE256"},
+                 {{"parameterSetIdentifier", set}});
+  }
+
+  Json finish(const Engine& engine) {
+    Json properties = {{{"name", "warpkem:cpu-features"}, {"value", warpkem_cpu_features()}}};
+    for (const auto& backend : engine.backends()) {
+      const std::string detail = backend.detail != nullptr ? backend.detail : "";
+      const std::string usable = backend.available == 0   ? "not available here"
+                                 : backend.preferred != 0 ? "available, preferred"
+                                                          : "available";
+      properties.push_back({{"name", std::string("warpkem:backend:") + backend.name},
+                            {"value", detail.empty() ? usable : usable + ": " + detail}});
+    }
+    Json uses = Json::array();
+#ifdef WARPKEM_TOOL_HAS_OPENSSL
+    components_.push_back({{"type", "library"},
+                           {"bom-ref", "libcrypto"},
+                           {"name", "libcrypto"},
+                           {"version", OpenSSL_version(OPENSSL_VERSION_STRING)},
+                           {"description", OpenSSL_version(OPENSSL_VERSION)}});
+    dependencies_.push_back({{"ref", "libcrypto"}, {"dependsOn", Json::array()}, {"provides", libcrypto_}});
+    uses.push_back("libcrypto");
+#endif
+    dependencies_.push_back({{"ref", library}, {"dependsOn", std::move(uses)}, {"provides", own_}});
+    return {{"$schema", "http://cyclonedx.org/schema/bom-1.6.schema.json"},
+            {"bomFormat", "CycloneDX"},
+            {"specVersion", "1.6"},
+            {"version", 1},
+            {"metadata",
+             {{"component",
+               {{"type", "library"},
+                {"bom-ref", library},
+                {"name", library},
+                {"version", warpkem_version()},
+                {"description", "Batch ML-KEM (FIPS 203) and hybrids of it"},
+                {"properties", std::move(properties)}}}}},
+            {"components", std::move(components_)},
+            {"dependencies", std::move(dependencies_)}};
+  }
+
+ private:
+  static std::string reference(std::string_view name) { return "algorithm:" + std::string(name); }
+
+  void algorithm_of(warpkem_algorithm id, Strength strength, Names uses, const Json& more) {
+    algorithm(warpkem_algorithm_name(id), "kem", {"keygen", "encapsulate", "decapsulate"}, strength, library, uses,
+              more, warpkem_algorithm_oid(id));
+  }
+
+  Json components_ = Json::array(), dependencies_ = Json::array(), own_ = Json::array(), libcrypto_ = Json::array();
+};
+
+}  // namespace
+
+Json cbom(const Engine& engine) {
+  Bill bill;
+  // FIPS 203, Table 2 and Section 8: categories 1, 3 and 5.
+  constexpr Strength set512{128, 1}, set768{192, 3}, set1024{256, 5};
+  bill.ml_kem(WARPKEM_ML_KEM_512, "512", set512);
+  bill.ml_kem(WARPKEM_ML_KEM_768, "768", set768);
+  bill.ml_kem(WARPKEM_ML_KEM_1024, "1024", set1024);
+  // A hybrid is as strong as the stronger half.
+  bill.hybrid(WARPKEM_X25519MLKEM768, "768", set768, "Curve25519", {"ML-KEM-768", "X25519"});
+  bill.hybrid(WARPKEM_MLKEM768_X25519, "768", set768, "Curve25519", {"ML-KEM-768", "X25519", "SHA3-256", "SHAKE256"});
+  if (has_libcrypto) {
+    bill.hybrid(WARPKEM_SECP256R1MLKEM768, "768", set768, "P-256", {"ML-KEM-768", "ECDH-P-256"});
+    bill.hybrid(WARPKEM_SECP384R1MLKEM1024, "1024", set1024, "P-384", {"ML-KEM-1024", "ECDH-P-384"});
+    bill.hybrid(WARPKEM_MLKEM768_P256, "768", set768, "P-256", {"ML-KEM-768", "ECDH-P-256", "SHA3-256", "SHAKE256"});
+    bill.hybrid(WARPKEM_MLKEM1024_P384, "1024", set1024, "P-384",
+                {"ML-KEM-1024", "ECDH-P-384", "SHA3-256", "SHAKE256"});
+  }
+  bill.algorithm("X25519", "key-agree", {"keygen", "keyderive"}, {128, 0}, library, {}, {{"curve", "Curve25519"}},
+                 "1.3.101.110");
+  bill.algorithm("SHA3-256", "hash", {"digest"}, {128, 2}, library, {}, {{"parameterSetIdentifier", "256"}},
+                 "2.16.840.1.101.3.4.2.8");
+  bill.algorithm("SHA3-512", "hash", {"digest"}, {256, 5}, library, {}, {{"parameterSetIdentifier", "512"}},
+                 "2.16.840.1.101.3.4.2.10");
+  bill.algorithm("SHAKE128", "xof", {"digest"}, {128, 1}, library, {}, {{"parameterSetIdentifier", "128"}},
+                 "2.16.840.1.101.3.4.2.11");
+  bill.algorithm("SHAKE256", "xof", {"digest"}, {256, 5}, library, {}, {{"parameterSetIdentifier", "256"}},
+                 "2.16.840.1.101.3.4.2.12");
+  if (has_libcrypto) {
+    bill.algorithm("ECDH-P-256", "key-agree", {"keygen", "keyderive"}, {128, 0}, "libcrypto", {}, {{"curve", "P-256"}});
+    bill.algorithm("ECDH-P-384", "key-agree", {"keygen", "keyderive"}, {192, 0}, "libcrypto", {}, {{"curve", "P-384"}});
+    bill.algorithm("CTR_DRBG", "drbg", {"generate"}, {256, 5}, "libcrypto");
+    // Encrypted key files are read, by whatever cipher they name that libcrypto has.
+    bill.algorithm("PBES2", "other", {"decrypt"}, unknown, "libcrypto", {}, Json::object(), "1.2.840.113549.1.5.13");
+  }
+  return bill.finish(engine);
+}
+
+}  // namespace warpkem::tool
