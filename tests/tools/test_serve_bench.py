@@ -23,6 +23,7 @@ LONG = bool(os.environ.get("WARPKEM_LONG_TESTS"))
 # An emulated device and a sanitizer are slow; what is asked of them is the same, only less of it.
 SLOW = bool(os.environ.get("WARPKEM_SANITIZED")) or os.environ.get("WARPKEM_BACKEND") == "cuda"
 FEW = 1_500 if SLOW else 20_000
+without_threads = unittest.skipIf(os.environ.get("WARPKEM_SANITIZED") == "thread", "a refusal or a simulation has no threads")
 EVERYTHING = ",".join(f"{op}:{param}=1" for op in ("keygen", "encaps", "decaps") for param in (512, 768, 1024))
 
 
@@ -140,6 +141,7 @@ class ServeBench(ServeTest):
         self.assertEqual(most_on_one_core_each(), 2 * cores)
         self.assertEqual(most_on_one_core_each("--no-pin"), cores)
 
+    @without_threads
     def test_what_is_not_accepted(self):
         self.check_refusals(
             (["--op-mix", "encaps:42=1"], ["encaps:42=1", "encaps:768=1"]), (["--op-mix", "sign:768=1"], ["sign:768=1"]),
@@ -286,7 +288,7 @@ class Doubles(ServeTest):
         self.assertGreater(report["refused"], 0)
         self.assertGreater(report["completed"], 0)
 
-    @unittest.skipIf(os.environ.get("WARPKEM_SANITIZED") == "thread", "a simulation has no threads")
+    @without_threads
     def test_virtual_time_keeps_the_bound(self):
         mixed = ("--op-mix", "keygen:512=1,encaps:768=2,decaps:1024=1")
         # The simulated device does up to 2 M/s.
@@ -311,6 +313,7 @@ class Doubles(ServeTest):
         self.assertGreater(report["refused"], 0)
         self.assertEqual(report["completed"], report["offered"] - report["refused"])
 
+    @without_threads
     def test_what_is_not_accepted(self):
         self.check_refusals(
             (["--backend", "abacus"], ["abacus", "null"]), (["--backend", "lying:often"], ["often"]),
@@ -321,6 +324,7 @@ class Doubles(ServeTest):
                 ["--deadline", 50], ["--cancel", 0.1], ["--bulk", 0.1], ["--metrics-port", 0])),
             (["--virtual-clock", "--cancel", 0.1, "--deadline", 5], ["excludes --deadline, --cancel\n"]))
 
+    @without_threads
     def test_numbers(self):
         self.check_refusals(
             (["--faults", "error:2"], ["--faults", "'2'", "1"]), (["--faults", "error:-0.1"], ["--faults", "'-0.1'"]),
