@@ -331,13 +331,13 @@ def emulated_gpu(run):
     folder = run.build("emu", f"-DWARPKEM_PTXEMU_DIR={emulator}", "-DWARPKEM_WERROR=ON", env={"CUDACXX": nvcc})
     if not folder:
         return
-    run.ctest(folder, "--label-regex", "gpu", "--exclude-regex", "^cuda_fault_sweep$")  # emu-asan runs that
+    run.ctest(folder, "--label-regex", "gpu", env={"WARPKEM_FAULTS": "2"})
     runner = f"-DWARPKEM_PTXEMU_RUN={folder}/ptxemu/ptxemu-run"
     common = "graph|module|pipeline|resident"
     for preset, tests in (("emu-asan", f"{common}|fault"), ("emu-tsan", common)):
         folder = run.build(preset, runner, env={"CUDACXX": nvcc}, target="warpkem_cuda_tests")
         if folder:
-            run.ctest(folder, "--tests-regex", f"^cuda_({tests})", env={**SANITIZERS, "WARPKEM_FAULTS": "3"})
+            run.ctest(folder, "--tests-regex", f"^cuda_({tests})", env={**SANITIZERS, "WARPKEM_FAULTS": "1"})
 
 
 def python_tests(run, **env):

@@ -4,7 +4,8 @@
 usage: fault_sweep.py [--all] RUNNER FAULT_RUN
 
 RUNNER is the emulator's ptxemu-run, FAULT_RUN the program that makes one run. Without --all, each function's calls are
-sampled: the first one, the last one and WARPKEM_FAULTS, 6 unless set, together.
+sampled: the first one, the last one and WARPKEM_FAULTS, 6 unless set, together. If that is 1, only the last one fails, and
+no sequence of calls.
 """
 import concurrent.futures
 import os
@@ -66,7 +67,7 @@ def main():
             for k in sample(min(count, 40) if polls else count, most):
                 for mode in ("strict", "fail-over"):
                     case([runner, program, mode] + shape, f"{name}:{k}")
-            if count:  # from some call on, every one fails
+            if count and most > 1:  # from some call on, every one fails
                 for k in {1, count // 2 + 1}:
                     case(base, f"{name}:{k}+")
                     case([runner, program, "fail-over"] + shape, f"{name}:{k}+")
