@@ -14,7 +14,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 using Names = std::initializer_list<std::string_view>;
 
-constexpr const char* library = "warpkem";
+enum class By { warpkem, libcrypto };  // who implements it
 #ifdef WARPKEM_TOOL_HAS_OPENSSL
 constexpr bool has_libcrypto = true;
 #else
@@ -40,9 +40,8 @@ constexpr Strength unknown{0, 0};
 class Bill {
  public:
   // `uses`: algorithms that are part of it.
-  void algorithm(const std::string& name, const char* primitive, Names functions, Strength strength,
-                 const char* implementation, Names uses = {}, const Json& more = Json::object(),
-                 const char* oid = nullptr) {
+  void algorithm(const std::string& name, const char* primitive, Names functions, Strength strength, By by,
+                 Names uses = {}, const Json& more = Json::object(), const char* oid = nullptr) {
     Json properties = {{"primitive", primitive},
                        {"executionEnvironment", "software-plain-ram"},
                        {"implementationPlatform", platform()},
@@ -62,7 +61,7 @@ class Bill {
     Json parts = Json::array();
     for (const auto& part : uses) parts.push_back(reference(part));
     dependencies_.push_back({{"ref", reference(name)}, {"dependsOn", std::move(parts)}});
-    (implementation == library ? own_ : libcrypto_).push_back(reference(name));
+    (by == By::warpkem ? own_ : libcrypto_).push_back(reference(name));
   }
 
   void hybrid(warpkem_algorithm algorithm, const char* ml_kem, Strength strength, const char* curve, Names uses) {
@@ -93,7 +92,7 @@ class Bill {
     dependencies_.push_back({{"ref", "libcrypto"}, {"dependsOn", Json::array()}, {"provides", libcrypto_}});
     uses.push_back("libcrypto");
 #endif
-    dependencies_.push_back({{"ref", library}, {"dependsOn", std::move(uses)}, {"provides", own_}});
+    dependencies_.push_back({{"ref", "warpkem"}, {"dependsOn", std::move(uses)}, {"provides", own_}});
     return {{"$schema", "http://cyclonedx.org/schema/bom-1.6.schema.json"},
             {"bomFormat", "CycloneDX"},
             {"specVersion", "1.6"},
@@ -101,8 +100,8 @@ class Bill {
             {"metadata",
              {{"component",
                {{"type", "library"},
-                {"bom-ref", library},
-                {"name", library},
+                {"bom-ref", "warpkem"},
+                {"name", "warpkem"},
                 {"version", warpkem_version()},
                 {"description", "Batch ML-KEM (FIPS 203) and hybrids of it"},
                 {"properties", std::move(properties)}}}}},
@@ -114,7 +113,7 @@ class Bill {
   static std::string reference(std::string_view name) { return "algorithm:" + std::string(name); }
 
   void algorithm_of(warpkem_algorithm id, Strength strength, Names uses, const Json& more) {
-    algorithm(warpkem_algorithm_name(id), "kem", {"keygen", "encapsulate", "decapsulate"}, strength, library, uses,
+    algorithm(warpkem_algorithm_name(id), "kem", {"keygen", "encapsulate", "decapsulate"}, strength, By::warpkem, uses,
               more, warpkem_algorithm_oid(id));
   }
 
@@ -140,22 +139,24 @@ Json cbom(const Engine& engine) {
     bill.hybrid(WARPKEM_MLKEM1024_P384, "1024", set1024, "P-384",
                 {"ML-KEM-1024", "ECDH-P-384", "SHA3-256", "SHAKE256"});
   }
-  bill.algorithm("X25519", "key-agree", {"keygen", "keyderive"}, {128, 0}, library, {}, {{"curve", "Curve25519"}},
+  bill.algorithm("X25519", "key-agree", {"keygen", "keyderive"}, {128, 0}, By::warpkem, {}, {{"curve", "Curve25519"}},
                  "1.3.101.110");
-  bill.algorithm("SHA3-256", "hash", {"digest"}, {128, 2}, library, {}, {{"parameterSetIdentifier", "256"}},
+  bill.algorithm("SHA3-256", "hash", {"digest"}, {128, 2}, By::warpkem, {}, {{"parameterSetIdentifier", "256"}},
                  "2.16.840.1.101.3.4.2.8");
-  bill.algorithm("SHA3-512", "hash", {"digest"}, {256, 5}, library, {}, {{"parameterSetIdentifier", "512"}},
+  bill.algorithm("SHA3-512", "hash", {"digest"}, {256, 5}, By::warpkem, {}, {{"parameterSetIdentifier", "512"}},
                  "2.16.840.1.101.3.4.2.10");
-  bill.algorithm("SHAKE128", "xof", {"digest"}, {128, 1}, library, {}, {{"parameterSetIdentifier", "128"}},
+  bill.algorithm("SHAKE128", "xof", {"digest"}, {128, 1}, By::warpkem, {}, {{"parameterSetIdentifier", "128"}},
                  "2.16.840.1.101.3.4.2.11");
-  bill.algorithm("SHAKE256", "xof", {"digest"}, {256, 5}, library, {}, {{"parameterSetIdentifier", "256"}},
+  bill.algorithm("SHAKE256", "xof", {"digest"}, {256, 5}, By::warpkem, {}, {{"parameterSetIdentifier", "256"}},
                  "2.16.840.1.101.3.4.2.12");
   if (has_libcrypto) {
-    bill.algorithm("ECDH-P-256", "key-agree", {"keygen", "keyderive"}, {128, 0}, "libcrypto", {}, {{"curve", "P-256"}});
-    bill.algorithm("ECDH-P-384", "key-agree", {"keygen", "keyderive"}, {192, 0}, "libcrypto", {}, {{"curve", "P-384"}});
-    bill.algorithm("CTR_DRBG", "drbg", {"generate"}, {256, 5}, "libcrypto");
+    bill.algorithm("ECDH-P-256", "key-agree", {"keygen", "keyderive"}, {128, 0}, By::libcrypto, {},
+                   {{"curve", "P-256"}});
+    bill.algorithm("ECDH-P-384", "key-agree", {"keygen", "keyderive"}, {192, 0}, By::libcrypto, {},
+                   {{"curve", "P-384"}});
+    bill.algorithm("CTR_DRBG", "drbg", {"generate"}, {256, 5}, By::libcrypto);
     // Encrypted key files are read, by whatever cipher they name that libcrypto has.
-    bill.algorithm("PBES2", "other", {"decrypt"}, unknown, "libcrypto", {}, Json::object(), "1.2.840.113549.1.5.13");
+    bill.algorithm("PBES2", "other", {"decrypt"}, unknown, By::libcrypto, {}, Json::object(), "1.2.840.113549.1.5.13");
   }
   return bill.finish(engine);
 }

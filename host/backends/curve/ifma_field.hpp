@@ -209,7 +209,8 @@ struct IfmaField {
     return carry(s);
   }
 
-  // These are not reduced before they are subtracted.
+  // These are not reduced before they are subtracted. A subtrahend has no bias; it can be reduced all the same, because
+  // no column of a product is negative.
   using Square = Columns;
   WARPKEM_CURVE_INLINE static Square minuend(const Element& a) noexcept { return square<true>(a); }
   WARPKEM_CURVE_INLINE static Square subtrahend(const Element& a) noexcept { return square<false>(a); }
