@@ -130,7 +130,8 @@ http {{
     @needs("ab")
     def test_apache_bench(self):
         port = self.serve()
-        self.run_program("ab", "-n", 20, "-c", 4, f"https://127.0.0.1:{port}/", env=self.counting("ab"))
+        # One connection at a time: of several, ab begins some at the end that it never finishes, and their keys count.
+        self.run_program("ab", "-n", 20, "-c", 1, f"https://127.0.0.1:{port}/", env=self.counting("ab"))
         for line in self.logged(20):
             self.assert_hybrid(line)
         self.assertEqual(self.counted("ab", "keygen"), 20)
