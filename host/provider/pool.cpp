@@ -12,7 +12,6 @@
 #include <cerrno>
 #include <cstring>
 #include <mutex>
-#include <utility>
 
 namespace warpkem::provider {
 
@@ -96,26 +95,17 @@ Pool::Pool(const Settings& settings, Engine& engine, Statistics& statistics) noe
       statistics_(statistics),
       guards_forks_(guard_forks()),
       memory_(lay_out(settings, sizeof(State), offsets_, &Pool::record_bytes)) {
-  const std::scoped_lock lock(lock_of_all);
-  next_ = std::exchange(first, this);
+  living.add(this);
 }
 
 Pool::~Pool() {
-  const std::scoped_lock lock(lock_of_all);
-  stop();
-  Pool** at = &first;
-  while (*at != this) at = &(*at)->next_;
-  *at = next_;
+  living.remove(this, [&] { stop(); });
 }
 
-constinit ForkLock Pool::lock_of_all;
-constinit Pool* Pool::first = nullptr;
+constinit Living<Pool> Pool::living;
 
 bool Pool::stop_all_at_end() noexcept {
-  static const int is_set = OPENSSL_atexit([] {
-    const std::scoped_lock lock(lock_of_all);
-    for (Pool* one = first; one != nullptr; one = one->next_) one->stop();
-  });
+  static const int is_set = OPENSSL_atexit([] { living.each([](Pool& one) { one.stop(); }); });
   return is_set == 1;
 }
 

@@ -5,8 +5,8 @@
 #include <cstdint>
 
 #include "host/provider/engine.hpp"
-#include "host/provider/fork_lock.hpp"
 #include "host/provider/kems.hpp"
+#include "host/provider/living.hpp"
 #include "host/provider/settings.hpp"
 #include "host/provider/statistics.hpp"
 #include "host/provider/wiped_memory.hpp"
@@ -43,8 +43,8 @@ class Pool {
 
   // OpenSSL frees its generators before it tears providers down: the threads have to be gone when it begins to end.
   static bool stop_all_at_end() noexcept;
-  static ForkLock lock_of_all;
-  static Pool* first;
+  friend Living<Pool>;
+  static Living<Pool> living;
 
   const Settings& settings_;
   Engine& engine_;

@@ -6,9 +6,7 @@
 #include <unistd.h>
 
 #include <exception>
-#include <mutex>
 #include <string_view>
-#include <utility>
 
 namespace warpkem::provider {
 
@@ -82,26 +80,17 @@ std::string text_of(const auto& counters) {
 
 }  // namespace
 
-constinit ForkLock Statistics::lock_of_all;
-constinit Statistics* Statistics::first = nullptr;
+constinit Living<Statistics> Statistics::living;
 Statistics::AtExit Statistics::at_exit;
 
 Statistics::AtExit::~AtExit() {
-  const std::scoped_lock lock(lock_of_all);
-  for (const Statistics* one = first; one != nullptr; one = one->next_) one->write_last();
+  living.each([](const Statistics& one) { one.write_last(); });
 }
 
-Statistics::Statistics(const std::string& path) noexcept : path_(path), memory_(sizeof(Counters)) {
-  const std::scoped_lock lock(lock_of_all);
-  next_ = std::exchange(first, this);
-}
+Statistics::Statistics(const std::string& path) noexcept : path_(path), memory_(sizeof(Counters)) { living.add(this); }
 
 Statistics::~Statistics() {
-  write_last();
-  const std::scoped_lock lock(lock_of_all);
-  Statistics** at = &first;
-  while (*at != this) at = &(*at)->next_;
-  *at = next_;
+  living.remove(this, [&] { write_last(); });
 }
 
 void Statistics::write_last() const noexcept {

@@ -8,8 +8,8 @@
 #include <cstdint>
 #include <string>
 
-#include "host/provider/fork_lock.hpp"
 #include "host/provider/kems.hpp"
+#include "host/provider/living.hpp"
 #include "host/provider/wiped_memory.hpp"
 
 namespace warpkem::provider {
@@ -60,8 +60,8 @@ class Statistics {
     ~AtExit();
   };
   static AtExit at_exit;
-  static ForkLock lock_of_all;
-  static Statistics* first;
+  friend Living<Statistics>;
+  static Living<Statistics> living;
 
   const std::string& path_;
   const WipedMemory memory_;
