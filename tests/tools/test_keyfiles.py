@@ -91,6 +91,9 @@ class ThereAndBack(KeyFiles):
                 self.both_ways(param, "--dk", seeds, objects, "PRIVATE KEY", "--dk-format", "seed", "--private-form", form,
                                back=["--dk-format", "seed"])
                 self.assertTrue(self.imported(b"".join(objects), out="--dk")[0] == dk, "seeds and both are expanded")
+            self.tool("export", "--param", param, "--dk", "records", "--dk-format", "seed", "--private-form", "expanded", "--out",
+                      "file", "--format", "der", "--force")
+            self.assertTrue(self.read("file") == b"".join(as_full), "seeds become expanded keys")
             self.both_ways(param, "--dk", dk, as_full, "PRIVATE KEY")
             self.both_ways(param, "--dk", dk, as_full, "PRIVATE KEY", "--private-form", "expanded")
 
@@ -419,6 +422,12 @@ class OtherCommands(KeyFiles):
             for more in [], ["--dk-format", "seed"] if form != "expanded" else ["--dk-format", "expanded"]:
                 self.tool("decaps", "--dk", "dk", "--ciphertext", "c", "--shared-secret", "K2", "--format", "der", "--force", *more)
                 self.assertEqual(self.read("K"), self.read("K2"))
+        seeds = self.keys(P)[1]
+        self.write("seeds", seeds)
+        for dk_format, name in ("seed", "from-seeds"), ("expanded", "from-expanded"):
+            self.tool("keygen", "--param", P, "--seeds", "seeds", "--ek", "ek", "--dk", name, "--format", "der", "--dk-format",
+                      dk_format, "--private-form", "expanded", "--force")
+        self.assertTrue(self.read("from-seeds") == self.read("from-expanded"))
         done = self.tool("keygen", "--param", P, "--count", 3, "--ek", "x", "--dk", "y", "--private-form", "seed", rc=1)
         self.assertIn("--format pem or der", done.stderr)
 

@@ -40,7 +40,7 @@ int export_keys(const ExportOptions& options) {
   KeyFailures failures(nullptr);
 
   const Engine engine(options.job.backend, options.job.threads);
-  KeyWriter writer(engine.get(), param, encoding, options.format, options.job.threads);
+  KeyWriter writer(engine.get(), param, encoding, dk_format, options.format, options.job.threads);
   files.open();
   Progress progress(fmt::format("export {}", warpkem_algorithm_name(param)), input.records());
   Buffer records;

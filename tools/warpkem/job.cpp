@@ -46,7 +46,7 @@ class Runner {
       writers_.push_back(column.encoding == 0
                              ? nullptr
                              : std::make_unique<KeyWriter>(engine_.get(), job.options.param, column.encoding,
-                                                           job.options.format, job.options.threads));
+                                                           job.dk_format, job.options.format, job.options.threads));
     }
   }
 

@@ -17,13 +17,6 @@ bool is_public(std::uint32_t encoding) {
   return encoding == WARPKEM_ENCODING_PUBLIC || encoding == WARPKEM_ENCODING_PUBLIC_XWING;
 }
 
-// The records that an encoding is made of.
-std::uint32_t dk_format_of_encoding(std::uint32_t encoding) {
-  return encoding == WARPKEM_ENCODING_EXPANDED    ? WARPKEM_DK_EXPANDED
-         : encoding == WARPKEM_ENCODING_COMPOSITE ? WARPKEM_DK_COMPOSITE
-                                                  : WARPKEM_DK_SEED;
-}
-
 }  // namespace
 
 void add_private_form(Arguments& arguments, KeyEncodingOptions& options) {
@@ -82,15 +75,15 @@ std::uint32_t encoding_of(warpkem_algorithm algorithm, bool is_public, std::uint
                               : ""));
 }
 
-KeyWriter::KeyWriter(warpkem_engine* engine, warpkem_algorithm algorithm, std::uint32_t encoding, KeyFormat format,
-                     std::uint32_t threads)
+KeyWriter::KeyWriter(warpkem_engine* engine, warpkem_algorithm algorithm, std::uint32_t encoding,
+                     std::uint32_t dk_format, KeyFormat format, std::uint32_t threads)
     : engine_(engine),
       algorithm_(algorithm),
       encoding_(encoding),
+      dk_format_(dk_format),
       format_(format),
       threads_(threads != WARPKEM_THREADS_AUTO ? threads : std::max(1u, std::thread::hardware_concurrency())),
-      record_bytes_(is_public(encoding) ? warpkem_size(algorithm, WARPKEM_SIZE_EK)
-                                        : dk_bytes(algorithm, dk_format_of_encoding(encoding))),
+      record_bytes_(is_public(encoding) ? warpkem_size(algorithm, WARPKEM_SIZE_EK) : dk_bytes(algorithm, dk_format)),
       der_bytes_(warpkem_encoded_bytes(algorithm, encoding)) {}
 
 std::span<const std::uint8_t> KeyWriter::write(const Buffer& records, std::size_t count,
@@ -102,10 +95,10 @@ std::span<const std::uint8_t> KeyWriter::write(const Buffer& records, std::size_
     keys[i].algorithm = algorithm_;
     keys[i].encoding = encoding_;
     const std::uint8_t* const record = records.data() + i * record_bytes_;
-    (is_public(encoding_)                                       ? keys[i].ek
-     : dk_format_of_encoding(encoding_) == WARPKEM_DK_EXPANDED  ? keys[i].expanded
-     : dk_format_of_encoding(encoding_) == WARPKEM_DK_COMPOSITE ? keys[i].composite
-                                                                : keys[i].seed) = record;
+    (is_public(encoding_)                 ? keys[i].ek
+     : dk_format_ == WARPKEM_DK_EXPANDED  ? keys[i].expanded
+     : dk_format_ == WARPKEM_DK_COMPOSITE ? keys[i].composite
+                                          : keys[i].seed) = record;
   }
   check(warpkem_check_keys(engine_, count, keys.data(), statuses.data(), nullptr));
   return encode(records, count, statuses.data());
@@ -114,14 +107,13 @@ std::span<const std::uint8_t> KeyWriter::write(const Buffer& records, std::size_
 std::span<const std::uint8_t> KeyWriter::encode(const Buffer& records, std::size_t count,
                                                 const std::uint8_t* statuses) {
   warpkem_in key{records.data(), count * record_bytes_, 0}, expanded{nullptr, 0, 0};
-  const bool makes_expanded = dk_format_of_encoding(encoding_) == WARPKEM_DK_SEED &&
-                              encoding_ != WARPKEM_ENCODING_SEED && !is_public(encoding_);
-  if (makes_expanded) {
+  const bool has_expanded = encoding_ == WARPKEM_ENCODING_EXPANDED || encoding_ == WARPKEM_ENCODING_BOTH;
+  if (has_expanded && dk_format_ == WARPKEM_DK_SEED) {
     const std::size_t dk = warpkem_size(algorithm_, WARPKEM_SIZE_DK), ek = warpkem_size(algorithm_, WARPKEM_SIZE_EK);
     expanded_.grow(count * dk), ek_.grow(count * ek);
     check(warpkem_keygen_derand(engine_, algorithm_, WARPKEM_DK_EXPANDED, count, key, {ek_.data(), count * ek, 0},
                                 {expanded_.data(), count * dk, 0}, nullptr, nullptr));
-    expanded = {expanded_.data(), count * dk, 0};
+    (encoding_ == WARPKEM_ENCODING_BOTH ? expanded : key) = {expanded_.data(), count * dk, 0};
   }
   der_.grow(count * der_bytes_);
   check(warpkem_encode_keys(algorithm_, encoding_, count, key, expanded, {der_.data(), count * der_bytes_, 0}));

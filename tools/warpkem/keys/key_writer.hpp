@@ -30,8 +30,9 @@ const char* name_of_encoding(std::uint32_t encoding);
 
 class KeyWriter {
  public:
-  KeyWriter(warpkem_engine* engine, warpkem_algorithm algorithm, std::uint32_t encoding, KeyFormat format,
-            std::uint32_t threads);
+  // `dk_format` is that of the records of private keys: seeds become every private form.
+  KeyWriter(warpkem_engine* engine, warpkem_algorithm algorithm, std::uint32_t encoding, std::uint32_t dk_format,
+            KeyFormat format, std::uint32_t threads);
 
   // Checks the records of keys and encodes those that are good. `statuses` gets one for each. The text is valid until
   // the next call.
@@ -42,7 +43,7 @@ class KeyWriter {
  private:
   warpkem_engine* engine_;
   warpkem_algorithm algorithm_;
-  std::uint32_t encoding_;
+  std::uint32_t encoding_, dk_format_;
   KeyFormat format_;
   unsigned threads_;
   std::size_t record_bytes_, der_bytes_;
