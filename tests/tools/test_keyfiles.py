@@ -2,6 +2,7 @@
 """Keys in PEM and DER: import and export, there and back, and every way to be malformed. WARPKEM_TOOL is the executable."""
 import base64
 import fcntl
+import gzip
 import hashlib
 import json
 import os
@@ -468,15 +469,108 @@ class OtherCommands(KeyFiles):
         self.write("eks", b"".join(good[:2]))
         self.assertIn("goes on after the 2 keys", self.tool("check", "--ek", "eks", "--dk", "dks", "--format", "pem", rc=1).stderr)
 
+    def test_form_and_set_are_told_by_the_keys(self):
+        """From a file and through a pipe, without --param and --format, and with one of them."""
+        def source(name, through_pipe):
+            return ("-", self.read(name)) if through_pipe else (name, b"")
+
+        for param in "512", P, "X-Wing", "MLKEM1024-P384":
+            for form in "pem", "der":
+                self.tool("keygen", "--param", param, "--count", 20, "--ek", "ek", "--dk", "dk", "--format", form, "--force")
+                if form == "pem":  # with a byte order mark, and a description as OpenSSL writes it
+                    self.write("ek", b"\xef\xbb\xbfPublic-Key:\n  ek:\n    00:01:02\n" + self.read("ek"))
+                for through_pipe in False, True:
+                    for more in [], ["--param", param], ["--format", form]:
+                        with self.subTest(param=param, form=form, through_pipe=through_pipe, more=more):
+                            ek, stdin = source("ek", through_pipe)
+                            self.tool("encaps", "--ek", ek, "--ciphertext", "c", "--shared-secret", "K", "--force", *more, stdin=stdin)
+                            self.tool("check", "--ek", ek, *more, stdin=stdin)
+                            dk, stdin = source("dk", through_pipe)
+                            self.tool("decaps", "--dk", dk, "--ciphertext", "c", "--shared-secret", "K2", "--force", *more, stdin=stdin)
+                            self.assertEqual(self.read("K"), self.read("K2"))
+                            self.assertEqual(len(set(self.records(self.read("K"), 20))), 20)
+        self.write("cert", certificate(spki(P, self.keys(P, 1)[0])))
+        self.tool("encaps", "--ek", "cert", "--ciphertext", "c", "--shared-secret", "K", "--force")
+
+    def test_set_is_told_by_records(self):
+        for param in SETS:
+            self.keygen(3, "ek", "dk", param, "--force")
+            for ek, dk in ("ek", "dk"), ("-", "-"):
+                self.tool("encaps", "--ek", ek, "--ciphertext", "c", "--shared-secret", "K", "--force", stdin=self.read("ek"))
+                self.tool("decaps", "--dk", dk, "--ciphertext", "c", "--shared-secret", "K2", "--force", stdin=self.read("dk"))
+                self.assertEqual(self.read("K"), self.read("K2"))
+                self.tool("export", "--ek", ek, "--out", "out.pem", "--format", "pem", stdin=self.read("ek"))
+                self.tool("export", "--dk", dk, "--out", "out.der", "--format", "der", "--force", stdin=self.read("dk"))
+            self.tool("check", "--ek", "ek", "--dk", "dk")
+            self.tool("import", "--in", "out.pem", "--ek", "again")
+            self.assertEqual(self.read("again"), self.read("ek"))
+            self.tool("check", "--ek", "out.pem", "--dk", "dk")  # each in its own form
+
+    def test_a_batch_is_not_waited_for_longer_than_it_takes(self):
+        """With --param, a record that comes through a pipe is worked on before the next one is there."""
+        ek, _ = self.keys(P, 2)
+        process = self.start("encaps", "--param", P, "--ek", "-", "--ciphertext", "-", "--shared-secret", "/dev/null", "--batch", 1,
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for record in self.records(ek, 2):
+            process.stdin.write(record)
+            process.stdin.flush()
+            self.assertEqual(len(process.stdout.read(SETS[P][2])), SETS[P][2])
+        process.stdin.close()
+        process.stdout.close()
+        self.assertEqual(process.wait(60), 0)
+
+    def test_keys_of_another_kind_or_set_are_refused_as_a_whole(self):
+        ek, seeds = self.keys(P, 1)
+        self.write("public", pem("PUBLIC KEY", spki(P, ek)))
+        self.write("private", pem("PRIVATE KEY", pkcs8(P, der(0x80, seeds))))
+        encaps = ["encaps", "--ciphertext", "c", "--shared-secret", "K", "--ek"]
+        done = self.tool(*encaps, "private", "--param", P, rc=1)
+        self.assertIn("--ek private: is a PEM text (BEGIN PRIVATE KEY), where ek of ML-KEM-768 is wanted; object 0", done.stderr)
+        done = self.tool(*encaps, "public", "--param", "512", rc=1)
+        self.assertIn("a key of ML-KEM-768, where those of ML-KEM-512 are read", done.stderr)
+        self.tool(*encaps, "public", "--param", "512", "--format", "pem", rc=2)  # as such: items that fail
+        self.assertEqual(self.read("K"), bytes(32))
+
     def test_param_that_nothing_tells(self):
-        self.keys(P, 1)
-        done = self.tool("encaps", "--ek", "made-ek", "--ciphertext", "c", "--shared-secret", "K", rc=1)
-        self.assertIn("missing: (--param P or --format FORMAT)", done.stderr)
-        done = self.tool("encaps", "--ek", "made-ek", "--ciphertext", "c", "--shared-secret", "K", "--format", "raw", rc=1)
-        self.assertIn("--param is needed", done.stderr)
-        done = self.tool("encaps", "--ek", "made-ek", "--ciphertext", "c", "--shared-secret", "K", "--format", "pem", rc=1)
+        ek, seeds = self.keys(P, 1)
+        encaps = ["encaps", "--ciphertext", "c", "--shared-secret", "K", "--ek"]
+        hybrid, _ = self.keys("X-Wing", 1)
+        self.write("other", hybrid)
+        self.write("bad", BAD_EK)
+        for name, words in (("bad", "nothing in it tells"), ("other", "X25519MLKEM768 or MLKEM768-X25519"), ("made-dk", "--param"),
+                            ("/dev/null", "nothing in it tells")):
+            done = self.tool(*encaps, name, rc=1)
+            self.assertIn(f"--ek {name}: ", done.stderr)
+            self.assertIn(words, done.stderr)
+            self.assertIn("--param", done.stderr)
+        self.write("made-ek", ek)
+        done = self.tool(*encaps, "made-ek", "--format", "pem", rc=1)
         self.assertIn("holds no key in PEM or DER", done.stderr)
+        self.write("seeds", seeds)
+        self.write("given-c", bytes(SETS[P][2]))
+        done = self.tool("decaps", "--dk", "seeds", "--dk-format", "seed", "--ciphertext", "given-c", "--shared-secret", "K", rc=1)
+        self.assertIn("--dk seeds: nothing in it tells", done.stderr)
+        self.assertIn("missing: --param P", self.tool("keygen", "--seeds", "seeds", "--ek", "e", "--dk", "d", rc=1).stderr)
         self.assertEqual([name for name in self.files() if name in ("c", "K")], [])
+
+    def test_compressed_files_and_other_texts(self):
+        ek, _ = self.keys(P, 2)
+        key = pem("PUBLIC KEY", spki(P, ek[:EK]))
+        for name, data, words in (("gz", gzip.compress(key), "gzip-compressed data; decompress it first"),
+                                  ("utf-16", key.decode().encode("utf-16"), "is text in UTF-16"),
+                                  ("mark", b"\xef\xbb\xbf" + spki(P, ek[:EK]), "take away the first 3 bytes")):
+            self.write(name, data)
+            for through_pipe in False, True:
+                for command in ["encaps", "--ciphertext", "c", "--shared-secret", "K", "--ek"], ["import", "--ek", "x", "--in"]:
+                    for more in [], ["--format", "pem"]:
+                        path = "-" if through_pipe else name
+                        done = self.tool(*command, path, *more, rc=1, stdin=data if through_pipe else b"")
+                        if command[0] == "import" or more:
+                            self.assertIn(f"{command[-1]} {path}: ", done.stderr)
+                            self.assertIn(words, done.stderr)
+        self.write("in", b"\xef\xbb\xbf" + key)
+        self.tool("import", "--in", "in", "--ek", "out")
+        self.assertEqual(self.read("out"), ek[:EK])
 
 
 class Inspect(KeyFiles):

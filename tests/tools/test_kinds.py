@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
 """Kinds of files are told apart: what is given in place of what is wanted. WARPKEM_TOOL is the executable."""
 import base64
+import bz2
+import gzip
 import hashlib
 import json
+import lzma
 import os
 import pathlib
 import random
@@ -193,6 +196,11 @@ class Proven(KindsTest):
 
 
 class Encodings(KindsTest):
+    """What shows to be something else. Keys in PEM and DER that are of the kind and set that is wanted are taken."""
+
+    def is_wanted(self, wanted, is_public):
+        return wanted in (("ek", "check-ek") if is_public else ("dk", "seed-dk", "check-dk"))
+
     def padded(self, data, record):
         return data + b"\n" * (-len(data) % record)
 
@@ -203,6 +211,8 @@ class Encodings(KindsTest):
             for wanted in self.OPTION:
                 for data, label in (key, "PRIVATE KEY"), (public, "PUBLIC KEY"), (pem("EC PRIVATE KEY", os.urandom(90)),
                                                                                  "EC PRIVATE KEY"):
+                    if label != "EC PRIVATE KEY" and self.is_wanted(wanted, label == "PUBLIC KEY"):
+                        continue
                     pipes = param == "ML-KEM-768" and label == "PRIVATE KEY"
                     self.refused(param, wanted, data, "PEM", label, pipes=False)
                     if not pipes:
@@ -220,6 +230,8 @@ class Encodings(KindsTest):
                                 (pkcs8(param, der(0x04, dk)), ["PrivateKeyInfo", param]),
                                 (pkcs8(param, der(0x30, der(0x04, seed), der(0x04, dk))), ["PrivateKeyInfo", param])):
                 for wanted in self.OPTION:
+                    if self.is_wanted(wanted, words[0] == "SubjectPublicKeyInfo") and (wanted != "seed-dk" or seed in data):
+                        continue
                     pipes = param == "ML-KEM-768" and len(data) < 2000
                     self.refused(param, wanted, data, "DER", *words, pipes=False)
                     self.refused(param, wanted, self.padded(data, self.record_bytes(param, wanted)), "DER", *words, pipes=pipes)
@@ -243,6 +255,26 @@ class Encodings(KindsTest):
         self.refused("ML-KEM-512", "m", os.urandom(32).hex().encode(), "hexadecimal text")
         self.refused("ML-KEM-512", "ek", (self.some("ML-KEM-512", "ek", 1).hex() + "\n").encode(), "hexadecimal text")
         self.refused("ML-KEM-512", "ek", b'{"kty":"AKP","alg":"ML-KEM-512"}\n', "text")
+
+
+    def test_compressed(self):
+        for param in "ML-KEM-512", "ML-KEM-1024":
+            for name, data in (("gzip", gzip.compress(self.some(param, "ek", 2))), ("bzip2", bz2.compress(self.some(param, "ek", 2))),
+                               ("xz", lzma.compress(self.some(param, "ek", 2)))):
+                for wanted in self.OPTION:
+                    self.refused(param, wanted, data, f"{name}-compressed", pipes=False)
+                    self.refused(param, wanted, self.padded(data, self.record_bytes(param, wanted)), f"{name}-compressed")
+
+    def test_marks_of_text(self):
+        """What some programs put before text, and before anything else."""
+        mark = b"\xef\xbb\xbf"
+        for param in SETS:
+            key = spki(param, self.some(param, "ek", 1))
+            self.refused(param, "seed", mark + pem("PUBLIC KEY", key), "byte order mark", pipes=False)
+            for wanted in self.OPTION:
+                self.refused(param, wanted, mark + self.some(param, "m", 7), "byte order mark", pipes=False)
+                self.refused(param, wanted, mark + key, "byte order mark", pipes=False)
+                self.refused(param, wanted, pem("PUBLIC KEY", key).decode().encode("utf-16"), "UTF-16", pipes=False)
 
 
 class Lengths(KindsTest):

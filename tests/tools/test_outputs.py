@@ -376,6 +376,22 @@ class SecretsAreKept(ToolTest):
             self.assertNotEqual(self.read("K"), before["K"])
             self.write("K", before["K"])
 
+    def test_shared_secrets_that_all_may_read_are_told_by_their_length(self):
+        (self.dir / "K").chmod(0o644)
+        before = self.contents()
+        for output, arguments in self.public_outputs("K"):
+            done = self.tool(*arguments, rc=1)
+            self.assertIn(f"{output} K: is there already, and its length is that of 2 shared secrets", done.stderr)
+            self.assertEqual(self.contents(), before)
+        self.write("K", b"0 failed\n".ljust(64))  # text
+        self.tool("check", "--param", P, "--ek", "ek", "--status", "K")
+
+    def test_a_replaced_ek_is_told(self):
+        old = "their dk, if it is kept elsewhere, belongs to none of the new ones"
+        self.assertIn(old, self.keygen(2, "ek", "dk-new").stderr)
+        self.assertNotIn(old, self.keygen(2, "ek-new", "dk-third").stderr)
+        self.assertNotIn(old, self.keygen(2, "ek", "dk", P, "--force").stderr)
+
     def test_secret_that_appears_meanwhile(self):
         process = self.start("check", "--param", P, "--ek", "-", "--status", "s", stdin=subprocess.PIPE, stderr=subprocess.PIPE)
         self.addCleanup(process.stderr.close)

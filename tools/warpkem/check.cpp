@@ -16,20 +16,22 @@ int check_keys(const CheckOptions& options) {
   if (has_dk) job.dk_format = options.dk_format;
   // Of two files that are wrong both are named.
   std::string wrong;
-  const auto open = [&](const char* argument, const std::string& path, bool is_public) -> InputColumn {
+  const auto attempt = [&wrong](const auto& step) {
     try {
-      return job.key_input(argument, path, is_public);
+      step();
     } catch (const Error& error) {
       wrong += (wrong.empty() ? "" : "; ") + std::string(error.what());
-      return {};
     }
   };
-  if (has_ek) job.keys = open("--ek", options.ek, true);
-  if (has_dk) {
-    const InputColumn dk = open("--dk", options.dk, false);
-    has_ek ? job.items.push_back(dk) : static_cast<void>(job.keys = dk);
-  }
+  Input *ek = nullptr, *dk = nullptr;
+  if (has_ek) attempt([&] { ek = &job.open_input("--ek", options.ek); });
+  if (has_dk) attempt([&] { dk = &job.open_input("--dk", options.dk); });
+  InputColumn eks, dks;
+  if (ek != nullptr) attempt([&] { eks = job.keys_of(*ek, true); });
+  if (dk != nullptr) attempt([&] { dks = job.keys_of(*dk, false); });
   if (!wrong.empty()) throw Error(wrong);
+  job.keys = has_ek ? eks : dks;
+  if (has_ek && has_dk) job.items.push_back(dks);
   job.together = has_dk && (has_ek || job.dk_format == WARPKEM_DK_SEED);
   return job.run();
 }

@@ -15,10 +15,12 @@ int decaps(const DecapsOptions& options) {
   Job job("decaps", WARPKEM_OP_DECAPS, options.job);
   job.dk_format = options.dk_format;
   job.key_reuse = options.key_reuse;
-  job.keys = job.key_input("--dk", options.dk, false);
-  job.items.push_back(
-      {&job.files.input("--ciphertext", options.ciphertext, job.records_of(RecordKind::c)), &warpkem_batch::c});
+  Input& dk = job.open_input("--dk", options.dk);
+  Input& c = job.open_input("--ciphertext", options.ciphertext);
   job.add_output("--shared-secret", options.shared_secret, Secrecy::secret, WARPKEM_SIZE_K, &warpkem_batch::K_out);
+  job.keys = job.keys_of(dk, false);
+  c.take_as(job.records_of(RecordKind::c));
+  job.items.push_back({&c, &warpkem_batch::c});
   return job.run();
 }
 

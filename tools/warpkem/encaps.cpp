@@ -13,13 +13,16 @@ struct EncapsOptions {
 int encaps(const EncapsOptions& options) {
   Job job("encaps", WARPKEM_OP_ENCAPS, options.job);
   job.key_reuse = options.key_reuse;
-  job.keys = job.key_input("--ek", options.ek, true);
-  if (!options.m.empty()) {
-    job.flags = WARPKEM_DERAND;
-    job.items.push_back({&job.files.input("--m", options.m, job.records_of(RecordKind::m)), &warpkem_batch::m});
-  }
+  Input& ek = job.open_input("--ek", options.ek);
+  Input* const m = options.m.empty() ? nullptr : &job.open_input("--m", options.m);
   job.add_output("--shared-secret", options.shared_secret, Secrecy::secret, WARPKEM_SIZE_K, &warpkem_batch::K_out);
   job.add_output("--ciphertext", options.ciphertext, Secrecy::open, WARPKEM_SIZE_C, &warpkem_batch::c_out);
+  job.keys = job.keys_of(ek, true);
+  if (m != nullptr) {
+    job.flags = WARPKEM_DERAND;
+    m->take_as(job.records_of(RecordKind::m));
+    job.items.push_back({m, &warpkem_batch::m});
+  }
   return job.run();
 }
 

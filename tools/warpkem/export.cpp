@@ -22,18 +22,19 @@ struct ExportOptions {
 
 int export_keys(const ExportOptions& options) {
   const bool is_public = options.dk.empty();
-  const warpkem_algorithm param = options.job.param;
-  const std::uint32_t dk_format = is_public ? 0 : dk_format_of(param, options.dk_format);
-  const std::uint32_t encoding = encoding_of(param, is_public, dk_format, options.encoding);
   Files files(options.job.force ? Replace::everything : Replace::what_is_public);
   files.allow({.empty_inputs = options.job.allow_empty, .any_content = options.job.force});
+  Input& input = is_public ? files.input("--ek", options.ek, {RecordKind::bytes, 0})
+                           : files.input("--dk", options.dk, {RecordKind::bytes, 0});
+  const warpkem_algorithm param = options.job.param != 0 ? options.job.param : algorithm_told_by(input, is_public);
+  const std::uint32_t dk_format = is_public ? 0 : dk_format_of(param, options.dk_format);
+  const std::uint32_t encoding = encoding_of(param, is_public, dk_format, options.encoding);
   if (options.job.json) files.reserve_stdout("--json");
   const RecordKind kind = is_public                           ? RecordKind::ek
                           : dk_format == WARPKEM_DK_SEED      ? RecordKind::seed
                           : dk_format == WARPKEM_DK_COMPOSITE ? RecordKind::composite_dk
                                                               : RecordKind::dk;
-  Input& input =
-      is_public ? files.input("--ek", options.ek, {kind, param}) : files.input("--dk", options.dk, {kind, param});
+  input.take_as({kind, param});
   Output& output = files.output("--out", options.out, is_public ? Secrecy::open : Secrecy::secret);
   Output* const status_file =
       options.job.status.empty() ? nullptr : &files.output("--status", options.job.status, Secrecy::open);
@@ -69,7 +70,7 @@ void add_export(Program& program) {
   const auto options = std::make_shared<ExportOptions>();
   Arguments arguments = program.add("export", "Write records as keys in PEM or DER, one after the other",
                                     [options] { return export_keys(*options); });
-  arguments.param(options->job.param, Need::required);
+  arguments.param(options->job.param);
   arguments.file("--ek", options->ek, "Encapsulation keys, which become SubjectPublicKeyInfo");
   arguments.file("--dk", options->dk, "Decapsulation keys, which become PKCS#8");
   arguments.exactly_one({"--ek", "--dk"});
@@ -79,7 +80,9 @@ void add_export(Program& program) {
   add_key_encoding(arguments, options->encoding);
   add_common_options(arguments, options->job);
   add_force(arguments, options->job);
-  arguments.note("A record whose key is not good (FIPS 203, Sections 7.2 and 7.3) is not written, and is listed.");
+  arguments.note(
+      "A record whose key is not good (FIPS 203, Sections 7.2 and 7.3) is not written, and is listed. --param may be "
+      "left out where the records prove to be ek or expanded dk of one set.");
 }
 
 }  // namespace warpkem::tool

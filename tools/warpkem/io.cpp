@@ -142,7 +142,11 @@ std::string secret_in(const FileDescriptor& file, const struct stat& info) {
   const Sample sample{beginning.data(), static_cast<std::size_t>(std::max<ssize_t>(got, 0)),
                       static_cast<std::uint64_t>(info.st_size)};
   if (const std::string secret = proven_secret(sample); !secret.empty()) return "is there already and holds " + secret;
-  if ((info.st_mode & 077) != 0 || (got >= 0 && is_proven_public(sample))) return "";
+  if (got >= 0 && is_proven_public(sample)) return "";
+  if ((info.st_mode & 077) != 0) {
+    const std::uint64_t records = got >= 0 ? likely_shared_secrets(sample) : 0;
+    return records == 0 ? "" : fmt::format("is there already, and its length is that of {} shared secrets", records);
+  }
   return fmt::format("is there already, for its owner alone (mode {:04o}) as secrets are", info.st_mode & 0777);
 }
 
@@ -211,12 +215,32 @@ Input::Input(const std::string& argument, const std::string& path, const Content
   const off_t position = lseek(fd_.get(), 0, SEEK_CUR);
   start_ = position > 0 ? static_cast<std::uint64_t>(position) : 0;
   const auto size = static_cast<std::uint64_t>(info.st_size);
-  const std::uint64_t bytes = size > start_ ? size - start_ : 0;
-  const Buffer beginning(static_cast<std::size_t>(std::min<std::uint64_t>(bytes, sample_bytes)));
-  const ssize_t got = pread(fd_.get(), beginning.data(), beginning.size(), static_cast<off_t>(start_));
-  if (got < 0) fail(label_, "read");
-  look({beginning.data(), static_cast<std::size_t>(got), bytes});
-  records_ = bytes / record_bytes_;
+  bytes_ = size > start_ ? size - start_ : 0;
+  take_as(content);
+}
+
+void Input::take_as(const Content& content) {
+  content_ = content;
+  record_bytes_ = content.record_bytes();
+  if (!bytes_) return;
+  look(peek(nullptr));
+  records_ = *bytes_ / record_bytes_;
+}
+
+Sample Input::peek(bool (*is_enough)(const Sample&)) {
+  beginning_.grow(static_cast<std::size_t>(std::min<std::uint64_t>(bytes_.value_or(sample_bytes), sample_bytes)));
+  if (bytes_) {
+    const ssize_t got = pread(fd_.get(), beginning_.data(), beginning_.size(), static_cast<off_t>(start_));
+    if (got < 0) fail(label_, "read");
+    return {beginning_.data(), beginning_bytes_ = static_cast<std::size_t>(got), bytes_};
+  }
+  for (;;) {
+    const Sample sample{beginning_.data(), beginning_bytes_, std::nullopt};
+    if (beginning_bytes_ == beginning_.size() || is_enough(sample)) return sample;
+    const std::size_t got = read_some(beginning_.data() + beginning_bytes_, beginning_.size() - beginning_bytes_);
+    if (got == 0) return {beginning_.data(), beginning_bytes_, beginning_bytes_};
+    ahead_bytes_ = beginning_bytes_ += got;
+  }
 }
 
 void Input::refuse_partial(std::uint64_t record, std::uint64_t left, const Sample& sample) const {
@@ -244,22 +268,32 @@ void Input::look(const Sample& sample) {
 }
 
 std::size_t Input::read_bytes(Buffer& out, std::size_t have, std::size_t wanted) {
-  constexpr std::size_t first_step = std::size_t{1} << 20, longest_read = std::size_t{1} << 30;
+  constexpr std::size_t first_step = std::size_t{1} << 20;
   while (have < wanted) {
     // To twice of what has come, so that the bytes that nobody filled are at most as many as those that somebody did.
     if (have == out.size()) out.grow(std::min(wanted, std::max(first_step, 2 * have)));
-    const std::size_t room = std::min(wanted, out.size()) - have;
-    const ssize_t got = ::read(fd_.get(), out.data() + have, std::min(room, longest_read));
+    const std::size_t room = std::min(wanted, out.size()) - have, ahead = std::min(room, ahead_bytes_ - ahead_used_);
+    if (ahead > 0) std::memcpy(out.data() + have, beginning_.data() + ahead_used_, ahead);
+    ahead_used_ += ahead;
+    const std::size_t got = ahead > 0 ? ahead : read_some(out.data() + have, room);
     if (got == 0) break;
-    if (got > 0) {
-      have += static_cast<std::size_t>(got);
-    } else if (errno == EAGAIN) {
+    have += got;
+  }
+  return have;
+}
+
+// At least one byte; 0 at the end of the file.
+std::size_t Input::read_some(std::uint8_t* out, std::size_t room) {
+  constexpr std::size_t longest_read = std::size_t{1} << 30;
+  for (;;) {
+    const ssize_t got = ::read(fd_.get(), out, std::min(room, longest_read));
+    if (got >= 0) return static_cast<std::size_t>(got);
+    if (errno == EAGAIN) {
       wait_ready(fd_.get(), POLLIN);
     } else if (errno != EINTR) {
       fail(label_, "read");
     }
   }
-  return have;
 }
 
 std::size_t Input::read(Buffer& out, std::size_t count) {
@@ -493,7 +527,7 @@ Output& Files::output(const std::string& argument, const std::string& path, Secr
   return *outputs_.back();
 }
 
-void Files::open() {
+void Files::refuse_conflicts() const {
   const auto refuse = [](const std::string& a, const std::string& b, const char* why) {
     throw Error(fmt::format("{} and {}: {}", a, b, why));
   };
@@ -533,6 +567,10 @@ void Files::open() {
       refuse(output.label_, stdout_taken_by_, "both write to standard output; choose another file for one");
     }
   }
+}
+
+void Files::open() {
+  refuse_conflicts();
   for (const auto& output : outputs_) {
     output->open();
     if (output->in_place_ && !lenience_.any_content && isatty(output->fd_.get()) == 1)

@@ -74,10 +74,16 @@ struct Lenience {
 // A file of records of one size, read from front to back.
 class Input {
  public:
-  // `argument` ("--ek") and `path` are what messages call it. "-" is standard input. A regular file whose length is not
-  // a whole number of records, or that is empty or shows to be something else, is refused here, before anything is
-  // written; what is no regular file, when it is first read.
+  // `argument` ("--ek") and `path` are what messages call it. "-" is standard input. See take_as().
   Input(const std::string& argument, const std::string& path, const Content& content, const Lenience& lenience);
+
+  // What it holds, of an input that was opened as bytes of which none is read yet. A regular file whose length is not a
+  // whole number of records, or that is empty or shows to be something else, is refused here, before anything is
+  // written; what is no regular file, when it is first read.
+  void take_as(const Content& content);
+  // The beginning of an input of which nothing is read yet; it stays there to be read. What is no regular file is
+  // waited for until `is_enough`, or until there are sample_bytes. The sample lives as long as the input.
+  Sample peek(bool (*is_enough)(const Sample&));
 
   // Reads up to `count` records; fewer only at the end of the file. The buffer grows with what is there.
   std::size_t read(Buffer& out, std::size_t count);
@@ -96,6 +102,7 @@ class Input {
 
  private:
   friend class Files;
+  std::size_t read_some(std::uint8_t* out, std::size_t room);
   [[noreturn]] void refuse_partial(std::uint64_t record, std::uint64_t left, const Sample& sample) const;
   // Refuses what the beginning shows to be wrong. Once.
   void look(const Sample& sample);
@@ -108,8 +115,11 @@ class Input {
   FileDescriptor fd_;
   int inherited_ = -1;  // the descriptor that the path names
   std::optional<FileId> id_;
-  std::uint64_t start_ = 0;  // offset of the first record
+  std::uint64_t start_ = 0;             // offset of the first record
+  std::optional<std::uint64_t> bytes_;  // behind it, of a regular file
   std::optional<std::uint64_t> records_;
+  Buffer beginning_;                                                    // for peek()
+  std::size_t beginning_bytes_ = 0, ahead_bytes_ = 0, ahead_used_ = 0;  // of these, those that were read for peek()
   std::uint64_t records_read_ = 0;
 };
 
@@ -181,7 +191,9 @@ class Files {
   // Standard output will carry something else.
   void reserve_stdout(std::string argument) { stdout_taken_by_ = std::move(argument); }
 
-  // Refuses files that stand in each other's way, then opens the outputs.
+  // Refuses files that stand in each other's way: before anything is waited for, and again by open().
+  void refuse_conflicts() const;
+  // Opens the outputs.
   void open();
   // Makes the regular outputs appear, each whole, and all or none.
   void commit();

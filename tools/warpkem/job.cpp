@@ -1,6 +1,6 @@
 #include "tools/warpkem/job.hpp"
 
-#include <fmt/core.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
@@ -391,10 +391,12 @@ void add_key_job_options(Arguments& arguments, JobOptions& options) {
   add_common_options(arguments, options);
   add_key_format(
       arguments, "--format", options.format, true,
-      "Form of the keys: raw records (default); or pem or der, as 'warpkem import' reads them: the first key "
-      "tells --param then");
-  arguments.at_least_one({"--param", "--format"});
+      "Form of the keys: raw records; or pem or der, as 'warpkem import' reads them (default: what they show to be)");
+  options.format = KeyFormat::automatic;
   add_passphrase(arguments, options.passphrase);
+  arguments.note(
+      "--param may be left out where the keys tell it: in PEM and DER the first one does, and raw records where they "
+      "prove to be ek or expanded dk of one set.");
 }
 
 void add_common_options(Arguments& arguments, JobOptions& options) {
@@ -428,6 +430,27 @@ void add_key_reuse(Arguments& arguments, std::uint64_t& key_reuse) {
                    "Each key serves N consecutive items (default 1)");
 }
 
+warpkem_algorithm algorithm_told_by(Input& input, bool is_public) {
+  const Sample sample = input.peek([](const Sample&) { return false; });
+  const RecordKind wanted = is_public ? RecordKind::ek : RecordKind::dk;
+  const auto proven = proven_records(sample);
+  std::vector<std::string> names;
+  warpkem_algorithm told = 0;
+  for (const Content& content : proven) {
+    if (content.kind != wanted) continue;
+    told = content.algorithm;
+    names.emplace_back(warpkem_algorithm_name(told));
+  }
+  if (names.size() == 1) return told;
+  if (names.size() > 1)
+    throw Error(fmt::format("{}: may be of {}; --param says which", input.label(), fmt::join(names, " or ")));
+  std::string other = proven_encoding(sample);
+  if (other.empty() && !proven.empty()) other = proven.front().name();
+  throw Error(fmt::format("{}: {}; --param is needed", input.label(),
+                          !other.empty() ? "is " + other + ", which tells no parameter set here"
+                                         : "nothing in it tells the parameter set"));
+}
+
 Job::Job(std::string job_name, std::uint32_t job_operation, const JobOptions& job_options)
     : name(std::move(job_name)),
       options(job_options),
@@ -437,34 +460,48 @@ Job::Job(std::string job_name, std::uint32_t job_operation, const JobOptions& jo
   if (options.json) files.reserve_stdout("--json");
 }
 
-InputColumn Job::key_input(const std::string& argument, const std::string& path, bool is_public) {
+Input& Job::open_input(const std::string& argument, const std::string& path) {
+  return files.input(argument, path, {RecordKind::bytes, 0});
+}
+
+InputColumn Job::keys_of(Input& file, bool is_public) {
+  files.refuse_conflicts();
   const auto array = is_public ? &warpkem_batch::ek : &warpkem_batch::dk;
-  if (options.format == KeyFormat::raw) {
-    if (options.param == 0) throw Error("--format raw tells no parameter set: --param is needed");
+  const bool is_told = options.format != KeyFormat::automatic;
+  const KeyFormat format = is_told ? options.format : format_of_keys(file.peek(tells_format_of_keys));
+  if (format == KeyFormat::raw) {
+    if (options.param == 0) options.param = algorithm_told_by(file, is_public);
     if (!is_public) dk_format = dk_format_of(options.param, dk_format);
-    return {&files.input(argument, path, is_public ? records_of(RecordKind::ek) : dk_records()), array};
+    file.take_as(is_public ? records_of(RecordKind::ek) : dk_records());
+    return {&file, array};
   }
+  const std::string encoding = is_told ? "" : encoding_of_keys(file.peek(tells_format_of_keys));
   if (!passphrase) passphrase = std::make_shared<Passphrase>(options.passphrase);
-  Input& file = files.input(argument, path, {RecordKind::bytes, 0});
   InputColumn column{&file, array,
-                     std::make_shared<KeyRecords>(file, options.format, options.threads, *passphrase,
+                     std::make_shared<KeyRecords>(file, format, options.threads, *passphrase,
                                                   KeyWish{options.param, is_public, dk_format})};
   options.param = column.decoder->wish().algorithm;
   if (!is_public) dk_format = column.decoder->wish().dk_format;
   if (column.decoder->is_empty() && !options.allow_empty) {
     throw Error(fmt::format("{}: holds no key in PEM or DER; --allow-empty takes it", file.label()));
   }
+  if (!is_told && !column.decoder->begins_well()) {
+    throw Error(fmt::format("{}: is {}, where {} is wanted; {}; --format takes it as such", file.label(), encoding,
+                            (is_public ? records_of(RecordKind::ek) : dk_records()).name(),
+                            column.decoder->fault_of_first()));
+  }
   return column;
 }
 
-Output& Job::add_output(const std::string& argument, const std::string& path, Secrecy secrecy, std::uint32_t what,
-                        warpkem_target warpkem_batch::*array) {
-  Output& file = files.output(argument, path, secrecy);
-  outputs.push_back({&file, what == WARPKEM_SIZE_DK ? dk_bytes(options.param, dk_format) : size(what), array});
-  return file;
+void Job::add_output(const std::string& argument, const std::string& path, Secrecy secrecy, std::uint32_t what,
+                     warpkem_target warpkem_batch::*array) {
+  outputs.push_back({&files.output(argument, path, secrecy), what, array});
 }
 
 int Job::run() {
+  for (OutputColumn& output : outputs) {
+    output.record_bytes = output.what == WARPKEM_SIZE_DK ? dk_bytes(options.param, dk_format) : size(output.what);
+  }
   Output* const status_file =
       options.status.empty() ? nullptr : &files.output("--status", options.status, Secrecy::open);
   const auto total = expected_items(*this);

@@ -46,10 +46,14 @@ struct InputColumn {
 };
 struct OutputColumn {
   Output* file = nullptr;
-  std::size_t record_bytes = 0;
+  std::uint32_t what = 0;  // WARPKEM_SIZE_*
   warpkem_target warpkem_batch::*array = nullptr;
-  std::uint32_t encoding = 0;  // of keys that are written in PEM or DER
+  std::uint32_t encoding = 0;    // of keys that are written in PEM or DER
+  std::size_t record_bytes = 0;  // once param and dk_format are known
 };
+
+// The algorithm that the beginning of a file of records proves. Throws Error where it tells none, or several.
+warpkem_algorithm algorithm_told_by(Input& input, bool is_public);
 
 struct Job {
   Job(std::string name, std::uint32_t operation, const JobOptions& options);
@@ -65,10 +69,13 @@ struct Job {
   Content seed_records() const {
     return records_of(dk_format == WARPKEM_DK_COMPOSITE ? RecordKind::composite_seed : RecordKind::seed);
   }
-  // A file of keys, raw or not. Of what is not, the first key tells param and dk_format where they are left open.
-  InputColumn key_input(const std::string& argument, const std::string& path, bool is_public);
-  Output& add_output(const std::string& argument, const std::string& path, Secrecy secrecy, std::uint32_t what,
-                     warpkem_target warpkem_batch::*array);
+  // A file of keys, raw or not. What it holds tells param and, where keys are not raw, dk_format, if they are left
+  // open: the first key in PEM or DER, or what the bytes of records prove. All files are opened before, so that those
+  // that stand in each other's way are found before a pipe is waited for.
+  InputColumn keys_of(Input& file, bool is_public);
+  Input& open_input(const std::string& argument, const std::string& path);
+  void add_output(const std::string& argument, const std::string& path, Secrecy secrecy, std::uint32_t what,
+                  warpkem_target warpkem_batch::*array);
 
   // Runs until the inputs end, lets the outputs appear, and reports. Returns the exit status.
   int run();

@@ -1,4 +1,7 @@
 // warpkem keygen: key pairs, from the engine's randomness, from given seeds or from key material of HPKE.
+#include <fmt/core.h>
+#include <sys/stat.h>
+
 #include "tools/warpkem/job.hpp"
 #include "tools/warpkem/keys/options.hpp"
 
@@ -21,6 +24,19 @@ std::uint32_t dk_format_of_files(const KeygenOptions& options) {
   if (options.encoding.private_form == WARPKEM_ENCODING_EXPANDED) return WARPKEM_DK_EXPANDED;
   const bool has_seeds = !is_hybrid(param) || warpkem_encoded_bytes(param, WARPKEM_ENCODING_SEED) != 0;
   return has_seeds ? WARPKEM_DK_SEED : WARPKEM_DK_COMPOSITE;
+}
+
+// Whether a file is there and begins with an ek.
+bool holds_ek(const std::string& path) {
+  struct stat info {};
+  if (path == "-" || stat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode) || info.st_size == 0) return false;
+  try {
+    Input there("--ek", path, {RecordKind::bytes, 0}, {});
+    const auto proven = proven_records(there.peek(nullptr));
+    return !proven.empty() && proven.front().kind == RecordKind::ek;
+  } catch (const Error&) {  // nobody may read it
+    return false;
+  }
 }
 
 int keygen(const KeygenOptions& options) {
@@ -49,7 +65,17 @@ int keygen(const KeygenOptions& options) {
   } else if (options.encoding.private_form != 0) {
     throw Error("--private-form is of keys in PEM or DER; accepted: --format pem or der, or --dk-format");
   }
-  return job.run();
+  struct stat info {};
+  const bool replaces_ek = holds_ek(options.ek) && (stat(options.dk.c_str(), &info) != 0 || info.st_size == 0);
+  const int status = job.run();
+  if (replaces_ek) {
+    write_stderr(
+        fmt::format("warpkem: --ek {}: the keys that were there are replaced; their dk, if it is kept elsewhere, "
+                    "belongs to none of "
+                    "the new ones\n",
+                    options.ek));
+  }
+  return status;
 }
 
 }  // namespace

@@ -132,6 +132,13 @@ std::string pem(const Sample& sample) {
   return fmt::format("a PEM text (BEGIN {})", label);
 }
 
+// Where text says BEGIN, be it at the start or not: OpenSSL puts a description before some.
+std::string pem_anywhere(const Sample& sample) {
+  const std::string_view text(reinterpret_cast<const char*>(sample.data), sample.bytes);
+  const std::size_t at = std::min(text.find(pem_beginning), text.size());
+  return pem({sample.data + at, sample.bytes - at, std::nullopt});
+}
+
 // What stands at a place of a DER encoding.
 struct Element {
   std::uint8_t tag;
@@ -239,13 +246,66 @@ std::string text(const Sample& sample) {
   return hexadecimal != 0 ? "hexadecimal text" : "";
 }
 
+// Two SEQUENCEs, each within the one before it, and then the [0] or the INTEGER that a certificate begins with.
+bool begins_as_certificate(const Sample& sample) {
+  if (sample.bytes < 16) return false;
+  const std::uint8_t* const p = sample.data;
+  const std::uint32_t begins = is_zero(p[0] ^ der_sequence) & is_zero(p[1] ^ 0x82u) & is_zero(p[4] ^ der_sequence) &
+                               is_zero(p[5] ^ 0x82u) & (is_zero(p[8] ^ 0xa0u) | is_zero(p[8] ^ der_integer));
+  if (begins == 0) return false;
+  const auto whole = element_at(sample, 0), body = element_at(sample, 4);
+  return whole && body && body->end() < whole->end() && (!sample.total || whole->end() <= *sample.total);
+}
+
+// Whether there is no control character that text does not have. Any encoding of characters beyond ASCII will do.
+bool may_be_text(const Sample& sample) {
+  std::uint32_t controls = 0;
+  for (std::size_t i = 0; i < sample.bytes; ++i) {
+    const std::uint32_t c = sample.data[i];
+    controls |= (is_below(c, ' ') & (is_between(c, '\t', '\r') ^ 1u)) | is_zero(c ^ 0x7fu);
+  }
+  return controls == 0;
+}
+
+// "gzip-compressed data". Random bytes look so once in 2^32 files or less.
+std::string compressed(const Sample& sample) {
+  constexpr std::pair<std::string_view, const char*> magics[] = {{std::string_view("\xfd\x37zXZ\0", 6), "xz"},
+                                                                 {"\x28\xb5\x2f\xfd", "zstd"},
+                                                                 {"BZh91AY&SY", "bzip2"},
+                                                                 {"PK\3\4", "zip"}};
+  for (const auto& [magic, name] : magics) {
+    if (begins_with(sample, magic)) return fmt::format("{}-compressed data", name);
+  }
+  if (sample.bytes < 10) return "";
+  const std::uint8_t* const p = sample.data;
+  // RFC 1952: no reserved flag, a known compression level, a known system.
+  const std::uint32_t gzip = is_zero(p[0] ^ 0x1fu) & is_zero(p[1] ^ 0x8bu) & is_zero(p[2] ^ 8u) & is_below(p[3], 0x20) &
+                             (is_zero(p[8]) | is_zero(p[8] ^ 2u) | is_zero(p[8] ^ 4u)) &
+                             (is_below(p[9], 14) | is_zero(p[9] ^ 0xffu));
+  return gzip != 0 ? "gzip-compressed data" : "";
+}
+
+constexpr std::string_view byte_order_mark("\xef\xbb\xbf");
+
+// Behind a byte order mark: of UTF-16 what PEM begins with, of UTF-8 that or DER.
+std::string marked(const Sample& sample) {
+  for (const std::string_view dashes : {std::string_view("\xff\xfe-\0-\0", 6), std::string_view("\xfe\xff\0-\0-", 6)}) {
+    if (begins_with(sample, dashes)) return "text in UTF-16";
+  }
+  for (const auto& [beginning, what] :
+       {std::pair("\xef\xbb\xbf-----BEGIN ", "a PEM text"), std::pair("\xef\xbb\xbf\x30\x82", "a DER encoding")}) {
+    if (begins_with(sample, beginning)) return fmt::format("{} behind a byte order mark of UTF-8", what);
+  }
+  return "";
+}
+
 std::string der(const Sample& sample) {
   const std::string known = known_der(sample);
   return known.empty() && is_one_sequence(sample) ? "a DER encoding" : known;
 }
 
 std::string encoding(const Sample& sample) {
-  for (const auto look : {pem, der, text}) {
+  for (const auto look : {pem, der, text, compressed, marked}) {
     if (std::string found = look(sample); !found.empty()) return found;
   }
   return "";
@@ -341,6 +401,31 @@ std::string proven_secret(const Sample& sample) {
 
 std::string proven_encoding(const Sample& sample) { return encoding(sample); }
 
+std::string proven_wrapping(const Sample& sample) {
+  std::string found = compressed(sample);
+  if (!found.empty()) return found + "; decompress it first";
+  found = marked(sample);
+  if (found.starts_with("text")) return found + ", and PEM is ASCII: convert it first, by iconv -f UTF-16 -t ASCII";
+  return found.starts_with("a DER") ? found + ", which DER does not have: take away the first 3 bytes" : "";
+}
+
+KeyFormat format_of_keys(const Sample& sample) {
+  if (may_be_text(sample) && !pem_anywhere(sample).empty()) return KeyFormat::pem;
+  return !der(sample).empty() || begins_as_certificate(sample) ? KeyFormat::der : KeyFormat::raw;
+}
+
+std::string encoding_of_keys(const Sample& sample) {
+  const std::string proven = encoding(sample);
+  if (!proven.empty()) return proven;
+  return format_of_keys(sample) == KeyFormat::pem ? pem_anywhere(sample) : "a DER encoding";
+}
+
+bool tells_format_of_keys(const Sample& sample) {
+  constexpr std::size_t header_bytes = 16;  // of DER
+  if (sample.bytes < header_bytes || sample.data[0] == der_sequence) return false;
+  return !may_be_text(sample);
+}
+
 std::vector<Content> proven_records(const Sample& sample) {
   std::vector<Content> found;
   each_algorithm([&](warpkem_algorithm id) {
@@ -367,6 +452,17 @@ std::vector<Content> fitting_records(std::uint64_t bytes) {
   return found;
 }
 
+std::uint64_t likely_shared_secrets(const Sample& sample) {
+  constexpr std::size_t K_bytes = 32;
+  if (!sample.total || *sample.total == 0 || *sample.total % K_bytes != 0 || may_be_text(sample)) return 0;
+  bool fits_public = false;
+  each_algorithm([&](warpkem_algorithm id) {
+    for (const std::uint32_t what : {WARPKEM_SIZE_C, WARPKEM_SIZE_EK})
+      fits_public = fits_public || *sample.total % warpkem_size(id, what) == 0;
+  });
+  return fits_public ? 0 : *sample.total / K_bytes;
+}
+
 bool is_proven_public(const Sample& sample) {
   std::uint32_t not_statuses = 0;
   for (std::size_t i = 0; i < sample.bytes; ++i) not_statuses |= is_below(sample.data[i], 32) ^ 1u;
@@ -377,13 +473,11 @@ bool is_proven_public(const Sample& sample) {
 
 std::string likely_other(const Sample& sample, const Content& wanted) {
   if (const std::string proven = proven_other(sample, wanted); !proven.empty()) return "it is " + proven;
+  if (begins_with(sample, byte_order_mark)) return "it begins with a byte order mark of UTF-8, as text does";
   if (!sample.total || *sample.total == 0) return "";
   if (const Characters characters(sample);
       sample.bytes > 0 && characters.digits + characters.spaces + characters.others == sample.bytes) {
-    // OpenSSL puts a description before some.
-    const std::string_view text(reinterpret_cast<const char*>(sample.data), sample.bytes);
-    const std::size_t at = std::min(text.find(pem_beginning), text.size());
-    const std::string found = pem({sample.data + at, sample.bytes - at, std::nullopt});
+    const std::string found = pem_anywhere(sample);
     return "it looks like " + (found.empty() ? "text" : found);
   }
   if (const auto whole = element_at(sample, 0); whole && whole->tag == der_sequence && whole->end() == *sample.total)

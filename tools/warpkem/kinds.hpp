@@ -52,8 +52,23 @@ std::string proven_secret(const Sample& sample);
 // Whether the content shows that nothing is secret: an ek, or statuses.
 bool is_proven_public(const Sample& sample);
 
+// How many shared secrets (or seeds) a file of binary data may hold by its length, which is that of no public records;
+// 0: none.
+std::uint64_t likely_shared_secrets(const Sample& sample);
+
 // What the content is for certain, if it is no records: PEM, DER, hexadecimal text, in words; else "".
 std::string proven_encoding(const Sample& sample);
+// Whether it is compressed, or text of 16 bits a character: in words, with what to do about it; else "".
+std::string proven_wrapping(const Sample& sample);
+
+// How keys come.
+enum class KeyFormat { automatic, raw, pem, der };
+// PEM, DER or else raw records; never automatic.
+KeyFormat format_of_keys(const Sample& sample);
+// What that is, of PEM or DER, in words.
+std::string encoding_of_keys(const Sample& sample);
+// Whether the sample tells that already. Of records their first bytes do.
+bool tells_format_of_keys(const Sample& sample);
 // The kinds of records that the content proves, ek or expanded dk.
 std::vector<Content> proven_records(const Sample& sample);
 // All kinds of records that a length is a multiple of.

@@ -15,6 +15,10 @@ std::string KeyFailure::text() const {
 KeyRecords::KeyRecords(Input& input, KeyFormat format, std::uint32_t threads, Passphrase& passphrase,
                        const KeyWish& wish)
     : stream_(input, format, threads, passphrase), wish_(wish) {
+  const auto may_tell = [](const Sample& sample) { return sample.bytes >= 16; };
+  if (const std::string wrapping = proven_wrapping(input.peek(may_tell)); !wrapping.empty()) {
+    throw Error(fmt::format("{}: is {}", input.label(), wrapping));
+  }
   // Only as far as the first chunk with a key of an algorithm: what is in it is read again by read().
   const bool has_any = stream_.next();
   if (wish_.algorithm == 0 || (!wish_.is_public && wish_.dk_format == dk_format_by_default)) {
@@ -30,10 +34,7 @@ KeyRecords::KeyRecords(Input& input, KeyFormat format, std::uint32_t threads, Pa
     if (wish_.algorithm == 0) {
       std::string why =
           has_any ? "no key among the first objects tells the parameter set" : "holds no key in PEM or DER";
-      if (has_any && !stream_.at(0).error.empty()) {
-        const KeyObject& object = stream_.at(0);
-        why += "; " + KeyFailure{0, object.offset, object.status, object.error}.text();
-      }
+      if (has_any && !stream_.at(0).error.empty()) why += "; " + fault_of_first();
       throw Error(fmt::format("{}: {}; --param says it", input.label(), why));
     }
     if (!wish_.is_public && wish_.dk_format == dk_format_by_default && first != nullptr && is_hybrid(wish_.algorithm)) {
@@ -43,6 +44,22 @@ KeyRecords::KeyRecords(Input& input, KeyFormat format, std::uint32_t threads, Pa
   if (!wish_.is_public) wish_.dk_format = dk_format_of(wish_.algorithm, wish_.dk_format);
   record_bytes_ =
       wish_.is_public ? warpkem_size(wish_.algorithm, WARPKEM_SIZE_EK) : dk_bytes(wish_.algorithm, wish_.dk_format);
+}
+
+bool KeyRecords::begins_well() {
+  bool found = false;
+  stream_.each(0, stream_.count(),
+               [&](const KeyObject& object) { found = found || (object.status == WARPKEM_OK && fits(object.key)); });
+  return found;
+}
+
+std::string KeyRecords::fault_of_first() {
+  if (is_empty()) return "";
+  const KeyObject& object = stream_.at(0);
+  const bool is_readable = object.status == WARPKEM_OK;
+  return KeyFailure{0, object.offset, is_readable ? static_cast<std::uint8_t>(WARPKEM_UNSUPPORTED) : object.status,
+                    is_readable ? why_it_does_not_fit(object.key) : object.error}
+      .text();
 }
 
 // The part of a key that is the record; null: it has to be made of its seed, or there is none.

@@ -34,11 +34,14 @@ struct KeyFailure {
 class KeyRecords {
  public:
   // Reads as far as the first key that fits, which tells what the wish leaves open; see wish(). Throws Error where
-  // nothing tells it.
+  // nothing tells it, or where the input is compressed.
   KeyRecords(Input& input, KeyFormat format, std::uint32_t threads, Passphrase& passphrase, const KeyWish& wish);
 
   // Whether there is no object at all. Before the first read().
   bool is_empty() const noexcept { return stream_.count() == 0; }
+  // Whether one of the first objects fits the wish; else, why the first does not. Before the first read().
+  bool begins_well();
+  std::string fault_of_first();
   const KeyWish& wish() const noexcept { return wish_; }
   std::size_t record_bytes() const noexcept { return record_bytes_; }
 

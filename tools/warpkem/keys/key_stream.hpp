@@ -17,8 +17,6 @@
 
 namespace warpkem::tool {
 
-enum class KeyFormat { automatic, raw, pem, der };
-
 // One object of the file, and what was found in it.
 struct KeyObject {
   std::uint64_t offset = 0;  // in the file
