@@ -113,7 +113,7 @@ std::span<const std::uint8_t> KeyWriter::encode(const Buffer& records, std::size
     expanded_.grow(count * dk), ek_.grow(count * ek);
     check(warpkem_keygen_derand(engine_, algorithm_, WARPKEM_DK_EXPANDED, count, key, {ek_.data(), count * ek, 0},
                                 {expanded_.data(), count * dk, 0}, nullptr, nullptr));
-    (encoding_ == WARPKEM_ENCODING_BOTH ? expanded : key) = {expanded_.data(), count * dk, 0};
+    (encoding_ == WARPKEM_ENCODING_BOTH ? expanded : key) = warpkem_in{expanded_.data(), count * dk, 0};
   }
   der_.grow(count * der_bytes_);
   check(warpkem_encode_keys(algorithm_, encoding_, count, key, expanded, {der_.data(), count * der_bytes_, 0}));
