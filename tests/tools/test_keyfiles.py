@@ -31,17 +31,32 @@ def certificate(info, usage=None):
     return der(0x30, body, signer, der(0x03, b"\0" + b"\x01" * 64))
 
 
-def encrypted(plain, passphrase, iterations=2048):
-    """PBES2 (RFC 8018): PBKDF2 with HMAC-SHA-256, and AES-256-CBC by OpenSSL's program."""
-    salt, iv = os.urandom(16), os.urandom(16)
-    key = hashlib.pbkdf2_hmac("sha256", passphrase, salt, iterations, 32)
+def integer(value):
+    return der(0x02, value.to_bytes(value.bit_length() // 8 + 1, "big"))
+
+
+def pbes2(plain, key, key_function):
+    """PBES2 (RFC 8018) by AES-256-CBC of OpenSSL's program."""
+    iv = os.urandom(16)
     text = subprocess.run(["openssl", "enc", "-aes-256-cbc", "-K", key.hex(), "-iv", iv.hex()], input=plain, check=True,
                           stdout=subprocess.PIPE).stdout
-    kdf = der(0x30, der(0x06, bytes.fromhex("2a864886f70d01050c")),
-              der(0x30, der(0x04, salt), der(0x02, iterations.to_bytes(2, "big")),
-                  der(0x30, der(0x06, bytes.fromhex("2a864886f70d0209")), b"\x05\0")))
     cipher = der(0x30, der(0x06, bytes.fromhex("60864801650304012a")), der(0x04, iv))
-    return der(0x30, der(0x30, der(0x06, bytes.fromhex("2a864886f70d01050d")), der(0x30, kdf, cipher)), der(0x04, text))
+    return der(0x30, der(0x30, der(0x06, bytes.fromhex("2a864886f70d01050d")), der(0x30, key_function, cipher)), der(0x04, text))
+
+
+def encrypted(plain, passphrase, iterations=2048, claimed=None):
+    """By PBKDF2 with HMAC-SHA-256."""
+    salt = os.urandom(16)
+    return pbes2(plain, hashlib.pbkdf2_hmac("sha256", passphrase, salt, iterations, 32),
+                 der(0x30, der(0x06, bytes.fromhex("2a864886f70d01050c")),
+                     der(0x30, der(0x04, salt), integer(claimed or iterations),
+                         der(0x30, der(0x06, bytes.fromhex("2a864886f70d0209")), b"\x05\0"))))
+
+
+def encrypted_by_scrypt(plain, passphrase, claimed=(1024, 8, 2)):
+    salt = os.urandom(16)
+    return pbes2(plain, hashlib.scrypt(passphrase, salt=salt, n=1024, r=8, p=2, dklen=32),
+                 der(0x30, der(0x06, bytes.fromhex("2b06010401da47040b")), der(0x30, der(0x04, salt), *map(integer, claimed))))
 
 
 class KeyFiles(ToolTest):
@@ -677,6 +692,22 @@ class Encrypted(KeyFiles):
             self.assertIn(words, failures[0])
         pbes1 = der(0x30, der(0x30, der(0x06, bytes.fromhex("2a864886f70d010503")), b"\x05\0"), der(0x04, bytes(16)))
         self.assertIn("accepted: PBES2", self.imported(pbes1, "--passphrase-file", "pass", "--param", P, rc=2, out="--dk")[2][0])
+
+    def test_work_is_bounded(self):
+        """A file cannot keep the tool busy for hours."""
+        self.write("pass", b"p")
+        words = ["--passphrase-file", "pass", "--param", P, "--dk-format", "seed"]
+        good = [encrypted(self.plain[0], b"p", 20000), encrypted_by_scrypt(self.plain[1], b"p")]
+        self.assertTrue(self.imported(b"".join(good), *words, out="--dk")[0] == self.seeds[0] + self.seeds[1])
+        greedy = [encrypted(self.plain[0], b"p", claimed=count) for count in (10_000_001, 2**31 - 1, 2**31, 2**64, 2**80)]
+        greedy += [encrypted_by_scrypt(self.plain[0], b"p", claimed) for claimed in ((2**17, 1, 2**17), (2**14, 1, 1025), (2**70, 8, 1))]
+        started = time.monotonic()
+        got, statuses, failures = self.imported(b"".join([*greedy, good[0]]), *words, rc=2, out="--dk")
+        self.assertLess(time.monotonic() - started, 20)
+        self.assertTrue(got == self.seeds[0])
+        self.assertEqual(statuses, [UNSUPPORTED] * len(greedy) + [0])
+        for failure in failures:
+            self.assertIn("too much work", failure)
 
     def on_own_terminal(self, text):
         """In a session of its own whose terminal gives this text; None: without a terminal."""

@@ -39,6 +39,49 @@ std::size_t read_line(const std::string& label, int fd, Buffer& to) {
   return bytes;
 }
 
+#ifdef WARPKEM_TOOL_HAS_OPENSSL
+
+// A file says itself how much work it is to derive its key. These are some seconds; without a bound one object could
+// take hours.
+constexpr std::uint64_t most_pbkdf2_iterations = 10'000'000;
+constexpr std::uint64_t most_scrypt_blocks = std::uint64_t{1} << 24;
+
+template <class T>
+std::unique_ptr<T, void (*)(T*)> parameters_of(const X509_ALGOR* algorithm, const ASN1_ITEM* item, void (*free)(T*)) {
+  int type = V_ASN1_UNDEF;
+  const void* value = nullptr;
+  X509_ALGOR_get0(nullptr, &type, &value, algorithm);
+  if (type != V_ASN1_SEQUENCE) return {nullptr, free};
+  return {static_cast<T*>(ASN1_item_unpack(static_cast<const ASN1_STRING*>(value), item)), free};
+}
+
+// A number that does not fit is the largest.
+std::uint64_t number(const ASN1_INTEGER* integer) {
+  std::uint64_t value = 0;
+  return ASN1_INTEGER_get_uint64(&value, integer) == 1 ? value : UINT64_MAX;
+}
+
+// Whether PBES2 asks for more work than is done here. What cannot be read is for OpenSSL to refuse.
+bool is_too_much_work(const X509_ALGOR* pbes2) {
+  const auto scheme = parameters_of<PBE2PARAM>(pbes2, ASN1_ITEM_rptr(PBE2PARAM), PBE2PARAM_free);
+  if (scheme == nullptr) return false;
+  const ASN1_OBJECT* name = nullptr;
+  X509_ALGOR_get0(&name, nullptr, nullptr, scheme->keyfunc);
+  if (OBJ_obj2nid(name) == NID_id_pbkdf2) {
+    const auto pbkdf2 = parameters_of<PBKDF2PARAM>(scheme->keyfunc, ASN1_ITEM_rptr(PBKDF2PARAM), PBKDF2PARAM_free);
+    return pbkdf2 != nullptr && number(pbkdf2->iter) > most_pbkdf2_iterations;
+  }
+  const auto scrypt = parameters_of<SCRYPT_PARAMS>(scheme->keyfunc, ASN1_ITEM_rptr(SCRYPT_PARAMS), SCRYPT_PARAMS_free);
+  if (OBJ_obj2nid(name) != NID_id_scrypt || scrypt == nullptr) return false;
+  std::uint64_t allowed = most_scrypt_blocks;
+  for (const ASN1_INTEGER* factor : {scrypt->costParameter, scrypt->blockSize, scrypt->parallelizationParameter}) {
+    allowed /= std::max<std::uint64_t>(number(factor), 1);
+  }
+  return allowed == 0;
+}
+
+#endif
+
 }  // namespace
 
 Passphrase::Passphrase(const PassphraseOptions& options) {
@@ -98,6 +141,13 @@ std::size_t Passphrase::decrypt(std::span<const std::uint8_t> der, std::uint8_t*
     char text[80] = "";
     OBJ_obj2txt(text, sizeof text, name, 0);
     error = fmt::format("is encrypted by {}; accepted: PBES2 (RFC 8018)", text);
+    return 0;
+  }
+  if (is_too_much_work(algorithm)) {
+    error = fmt::format(
+        "asks for too much work to derive its key; accepted: PBKDF2 with at most {} iterations, scrypt with N r p "
+        "of at most {}",
+        most_pbkdf2_iterations, most_scrypt_blocks);
     return 0;
   }
   if (!ask(error)) return 0;
