@@ -77,6 +77,7 @@ EngineOptions engine_options(const warpkem_options* given) {
   parsed.cuda.chunk = options.cuda_chunk;
   parsed.cuda.streams = options.cuda_streams;
   parsed.cuda.graphs = cuda_graphs();
+  parsed.pairwise_every = options.pairwise_every;
   if (options.cuda_streams > most_cuda_streams) {
     throw Error(Status::invalid_argument, "options.cuda_streams: " + std::to_string(options.cuda_streams) +
                                               " is more than " + std::to_string(most_cuda_streams));

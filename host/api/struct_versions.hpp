@@ -27,7 +27,8 @@ inline constexpr auto member_ends<warpkem_options> = [] {
   using Struct = warpkem_options;
   return ends_of<Struct>(WARPKEM_END(struct_size), WARPKEM_END(backend), WARPKEM_END(threads), WARPKEM_END(flags),
                          WARPKEM_END(random), WARPKEM_END(random_context), WARPKEM_END(policy),
-                         WARPKEM_END(cuda_devices), WARPKEM_END(cuda_chunk), WARPKEM_END(cuda_streams));
+                         WARPKEM_END(cuda_devices), WARPKEM_END(cuda_chunk), WARPKEM_END(cuda_streams),
+                         WARPKEM_END(pairwise_every));
 }();
 
 template <>

@@ -23,6 +23,7 @@ enum class ItemStatus : std::uint8_t {
   invalid_key_index = 9,
   invalid_c = 16,           // of hybrids
   invalid_randomness = 17,  // of hybrids
+  pairwise_failed = 20,     // of key generation, from the engine
   pending = 255
 };
 

@@ -27,6 +27,7 @@ enum class Status : std::uint32_t {
   would_deadlock = 15,
   invalid_encoding = 18,
   key_mismatch = 19,
+  pairwise_failed = 20,
 };
 
 class Error : public std::runtime_error {

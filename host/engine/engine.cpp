@@ -40,6 +40,8 @@ const char* rule_of(std::uint8_t status, bool is_hybrid) noexcept {
       return "its key index is beyond the prepared keys";
     case ItemStatus::invalid_c:
       return "the curve's part of c is no point, or one that gives a zero secret";
+    case ItemStatus::pairwise_failed:
+      return "dk does not give the secret that was encapsulated to ek (pairwise consistency test)";
     case ItemStatus::invalid_randomness:
       return "the randomness holds no scalar of the curve";
     default:
@@ -127,6 +129,7 @@ unsigned default_threads() {
 Engine::Engine(const EngineOptions& options, std::span<const BackendEntry> table)
     : options_(options),
       random_(options.random, options.random_context),
+      pairwise_(options.pairwise_every),
       pool_(std::make_unique<WorkerPool>(options.threads, options.pin_threads, cores_)),
       slots_(std::make_unique<Slot[]>(table.size())),
       num_slots_(table.size()) {
@@ -205,6 +208,10 @@ bool has(const DeviceResident& resident, const Kind& kind) noexcept {
 }  // namespace
 
 DeviceResident& Engine::device_resident(Batch* batch) const {
+  if (batch != nullptr && batch->operation == Operation::keygen && pairwise_.any()) {
+    throw Error(Status::unsupported,
+                "key pairs on a device have no pairwise consistency test, which the engine asks for");
+  }
   std::string why_not;
   for (const Slot& slot : slots()) {
     if (slot.entry->on_cpu) continue;
@@ -280,6 +287,28 @@ void Engine::run_slice(Batch batch, std::uint64_t* items_by_backend) {
     *drawn = {secrets.data(), record, nullptr};
   }
   dispatch(batch, items_by_backend, candidates());
+  if (batch.operation == Operation::keygen && pairwise_.any()) test_pairs(batch);
+}
+
+void Engine::test_pairs(const Batch& keygen) {
+  const std::uint64_t first = pairwise_.take(keygen.count);
+  const std::size_t most =
+      std::max<std::size_t>(1, slice_random_bytes / PairwiseTest::item_bytes(*find_algorithm(keygen.algorithm)));
+  PairwiseTest test;
+  std::vector<std::uint32_t> items;
+  for (std::size_t i = 0; i < keygen.count;) {
+    items.clear();
+    for (; i < keygen.count && items.size() < most; ++i) {
+      if (pairwise_.is_chosen(first + i) && keygen.statuses[i] == ok) items.push_back(static_cast<std::uint32_t>(i));
+    }
+    if (items.empty()) break;
+    test.begin(keygen, items, random_);
+    dispatch(test.encaps(), nullptr, candidates());
+    dispatch(test.decaps(), nullptr, candidates());
+    for (std::size_t k = 0; k < items.size(); ++k) {
+      if (!test.agrees(k)) keygen.statuses[items[k]] = static_cast<std::uint8_t>(ItemStatus::pairwise_failed);
+    }
+  }
 }
 
 CallResult Engine::run(Batch batch, std::uint64_t* items_by_backend) noexcept {

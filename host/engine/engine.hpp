@@ -22,6 +22,7 @@
 #include "host/core/worker_pool.hpp"
 #include "host/engine/abilities.hpp"
 #include "host/engine/item_counters.hpp"
+#include "host/engine/pairwise.hpp"
 
 namespace warpkem::host {
 
@@ -40,6 +41,7 @@ struct EngineOptions {
   std::bitset<max_algorithms> allowed = std::bitset<max_algorithms>().set();
   CudaOptions cuda;
   HybridOptions hybrids;
+  std::size_t pairwise_every = 0;  // see PairwiseChoice
 };
 
 // How a call ended, besides the statuses of its items.
@@ -90,6 +92,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   const EngineOptions& options() const noexcept { return options_; }
   const Cores& cores() const noexcept { return cores_; }
   Random& random() noexcept { return random_; }
+  PairwiseChoice& pairwise() noexcept { return pairwise_; }
   bool is_device_pointer(const void* pointer) const noexcept { return !devices_.empty() && a_device_knows(pointer); }
   // The backend that has device memory. Throws Error(unsupported).
   DeviceResident& device_resident() const { return device_resident(nullptr); }
@@ -121,6 +124,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   DeviceResident& device_resident(Batch* batch) const;
   bool a_device_knows(const void* pointer) const noexcept;
   void run_slice(Batch batch, std::uint64_t* items_by_backend);
+  // The pairwise consistency test of the key pairs of a batch that are chosen for it. Throws Error, std::bad_alloc.
+  void test_pairs(const Batch& keygen);
   // Sends the batch's pending items to the backends of `order` in turn until none is pending. Throws Error.
   void dispatch(const Batch& batch, std::uint64_t* items_by_backend, std::span<Slot* const> order);
   void selftest(Slot& slot);
@@ -129,6 +134,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   const ForkGuard fork_guard_;
   const Cores cores_;
   Random random_;
+  PairwiseChoice pairwise_;
   std::unique_ptr<WorkerPool> pool_;
   std::unique_ptr<Slot[]> slots_;
   std::size_t num_slots_;

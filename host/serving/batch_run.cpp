@@ -108,9 +108,19 @@ std::array<std::size_t, 2> BatchRun::out_records() const noexcept {
   return {record_bytes(algorithm, out[0], bare_.dk_format), record_bytes(algorithm, out[1], bare_.dk_format)};
 }
 
-Batch BatchRun::batch() noexcept { return stage == Stage::first ? view(all_, items_) : view(part_, chosen_.size()); }
+Kind BatchRun::stage_kind() const noexcept {
+  if (!tests_pairs()) return kind_;
+  if (stage == Stage::pair_encaps) return {Operation::encaps, kind_.algorithm};
+  return {Operation::decaps, kind_.algorithm, kind_.dk_format};
+}
+
+Batch BatchRun::batch() noexcept {
+  if (tests_pairs()) return stage == Stage::pair_encaps ? pairs_.encaps() : pairs_.decaps();
+  return stage == Stage::first ? view(all_, items_) : view(part_, chosen_.size());
+}
 
 std::size_t BatchRun::collect() noexcept {
+  if (tests_pairs()) return pairs_.undone(stage == Stage::pair_decaps);
   const auto number = static_cast<std::uint8_t>(slot->number);
   if (stage == Stage::first) {
     std::ranges::fill(item_slots_, number);  // what it left undone another will do
@@ -187,6 +197,42 @@ std::size_t BatchRun::compare() noexcept {
   return differ;
 }
 
+void BatchRun::expect_pairs(std::uint64_t first_pair) noexcept {
+  stage = Stage::pair_encaps;
+  first_pair_ = first_pair;
+  chosen_.clear();
+  tried = 0;
+}
+
+void BatchRun::prepare_pairs(const PairwiseChoice& choice, Random& random) {
+  chosen_.clear();
+  for (std::uint32_t i = 0; i < items_; ++i) {
+    if (all_.statuses[i] == ok && choice.is_chosen(first_pair_ + i)) chosen_.push_back(i);
+  }
+  Batch keygen = view(all_, items_);
+  keygen.on_one_thread = true;
+  pairs_.begin(keygen, chosen_, random);
+  are_pairs_prepared_ = true;
+}
+
+std::size_t BatchRun::judge_pairs() noexcept {
+  std::size_t bad = 0;
+  for (std::size_t i = 0; i < chosen_.size(); ++i) {
+    if (pairs_.agrees(i)) continue;
+    all_.statuses[chosen_[i]] = static_cast<std::uint8_t>(ItemStatus::pairwise_failed);
+    ++bad;
+  }
+  return bad;
+}
+
+void BatchRun::fail_pairs(const PairwiseChoice& choice, Status status) noexcept {
+  for (std::size_t i = 0; i < items_; ++i) {
+    if (all_.statuses[i] != ok || !choice.is_chosen(first_pair_ + i)) continue;
+    all_.statuses[i] = static_cast<std::uint8_t>(status);
+    decided_[i] = by_engine;
+  }
+}
+
 void BatchRun::distrust() noexcept {
   for (std::size_t i = 0; i < items_; ++i) {
     if (decided_[i] == by_backend) all_.statuses[i] = pending;
@@ -235,6 +281,7 @@ void BatchRun::reset_secrets() noexcept {
   if (drawn_bytes_ != 0) wipe(drawn_.data(), drawn_bytes_);
   if (recomputed_bytes_ != 0) wipe(recomputed_.data(), recomputed_bytes_);
   drawn_bytes_ = recomputed_bytes_ = 0;
+  pairs_.wipe_secrets();
 }
 
 void BatchRun::reset() noexcept {
@@ -245,6 +292,7 @@ void BatchRun::reset() noexcept {
   slot = done_by = nullptr;
   tried = 0;
   stage = Stage::first;
+  are_pairs_prepared_ = false;
   failure = Status::backend_failed;
   service_ns = 0;
 }

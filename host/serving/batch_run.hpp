@@ -12,6 +12,7 @@
 #include "host/core/random.hpp"
 #include "host/core/secure.hpp"
 #include "host/engine/engine.hpp"
+#include "host/engine/pairwise.hpp"
 #include "host/serving/batch_former.hpp"
 
 namespace warpkem::host {
@@ -31,7 +32,8 @@ struct Tables {
 
 class BatchRun {
  public:
-  enum class Stage : std::uint8_t { first, again, check };
+  // A key generation may end with a test of its pairs (engine/pairwise.hpp).
+  enum class Stage : std::uint8_t { first, again, check, pair_encaps, pair_decaps };
 
   std::vector<Piece> pieces;
   std::uint64_t taken_ns = 0;     // when it was formed
@@ -53,12 +55,15 @@ class BatchRun {
   bool built() const noexcept { return items_ != 0; }
   std::size_t items() const noexcept { return items_; }
   const Kind& kind() const noexcept { return kind_; }
+  // What backends do of it in this stage.
+  Kind stage_kind() const noexcept;
 
   // What the backend of this stage gets: everything, what is still pending, or the sample to be recomputed.
   Batch batch() noexcept;
   // After a backend's last write. Returns how many items it left undone.
   std::size_t collect() noexcept;
   std::size_t batch_items() const noexcept { return stage == Stage::first ? items_ : chosen_.size(); }
+  bool tests_pairs() const noexcept { return stage == Stage::pair_encaps || stage == Stage::pair_decaps; }
 
   std::size_t chosen_items() const noexcept { return chosen_.size(); }
 
@@ -69,6 +74,15 @@ class BatchRun {
   void check_again() noexcept;  // elsewhere: the last one did not do it
   // How many of the recomputed items differ from the results; their comparison takes constant time.
   std::size_t compare() noexcept;
+  // The test of the chosen key pairs, which are numbered from `first_pair` on. prepare_pairs() lays it out and draws
+  // messages; it throws Error or std::bad_alloc. judge_pairs() gives those that fail their status and returns how many
+  // do. fail_pairs() ends those that could not be tested.
+  void expect_pairs(std::uint64_t first_pair) noexcept;
+  bool are_pairs_prepared() const noexcept { return are_pairs_prepared_; }
+  void prepare_pairs(const PairwiseChoice& choice, Random& random);
+  void go_on_with_decaps() noexcept { stage = Stage::pair_decaps; }
+  std::size_t judge_pairs() noexcept;
+  void fail_pairs(const PairwiseChoice& choice, Status status) noexcept;
   // Nothing of what was computed may be used.
   void distrust() noexcept;
   void fail_pending(Status status) noexcept;
@@ -102,6 +116,9 @@ class BatchRun {
   Tables part_;
   SecureBuffer drawn_, recomputed_;
   std::size_t drawn_bytes_ = 0, recomputed_bytes_ = 0;  // what a secret may be in
+  PairwiseTest pairs_;
+  std::uint64_t first_pair_ = 0;
+  bool are_pairs_prepared_ = false;
 };
 
 }  // namespace warpkem::host

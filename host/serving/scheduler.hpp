@@ -144,6 +144,7 @@ class Scheduler final : public QueueServer {
   void finish_or_throw(BatchRun& run, const Outcome& outcome);
   void resolve(BatchRun& run) noexcept;  // nobody else can do what is left of it
   void complete(BatchRun& run) noexcept;
+  void complete_or_test(BatchRun& run) noexcept;
   void deliver(RequestChain ended) noexcept;
   void conclude(Request& request) noexcept;
   void call_back(RequestChain chain) noexcept;

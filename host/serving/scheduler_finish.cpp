@@ -84,6 +84,18 @@ void Scheduler::execute(BatchRun& run) noexcept {
     metrics_.add(Counter::batch_items, run.items());
     metrics_.batch_sizes.add(run.items());
   }
+  if (run.tests_pairs() && !run.are_pairs_prepared()) {
+    try {
+      run.prepare_pairs(engine_.pairwise(), engine_.random());
+    } catch (const Error& error) {
+      log(LogLevel::warning, "the random number generator failed");
+      run.failure = error.status();
+      return resolve(run);
+    } catch (const std::bad_alloc&) {
+      run.failure = Status::out_of_memory;
+      return resolve(run);
+    }
+  }
   if (run.batch_items() == 0) return resolve(run);  // every item names a bad key, or wants randomness
   run.began_ns = clock_.now_ns();
   const Completion done{[](void* context, const Outcome& outcome) noexcept {
@@ -110,17 +122,18 @@ void Scheduler::finish(BatchRun& run, const Outcome& outcome) noexcept {
 void Scheduler::finish_or_throw(BatchRun& run, const Outcome& outcome) {
   Engine::Slot& slot = *run.slot;
   const std::uint64_t now = clock_.now_ns();
+  const Kind kind = run.stage_kind();
   const std::size_t given = run.batch_items();
   const std::size_t undone = run.collect();
   const bool failed = undone != 0;
-  if (run.stage != BatchRun::Stage::check) slot.done.add(run.kind().operation, run.kind().algorithm, given - undone);
+  if (run.stage != BatchRun::Stage::check) slot.done.add(kind.operation, kind.algorithm, given - undone);
   run.service_ns += now - run.began_ns;
   {
     const std::scoped_lock lock(mutex_);
     const std::uint64_t since = run.executor != nullptr ? run.executor->finish(run, now) : run.began_ns;
     Health& health = health_[slot.number];
     if (!failed) {
-      costs_[slot.number]->observe(run.kind(), given, now - std::min(now, since));
+      costs_[slot.number]->observe(kind, given, now - std::min(now, since));
       health = {};
     } else {
       health.back_off_ns = std::clamp(2 * health.back_off_ns, back_off_first_ns, back_off_most_ns);
@@ -142,7 +155,7 @@ void Scheduler::finish_or_throw(BatchRun& run, const Outcome& outcome) {
     }
     metrics_.add(Counter::checked, given);
     const std::size_t differ = run.compare();
-    if (differ == 0) return complete(run);
+    if (differ == 0) return complete_or_test(run);
     metrics_.add(Counter::mismatched, differ);
     // One of the two is wrong. Backends stand in the table in the order of their speed, the specification itself at the
     // end: the one that is nearer to it is believed.
@@ -163,6 +176,21 @@ void Scheduler::finish_or_throw(BatchRun& run, const Outcome& outcome) {
     run.retry();
     metrics_.add(Counter::redone, run.batch_items());
     return rework(run);
+  }
+
+  if (run.tests_pairs()) {
+    if (failed || slot.quarantined.load()) {
+      run.tried |= 1u << slot.number;
+      return rework(run);
+    }
+    if (run.stage == BatchRun::Stage::pair_encaps) {
+      run.go_on_with_decaps();
+      return rework(run);
+    }
+    if (const std::size_t bad = run.judge_pairs(); bad != 0) {
+      log(LogLevel::warning, "%zu of %zu key pairs failed their pairwise consistency test", bad, given);
+    }
+    return complete(run);
   }
 
   // What was under way when its backend was found out is not believed either.
@@ -194,12 +222,27 @@ void Scheduler::finish_or_throw(BatchRun& run, const Outcome& outcome) {
       metrics_.add(Counter::unchecked, run.chosen_items());
     }
   }
-  complete(run);
+  complete_or_test(run);
+}
+
+// A key generation whose results are final may have pairs to test.
+void Scheduler::complete_or_test(BatchRun& run) noexcept {
+  PairwiseChoice& choice = engine_.pairwise();
+  if (run.kind().operation != Operation::keygen || !choice.any()) return complete(run);
+  const std::uint64_t first = choice.take(run.items());
+  if (!choice.chooses_among(first, run.items())) return complete(run);
+  run.expect_pairs(first);
+  rework(run);
 }
 
 void Scheduler::resolve(BatchRun& run) noexcept {
   if (run.stage == BatchRun::Stage::check) metrics_.add(Counter::unchecked, run.batch_items());
-  if (run.built()) run.fail_pending(run.failure);
+  if (run.tests_pairs()) {
+    run.fail_pairs(engine_.pairwise(), run.failure);
+  } else if (run.built()) {
+    run.fail_pending(run.failure);
+    return complete_or_test(run);  // of what was done
+  }
   complete(run);
 }
 

@@ -76,19 +76,25 @@ void Scheduler::leave_to_another(const Executor& executor, const Kind& kind, std
 }
 
 bool Scheduler::may_rework(const Engine::Slot& slot, const BatchRun& run) noexcept {
-  return slot.abilities.has(run.kind()) && !slot.quarantined.load(std::memory_order_relaxed) &&
+  return slot.abilities.has(run.stage_kind()) && !slot.quarantined.load(std::memory_order_relaxed) &&
          (run.tried >> slot.number & 1) == 0 && (run.stage != BatchRun::Stage::check || &slot != run.done_by);
 }
 
 bool Scheduler::can_rework(const BatchRun& run) const noexcept {
-  if (!engine_.options().fail_over && run.stage != BatchRun::Stage::check) return false;
-  return std::ranges::any_of(engine_.order(), [&](const Engine::Slot* s) { return may_rework(*s, run); });
+  if (!engine_.options().fail_over && run.stage != BatchRun::Stage::check && !run.tests_pairs()) return false;
+  // Pairs may be tested where they may be made, by the same backend too.
+  const auto order = run.tests_pairs() ? engine_.candidates() : engine_.order();
+  return std::ranges::any_of(order, [&](const Engine::Slot* s) { return may_rework(*s, run); });
 }
 
 BatchRun* Scheduler::take_rework(Executor& executor, std::uint64_t now) noexcept {
   BatchRun* before = nullptr;
   for (BatchRun* run = rework_first_; run != nullptr; before = run, run = run->next) {
-    const auto fits = [&](const Engine::Slot* s) { return may_rework(*s, *run); };
+    const auto candidates = engine_.candidates();
+    const auto fits = [&](const Engine::Slot* s) {
+      if (run->tests_pairs() && std::ranges::find(candidates, s) == candidates.end()) return false;
+      return may_rework(*s, *run);
+    };
     const auto fits_now = [&](const Engine::Slot* s) { return fits(s) && usable(*s, now); };
     auto slot = std::ranges::find_if(executor.slots, fits_now);
     if (run->stage == BatchRun::Stage::check) {

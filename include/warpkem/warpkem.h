@@ -72,6 +72,8 @@ typedef uint32_t warpkem_status; /* always below 256 */
 #define WARPKEM_INVALID_RANDOMNESS 17u /* of an item of a hybrid: the given randomness holds no scalar of the curve */
 #define WARPKEM_INVALID_ENCODING 18u   /* keyfile.h: not the DER of a key */
 #define WARPKEM_KEY_MISMATCH 19u       /* keyfile.h, of an item: the parts of a key are not of one pair */
+#define WARPKEM_PAIRWISE_FAILED 20u    /* of an item of key generation, with options.pairwise_every: dk does not give what was
+                                          encapsulated to ek */
 
 /* How a decapsulation key is encoded. */
 #define WARPKEM_DK_EXPANDED 0u  /* FIPS 203's dk: dk_PKE || ek || H(ek) || z. Of hybrids 4 to 6 also the curve's scalar, in
@@ -153,8 +155,15 @@ typedef struct {
   size_t cuda_chunk;        /* most items of a chunk. A chunk is copied and computed as one unit. 0: chosen from the GPU's
                                memory and multiprocessors. */
   uint32_t cuda_streams;    /* chunks in flight on each GPU, at most 64; 0: 4 */
+  size_t pairwise_every;    /* the pairwise consistency test of generated key pairs, as FIPS 140-3 (IG 10.3.A) asks of modules:
+                               a fresh secret is encapsulated to ek, and dk must give it back. 0: none; 1: of every pair; n: of
+                               one pair in n, counted over all calls of the engine, the first one among them. A pair that fails
+                               is zeroed and has the status PAIRWISE_FAILED. Where the test cannot be done, key generation
+                               fails as if it could not be done itself. Submitted requests are tested too. warpkem_cuda_run()
+                               does no test: it refuses to generate keys then. A tested pair costs an encapsulation and a
+                               decapsulation more, which count as items of the backend that does them. */
 } warpkem_options;
-#define WARPKEM_OPTIONS_DEFAULT {sizeof(warpkem_options), NULL, WARPKEM_THREADS_AUTO, 0, NULL, NULL, NULL, NULL, 0, 0}
+#define WARPKEM_OPTIONS_DEFAULT {sizeof(warpkem_options), NULL, WARPKEM_THREADS_AUTO, 0, NULL, NULL, NULL, NULL, 0, 0, 0}
 
 /// Makes an engine. NULL options mean WARPKEM_OPTIONS_DEFAULT. A process may have several engines; they share nothing.
 /// @return OK; UNSUPPORTED: the backend or the policy is unknown, or the backend cannot be used here; INVALID_ARGUMENT;

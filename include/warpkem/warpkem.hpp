@@ -217,6 +217,7 @@ struct Options {
   std::string policy = {};   // empty: every algorithm
   warpkem_random_fn random = nullptr;
   void* random_context = nullptr;
+  std::size_t pairwise_every = 0;  // tests one generated key pair in so many, 1: each; 0: none
 };
 
 namespace detail {
@@ -286,6 +287,7 @@ class Engine {
     o.random = options.random;
     o.random_context = options.random_context;
     o.policy = options.policy.empty() ? nullptr : options.policy.c_str();
+    o.pairwise_every = options.pairwise_every;
     warpkem_engine* engine = nullptr;
     const warpkem_status status = warpkem_engine_new(&o, &engine);
     if (status != WARPKEM_OK) return Error(status, warpkem_last_error());

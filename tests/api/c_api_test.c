@@ -401,7 +401,8 @@ static void StatusesHaveTheirNumbersAndNames(void) {
                                "WARPKEM_INVALID_C",
                                "WARPKEM_INVALID_RANDOMNESS",
                                "WARPKEM_INVALID_ENCODING",
-                               "WARPKEM_KEY_MISMATCH"};
+                               "WARPKEM_KEY_MISMATCH",
+                               "WARPKEM_PAIRWISE_FAILED"};
   const warpkem_status statuses[] = {WARPKEM_OK,
                                      WARPKEM_INVALID_ARGUMENT,
                                      WARPKEM_ITEM_FAILED,
@@ -421,9 +422,10 @@ static void StatusesHaveTheirNumbersAndNames(void) {
                                      WARPKEM_INVALID_C,
                                      WARPKEM_INVALID_RANDOMNESS,
                                      WARPKEM_INVALID_ENCODING,
-                                     WARPKEM_KEY_MISMATCH};
+                                     WARPKEM_KEY_MISMATCH,
+                                     WARPKEM_PAIRWISE_FAILED};
   uint32_t i;
-  for (i = 0; i < 20; ++i) EXPECT(statuses[i] == i && strcmp(warpkem_status_name(i), names[i]) == 0, "status %u", i);
+  for (i = 0; i < 21; ++i) EXPECT(statuses[i] == i && strcmp(warpkem_status_name(i), names[i]) == 0, "status %u", i);
   EXPECT(warpkem_status_name(250) != NULL && warpkem_status_name(UINT32_MAX) != NULL,
          "an unknown status has a name too");
   EXPECT(WARPKEM_DK_EXPANDED == 0 && WARPKEM_DK_SEED == 1, "formats");

@@ -150,9 +150,10 @@ TEST(StructSize, OfSchedulerOptionsIsTheEndOfAMember) {
 
 TEST(StructSize, OfShorterEngineOptionsIsTheEndOfAMember) {
   using S = warpkem_options;
-  const std::set<std::size_t> ends = {
-      END(S, struct_size),    END(S, backend), END(S, threads),      END(S, flags),      END(S, random),
-      END(S, random_context), END(S, policy),  END(S, cuda_devices), END(S, cuda_chunk), END(S, cuda_streams)};
+  const std::set<std::size_t> ends = {END(S, struct_size),  END(S, backend),       END(S, threads),
+                                      END(S, flags),        END(S, random),        END(S, random_context),
+                                      END(S, policy),       END(S, cuda_devices),  END(S, cuda_chunk),
+                                      END(S, cuda_streams), END(S, pairwise_every)};
   for (std::size_t size = 1; size < sizeof(S); ++size) {
     S options = WARPKEM_OPTIONS_DEFAULT;
     options.struct_size = size;

@@ -242,6 +242,9 @@ def test_options():
             ek = engine.keygen("X-Wing", 1).ek.copy()
             ek[0, -32:] = 0  # a point of low order
             assert warpkem.Status(engine.encaps("X-Wing", ek).status[0]).name == verdict
+    with warpkem.Engine("portable", threads=0, pairwise_every=2) as engine:
+        engine.keygen(P, 3).raise_for_status()
+        assert [one.items for one in engine.backends() if one.preferred] == [3 + 2 * 2]
     for wrong in ({"backend": "gpu"}, {"policy": "none-such"}):
         with pytest.raises(warpkem.UnsupportedError):
             warpkem.Engine(**wrong)

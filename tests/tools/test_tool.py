@@ -62,6 +62,15 @@ class RoundTrip(ToolTest):
         self.encaps(c="c2", K="K2")
         self.assertNotEqual(self.read("K"), self.read("K2"))
 
+    def test_pairwise_consistency_changes_no_key(self):
+        self.write("seeds", os.urandom(64 * 5))
+        for param in P, "ML-KEM-1024":
+            for name, more in ("plain", []), ("each", ["--pairwise", 1]), ("some", ["--pairwise", 3, "--batch", 2]):
+                self.tool("keygen", "--param", param, "--seeds", "seeds", "--ek", f"ek-{name}", "--dk", f"dk-{name}", "--force", *more)
+            for kind in "ek", "dk":
+                self.assertEqual(len({self.read(f"{kind}-{name}") for name in ("plain", "each", "some")}), 1)
+        self.tool("keygen", "--param", P, "--count", 1, "--ek", "e", "--dk", "d", "--pairwise", 0, rc=1)
+
     def test_param_by_alias_and_oid(self):
         self.write("seeds", os.urandom(64))
         results = set()

@@ -94,6 +94,8 @@ std::string meaning_of(warpkem_status status) {
       return "the given randomness holds no scalar of the hybrid's curve";
     case WARPKEM_INVALID_ENCODING:
       return "not the DER of a key, or not PEM";
+    case WARPKEM_PAIRWISE_FAILED:
+      return "dk does not give the secret that was encapsulated to ek (pairwise consistency test of a new key pair)";
     case WARPKEM_KEY_MISMATCH:
       return "the parts of a private key are not of one pair (RFC 9935, Section 8)";
     default:
@@ -106,13 +108,14 @@ void check(warpkem_status status) {
   throw Error(fmt::format("{}: {}", warpkem_status_name(status), warpkem_last_error()));
 }
 
-Engine::Engine(const std::string& backend, std::uint32_t threads, std::uint32_t flags,
-               const std::string& cuda_devices) {
+Engine::Engine(const std::string& backend, std::uint32_t threads, std::uint32_t flags, const std::string& cuda_devices,
+               std::size_t pairwise_every) {
   warpkem_options options = WARPKEM_OPTIONS_DEFAULT;
   options.backend = backend.empty() ? nullptr : backend.c_str();
   options.threads = threads;
   options.flags = flags;
   options.cuda_devices = cuda_devices.empty() ? nullptr : cuda_devices.c_str();
+  options.pairwise_every = pairwise_every;
   const warpkem_status status = warpkem_engine_new(&options, &engine_);
   if (status == WARPKEM_OK) return;
   const std::string text = warpkem_last_error();

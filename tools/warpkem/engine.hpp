@@ -17,7 +17,7 @@ class Engine {
  public:
   // `backend` empty: the best there is. Throws Error.
   explicit Engine(const std::string& backend = "", std::uint32_t threads = WARPKEM_THREADS_AUTO,
-                  std::uint32_t flags = 0, const std::string& cuda_devices = "");
+                  std::uint32_t flags = 0, const std::string& cuda_devices = "", std::size_t pairwise_every = 0);
   ~Engine() { warpkem_engine_free(engine_); }
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;

@@ -37,7 +37,7 @@ class Runner {
  public:
   explicit Runner(Job& job)
       : job_(job),
-        engine_(job.options.backend, job.options.threads),
+        engine_(job.options.backend, job.options.threads, 0, "", job.options.pairwise_every),
         keys_per_batch_(std::max<std::uint64_t>(1, job.options.batch / job.key_reuse)),
         item_records_(job.items.size()),
         item_statuses_(job.items.size()),
@@ -407,9 +407,9 @@ void add_common_options(Arguments& arguments, JobOptions& options) {
   arguments.flag("--json", options.json, "Print a summary on standard output as JSON");
   arguments.flag("--allow-empty", options.allow_empty, "An input without records is no mistake");
   std::vector<std::pair<std::string, std::string>> rows;
-  for (const warpkem_status status :
-       {WARPKEM_OK, WARPKEM_INVALID_EK, WARPKEM_INVALID_DK, WARPKEM_RNG_FAILED, WARPKEM_BACKEND_FAILED,
-        WARPKEM_INVALID_C, WARPKEM_INVALID_RANDOMNESS, WARPKEM_INVALID_ENCODING, WARPKEM_KEY_MISMATCH}) {
+  for (const warpkem_status status : {WARPKEM_OK, WARPKEM_INVALID_EK, WARPKEM_INVALID_DK, WARPKEM_RNG_FAILED,
+                                      WARPKEM_BACKEND_FAILED, WARPKEM_INVALID_C, WARPKEM_INVALID_RANDOMNESS,
+                                      WARPKEM_INVALID_ENCODING, WARPKEM_KEY_MISMATCH, WARPKEM_PAIRWISE_FAILED}) {
     rows.emplace_back(std::to_string(status), fmt::format("{}: {}", warpkem_status_name(status), meaning_of(status)));
   }
   arguments.note(

@@ -27,6 +27,7 @@ struct JobOptions {
   bool json = false;
   bool force = false;
   bool allow_empty = false;
+  std::size_t pairwise_every = 0;     // of keygen
   KeyFormat format = KeyFormat::raw;  // of keys
   PassphraseOptions passphrase;
 };

@@ -99,6 +99,10 @@ void add_keygen(Program& program) {
       "Form of the keys: raw records (default); pem or der, as 'warpkem export' writes them, of a dk the seed "
       "unless --dk-format or --private-form says otherwise");
   add_private_form(arguments, options->encoding);
+  arguments.number(
+      "--pairwise", options->job.pairwise_every, 1, std::size_t{1} << 48,
+      "Test one key pair in N, 1: each, by an encapsulation and a decapsulation, as FIPS 140-3 (IG 10.3.A) asks "
+      "of modules (default: none)");
 }
 
 }  // namespace warpkem::tool

@@ -83,6 +83,8 @@ class Engine:
     random       a function that takes a number and returns so many random bytes; None: the library's generator
     policy       None: every algorithm; "CNSA-2.0"; or names with commas
     cuda_devices, cuda_chunk, cuda_streams: see warpkem.h
+    pairwise_every
+                 the pairwise consistency test (FIPS 140-3) of one generated key pair in so many; 1: of each; 0: none
     max_items, max_bytes, max_delay_us, bulk_cut_us, batch_items, device_sentinel, cpu_sentinel, log:
                  of the scheduler behind the calls that end in _async, see async.h; log takes a level and a text
 
@@ -99,12 +101,12 @@ class Engine:
                  pin_threads: bool = False, refuse_zero: bool = False, random: Callable[[int], bytes] | None = None, policy: str | None = None,
                  cuda_devices: str | None = None, cuda_chunk: int = 0, cuda_streams: int = 0, max_items: int = 0,
                  max_bytes: int = 0, max_delay_us: int = 0, bulk_cut_us: int = 0, batch_items: int = 0,
-                 device_sentinel: float = 0.0, cpu_sentinel: float = 0.0,
+                 device_sentinel: float = 0.0, cpu_sentinel: float = 0.0, pairwise_every: int = 0,
                  log: Callable[[int, str], None] | None = None) -> None:
         for name, number, bits in (("threads", threads, 32), ("cuda_chunk", cuda_chunk, 64), ("max_items", max_items, 64),
                                    ("cuda_streams", cuda_streams, 32), ("max_bytes", max_bytes, 64),
                                    ("max_delay_us", max_delay_us, 32), ("bulk_cut_us", bulk_cut_us, 32),
-                                   ("batch_items", batch_items, 64)):
+                                   ("batch_items", batch_items, 64), ("pairwise_every", pairwise_every, 64)):
             if number is not None and not 0 <= number < 1 << bits:
                 raise ValueError(f"{name}: takes a number from 0 to 2^{bits} - 1, got {number}")
         random_fn = _library.RandomFn(_random_callback(random)) if random else _library.RandomFn()
@@ -114,7 +116,7 @@ class Engine:
             ctypes.sizeof(_library.Options), _text("backend", backend), _library.THREADS_AUTO if threads is None else threads,
             (0 if fail_over else _library.NO_FAIL_OVER) | (_library.PIN_THREADS if pin_threads else 0)
             | (_library.REFUSE_ZERO if refuse_zero else 0), random_fn, None,
-            _text("policy", policy), _text("cuda_devices", cuda_devices), cuda_chunk, cuda_streams)
+            _text("policy", policy), _text("cuda_devices", cuda_devices), cuda_chunk, cuda_streams, pairwise_every)
         self._scheduler = _library.SchedulerOptions(
             ctypes.sizeof(_library.SchedulerOptions), max_items, max_bytes, max_delay_us, bulk_cut_us, batch_items,
             device_sentinel, cpu_sentinel, log_fn, None)

@@ -48,7 +48,7 @@ LogFn = ctypes.CFUNCTYPE(None, c_void_p, c_uint32, c_char_p)
 class Options(ctypes.Structure):
     _fields_ = [("struct_size", c_size_t), ("backend", c_char_p), ("threads", c_uint32), ("flags", c_uint32),
                 ("random", RandomFn), ("random_context", c_void_p), ("policy", c_char_p), ("cuda_devices", c_char_p),
-                ("cuda_chunk", c_size_t), ("cuda_streams", c_uint32)]
+                ("cuda_chunk", c_size_t), ("cuda_streams", c_uint32), ("pairwise_every", c_size_t)]
 
 
 class SchedulerOptions(ctypes.Structure):
