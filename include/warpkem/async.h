@@ -9,6 +9,27 @@
  *
  * Calls are thread-safe. The engine starts its threads with the first submission: one executor for every core that it may
  * use (at least one), one for every device, and a timer thread.
+ *
+ * @code{.c}
+ * // Two key pairs of X-Wing, as soon as it suits the engine.
+ * static uint8_t ek[2][1216], dk[2][32];
+ * warpkem_engine *engine;
+ * warpkem_queue *queue;
+ * warpkem_batch batch = {.struct_size = sizeof batch, .operation = WARPKEM_OP_KEYGEN, .count = 2,
+ *                        .algorithm = WARPKEM_MLKEM768_X25519, .dk_format = WARPKEM_DK_SEED,
+ *                        .ek_out = {ek[0], sizeof ek, 0, NULL}, .dk_out = {dk[0], sizeof dk, 0, NULL}};
+ * warpkem_submit_options options = {.struct_size = sizeof options};
+ * warpkem_completion completion;
+ * size_t count = 0;
+ * if (warpkem_engine_new(NULL, &engine) != WARPKEM_OK) return 1;
+ * if (warpkem_queue_new(engine, &queue) != WARPKEM_OK) return 1;
+ * options.queue = queue;
+ * if (warpkem_submit(engine, &batch, 1, &options, NULL, NULL) != WARPKEM_OK) return 1;
+ * if (warpkem_queue_wait(queue, &completion, 1, WARPKEM_FOREVER, &count) != WARPKEM_OK) return 1;
+ * if (completion.status != WARPKEM_OK) return 1;
+ * warpkem_queue_free(queue);
+ * warpkem_engine_free(engine);
+ * @endcode
  */
 #ifndef WARPKEM_ASYNC_H
 #define WARPKEM_ASYNC_H
@@ -92,6 +113,7 @@ typedef struct warpkem_queue warpkem_queue;
 
 /// Makes a completion queue for requests of `engine`. The queue outlives the engine: it may still be polled, and must be
 /// freed, after the engine was freed.
+/// @return OK; INVALID_ARGUMENT, OUT_OF_MEMORY, FORKED: *queue is NULL
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_queue_new(warpkem_engine *engine, warpkem_queue **queue);
 
 /// Frees a queue. NULL is allowed. Cancels its requests that no backend has begun, waits for the others, and drops
@@ -106,6 +128,7 @@ WARPKEM_API void warpkem_queue_free_later(warpkem_queue *queue);
 
 /// Fetches up to `capacity` completions, oldest first, without waiting.
 /// @param count out: the number fetched; 0: no completion is there now
+/// @return OK; INVALID_ARGUMENT, FORKED
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_queue_poll(warpkem_queue *queue, warpkem_completion *completions,
                                                                  size_t capacity, size_t *count);
 
@@ -128,6 +151,8 @@ WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_queue_wait_many(warpkem_qu
 
 /// An eventfd that is readable while the queue is not empty, for poll, epoll and their like. The queue owns it: do not
 /// read, write or close it.
+/// @param fd out: the descriptor, which lives as long as the queue
+/// @return OK; INVALID_ARGUMENT, FORKED
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_queue_fd(warpkem_queue *queue, int *fd);
 
 /* ---- submission --------------------------------------------------------------------------------------------------- */
@@ -163,6 +188,7 @@ typedef struct {
 /// The call takes requests in order, as many as fit, and stops at the first that it cannot take. A call that waits for room
 /// with several requests takes those that fit when its turn comes, and then waits again behind all other waiting calls.
 ///
+/// @param options   where the requests complete, how urgent they are and how long the call may wait
 /// @param requests  out: NULL, or a handle for each request that was taken; written before any of them can complete
 /// @param submitted out: NULL, or how many were taken: always the first ones. The call did not look at the others.
 /// @return OK: all were taken. Else batches[*submitted] was not: INVALID_ARGUMENT, UNSUPPORTED: it is wrong. WOULD_BLOCK:
@@ -181,7 +207,7 @@ WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_cancel(warpkem_engine *eng
 #define WARPKEM_DRAIN 0u
 #define WARPKEM_ABORT 1u
 
-/// Ends submission. DRAIN finishes every request; ABORT completes as ABORTED those that no backend has begun. Returns when
+/// Ends submission. `how` is WARPKEM_DRAIN or WARPKEM_ABORT: DRAIN finishes every request; ABORT completes as ABORTED those that no backend has begun. Returns when
 /// every request has completed. Completions stay in their queues. Synchronous calls still work. warpkem_engine_free() does
 /// an ABORT. WOULD_DEADLOCK in a callback of the engine.
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_shutdown(warpkem_engine *engine, uint32_t how);
@@ -235,6 +261,7 @@ typedef struct {
 /// @param counters   out, or NULL
 /// @param histograms out, or NULL: up to `capacity` of the histograms that are not empty
 /// @param count      out, or NULL: how many histograms are not empty
+/// @return OK; INVALID_ARGUMENT, OUT_OF_MEMORY, FORKED
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_metrics(warpkem_engine *engine, warpkem_counters *counters,
                                                               warpkem_histogram *histograms, size_t capacity,
                                                               size_t *count);
@@ -258,6 +285,7 @@ typedef struct {
 /// A snapshot of what was used: one element for each backend, algorithm and operation that did at least one item.
 /// @param usages out, or NULL: up to `capacity` of them
 /// @param count  out, or NULL: how many there are
+/// @return OK; INVALID_ARGUMENT, OUT_OF_MEMORY, FORKED
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_usages(warpkem_engine *engine, warpkem_usage *usages,
                                                              size_t capacity, size_t *count);
 
@@ -270,6 +298,7 @@ typedef struct {
 /// A snapshot of the sizes of the batches, smallest first.
 /// @param sizes out, or NULL: up to `capacity` of them
 /// @param count out, or NULL: how many there are
+/// @return OK; INVALID_ARGUMENT, OUT_OF_MEMORY, FORKED
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_batch_sizes(warpkem_engine *engine, warpkem_batch_size *sizes,
                                                                   size_t capacity, size_t *count);
 

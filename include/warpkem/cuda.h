@@ -49,7 +49,7 @@ WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_cuda_workspace_bytes(warpk
 /// caller's device memory at that time; the caller must have put new ones there. (A graph with the engine's randomness
 /// would use it twice.)
 ///
-/// @param workspace device memory of at least warpkem_cuda_workspace_bytes(), with any alignment and contents; a separate
+/// @param workspace device memory of `workspace_bytes`, at least warpkem_cuda_workspace_bytes(), with any alignment and contents; a separate
 ///                  one for each batch in flight. Its secret parts are zero when the stream has passed the batch.
 /// @return OK: enqueued. INVALID_ARGUMENT: nothing was enqueued; the text names the argument. UNSUPPORTED: as above, or
 ///         the engine's randomness under capture. OUT_OF_MEMORY: calls in flight use the room for randomness, or no query
@@ -73,7 +73,8 @@ WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_cuda_alloc(warpkem_engine 
 /// be using it. NULL is allowed. Device memory that cannot be wiped is kept; see warpkem_backend_kept_bytes in the metrics.
 WARPKEM_API void warpkem_cuda_free(warpkem_engine *engine, uint32_t kind, size_t bytes, void *memory);
 
-/// Copies `bytes` between host and device memory, in any direction, and blocks until that is done.
+/// Copies `bytes` from `from` to `to`, between host and device memory in any direction, and blocks until that is done.
+/// @return OK; INVALID_ARGUMENT; UNSUPPORTED: no CUDA backend; BACKEND_FAILED: CUDA reported an error
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_cuda_copy(warpkem_engine *engine, void *to, const void *from,
                                                                 size_t bytes);
 

@@ -17,6 +17,17 @@
  * process in which OpenSSL has ended, answers UNSUPPORTED for what is not in the usual form.
  *
  * No function here keeps a secret or takes a lock that a fork could leave locked. All are thread-safe.
+ *
+ * @code{.c}
+ * // Seeds of ML-KEM-512 as PKCS#8, and back.
+ * static uint8_t seeds[10][64], der[10][86];
+ * warpkem_decoded_key key = {.struct_size = sizeof key};
+ * if (warpkem_encoded_bytes(WARPKEM_ML_KEM_512, WARPKEM_ENCODING_SEED) != sizeof der[0]) return 1;
+ * if (warpkem_encode_keys(WARPKEM_ML_KEM_512, WARPKEM_ENCODING_SEED, 10, (warpkem_in){seeds[0], sizeof seeds, 0},
+ *                         (warpkem_in){NULL, 0, 0}, (warpkem_out){der[0], sizeof der, 0}) != WARPKEM_OK) return 1;
+ * if (warpkem_decode_key(der[9], sizeof der[9], &key) != WARPKEM_OK) return 1;
+ * if (key.algorithm != WARPKEM_ML_KEM_512 || memcmp(key.seed, seeds[9], 64) != 0) return 1;
+ * @endcode
  */
 #ifndef WARPKEM_KEYFILE_H
 #define WARPKEM_KEYFILE_H
@@ -63,8 +74,8 @@ typedef struct {
   size_t error_at;             /* INVALID_ENCODING, UNSUPPORTED: the byte offset in `der`; else 0 */
 } warpkem_decoded_key;
 
-/// Decodes one DER object, which is all of the `bytes` bytes. Looks at its structure;
-/// warpkem_check_keys() does the rest.
+/// Decodes one DER object, which is all of the `bytes` bytes at `der`. Looks at its structure; warpkem_check_keys() does
+/// the rest.
 ///
 /// Refused, with the rule in warpkem_last_error() and the place in key->error_at: lengths that are not of the
 /// algorithm, indefinite or not the shortest, or beyond the end; trailing bytes; parameters of the algorithm (RFC 9935,

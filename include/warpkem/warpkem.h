@@ -8,6 +8,22 @@
  * A bad item fails alone: its outputs are zero, its status says why, the call returns WARPKEM_ITEM_FAILED, and all other
  * items are complete. A ciphertext of ML-KEM is never bad: decapsulation rejects implicitly. Of a hybrid the curve's part
  * of a ciphertext is public and can be bad (WARPKEM_INVALID_C); ML-KEM's part of it rejects implicitly as well.
+ *
+ * @code{.c}
+ * // A hundred key pairs, and a secret for each, of which one ek is bad.
+ * static uint8_t ek[100][1184], dk[100][64], c[100][1088], K[100][32], statuses[100];
+ * size_t failed = 0;
+ * warpkem_engine *engine;
+ * if (warpkem_engine_new(NULL, &engine) != WARPKEM_OK) return 1;
+ * if (warpkem_keygen(engine, WARPKEM_ML_KEM_768, WARPKEM_DK_SEED, 100, (warpkem_out){ek[0], sizeof ek, 0},
+ *                    (warpkem_out){dk[0], sizeof dk, 0}, NULL, NULL) != WARPKEM_OK) return 1;
+ * ek[17][0] = ek[17][1] = 0xff;
+ * if (warpkem_encaps(engine, WARPKEM_ML_KEM_768, 100, (warpkem_in){ek[0], sizeof ek, 0}, (warpkem_out){c[0], sizeof c, 0},
+ *                    (warpkem_out){K[0], sizeof K, 0}, statuses, &failed) != WARPKEM_ITEM_FAILED) return 1;
+ * if (failed != 1 || statuses[17] != WARPKEM_INVALID_EK) return 1;
+ * printf("%s\n", warpkem_last_error()); // item 17: a coefficient of ek is not below q (FIPS 203, 7.2); ...
+ * warpkem_engine_free(engine);
+ * @endcode
  */
 #ifndef WARPKEM_WARPKEM_H
 #define WARPKEM_WARPKEM_H
@@ -218,9 +234,10 @@ WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_decaps(warpkem_engine *eng
                                                              uint32_t dk_format, size_t count, warpkem_in dk, warpkem_in c,
                                                              warpkem_out K, uint8_t *statuses, size_t *failed);
 
-/// The checks alone: modulus check of ek (FIPS 203, 7.2), hash check of an expanded dk (7.3); of hybrids also the curve's
-/// point or scalar. warpkem_check_dk() is of expanded keys; warpkem_run() takes the other formats. A seed is always good,
-/// unless it holds no scalar of its curve.
+/// The checks alone, of `count` keys: modulus check of ek (FIPS 203, 7.2), hash check of an expanded dk (7.3); of hybrids
+/// also the curve's point or scalar. A bad key has status INVALID_EK or INVALID_DK. warpkem_check_dk() is of expanded keys;
+/// warpkem_run() takes the other formats. A seed is always good, unless it holds no scalar of its curve. Returns as
+/// warpkem_keygen().
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_check_ek(warpkem_engine *engine, warpkem_algorithm algorithm,
                                                                size_t count, warpkem_in ek, uint8_t *statuses,
                                                                size_t *failed);
@@ -253,6 +270,7 @@ WARPKEM_API size_t warpkem_keys_bytes_per_key(const warpkem_keys *keys);
 
 /// As warpkem_encaps(), where item i uses key index[i]. If `index` is NULL, every item uses key 0. An item whose index is
 /// beyond the set fails with INVALID_KEY_INDEX. `keys` must be encapsulation keys of this engine, else INVALID_ARGUMENT.
+/// The second call takes `m` as warpkem_encaps_derand() does.
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_encaps_prepared(warpkem_engine *engine, warpkem_keys *keys,
                                                                       const uint32_t *index, size_t count, warpkem_out c,
                                                                       warpkem_out K, uint8_t *statuses, size_t *failed);
@@ -334,7 +352,8 @@ typedef struct {
   void *user_data;       /* for the completion of a submitted request; blocking calls ignore it */
 } warpkem_batch;
 
-/// Runs the batch that `batch` describes and blocks until it is done. Every named call is a thin wrapper over this.
+/// Runs the batch that `batch` describes and blocks until it is done. Every named call is a thin wrapper over this, and
+/// returns what this returns: see warpkem_keygen(). INVALID_ARGUMENT also for arrays that the operation does not have.
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_run(warpkem_engine *engine, const warpkem_batch *batch);
 
 /* ---- queries ------------------------------------------------------------------------------------------------------ */
@@ -348,7 +367,7 @@ typedef struct {
   uint64_t items;      /* items that the backend has completed for this engine */
 } warpkem_backend_info;
 
-/// Describes the engine's backend number `index`, best first. To list all, count up from 0 until INVALID_ARGUMENT.
+/// Describes in `info` the engine's backend number `index`, best first. To list all, count up from 0 until INVALID_ARGUMENT.
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_engine_backend(warpkem_engine *engine, size_t index,
                                                                      warpkem_backend_info *info);
 
@@ -357,7 +376,7 @@ WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_engine_backend(warpkem_eng
 /// @return OK; BACKEND_FAILED: warpkem_last_error() has the reason; UNSUPPORTED: the engine may not use that backend
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_selftest(warpkem_engine *engine, const char *backend);
 
-/// Bytes of one record (WARPKEM_SIZE_*); 0: no such algorithm or thing.
+/// Bytes of one record, where `what` is one of WARPKEM_SIZE_*; 0: no such algorithm or thing.
 WARPKEM_API size_t warpkem_size(warpkem_algorithm algorithm, uint32_t what);
 
 /// The algorithm of a name ("ML-KEM-768"), alias ("MLKEM768") or dotted OID; ASCII case is ignored. 0: unknown.
@@ -369,14 +388,14 @@ WARPKEM_API const char *warpkem_algorithm_oid(warpkem_algorithm algorithm);  /* 
 /// @return OK: it would; UNSUPPORTED: it would not, or there is no such algorithm; INVALID_ARGUMENT: no such policy
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_policy_allows(const char *policy, warpkem_algorithm algorithm);
 
-/// "WARPKEM_OK" and so on; "WARPKEM_UNKNOWN_STATUS" for other numbers. Never NULL.
+/// The name of `status`, "WARPKEM_OK" and so on; "WARPKEM_UNKNOWN_STATUS" for other numbers. Never NULL.
 WARPKEM_API const char *warpkem_status_name(warpkem_status status);
 
 /// The text of this thread's last failed call. It names the argument, the item and the rule. "" if no call failed. Never
 /// NULL. Valid until this thread's next call.
 WARPKEM_API const char *warpkem_last_error(void);
 
-/// The library's version, as WARPKEM_VERSION_STRING was when it was built.
+/// The library's version, as WARPKEM_VERSION_STRING was when it was built. Never NULL.
 WARPKEM_API const char *warpkem_version(void);
 
 /// The features of this CPU that matter here, separated by spaces ("avx2 bmi2 avx512f"). Never NULL.

@@ -4,6 +4,15 @@
 // A call returns a Result. Its data can only be reached through its status: value() throws warpkem::Error unless every
 // item is good, values() returns an expected for each item. value() of a temporary Result returns by value, so
 // `const auto& keys = engine.keygen<P>(n).value();` does not dangle.
+//
+// @code{.cpp}
+// const warpkem::Engine engine;
+// const auto pairs = engine.keygen<warpkem::MlKem768>(100).value();
+// const auto sent = engine.encaps<warpkem::MlKem768>(pairs.ek);  // a BatchResult: some items may be bad
+// if (!sent.all_ok()) return 1;
+// const auto received = engine.decaps<warpkem::MlKem768>(pairs.dk, sent.value().c).value();
+// if (!std::ranges::equal(received.bytes(), sent.value().K.bytes())) return 1;
+// @endcode
 #pragma once
 
 #if !defined(__cplusplus) || __cplusplus < 201709L  // gcc 10 says that of its C++20
