@@ -76,6 +76,14 @@ class Scripts(unittest.TestCase):
         self.assertEqual(len(document.getElementsByTagName("circle")), 5)
         self.assertNotEqual(call("plot", "--match", "keygen", "-o", out, self.folder / "ours.json").returncode, 0)
 
+    def test_the_readme_shows_what_the_script_draws(self):
+        pictures = BENCH.parent / "tools" / "docs" / "pictures"
+        done = subprocess.run([sys.executable, pictures, "--check"], stderr=subprocess.PIPE, text=True, check=False)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        for name in "throughput.svg", "architecture.svg":
+            self.assertIn(f"](tools/docs/{name})", (BENCH.parent / "README.md").read_text())
+            xml.dom.minidom.parse(str(pictures.parent / name))
+
     # A GPU whose arithmetic allows 30 M/s and needs 3000 items to get half of it, behind a link of 40 GB/s each way.
     def gpu_rows(self):
         lines = [{"name": "copy/cuda/iterations:1/real_time", "to_device_bytes_per_second": 50e9,
