@@ -65,6 +65,8 @@ class Acvp(ToolTest):
         for prompt, text in (("{", "no prompt of ACVP"), ({}, "no prompt of ACVP"), (wrong, "ML-DSA"),
                              (self.prompt("sign", ek=""), "function 'sign'"), (self.prompt(ek="0g" * 800), "hexadecimal"),
                              (self.prompt("encapsulation", ek="00" * 800, m="00"), "m has 1 bytes in place of 32"),
+                             ({**self.prompt(), "testGroups": [{**self.prompt()["testGroups"][0], "tests": []}]}, "without tests"),
+                             ([], "no vector set"), ("[5]", "no vector set"), ("[" * 10**6 + "]" * 10**6, "levels of JSON"),
                              (self.prompt("encapsulation", ek="FF" * 800, m="00" * 32), "a coefficient of ek is not below q")):
             with self.subTest(text):
                 done, _ = self.answer(prompt)
