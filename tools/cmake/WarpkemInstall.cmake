@@ -30,7 +30,7 @@ configure_package_config_file(
   NO_CHECK_REQUIRED_COMPONENTS_MACRO)
 configure_file(
   "${PROJECT_SOURCE_DIR}/tools/cmake/warpkem-${kind}.cmake.in" "${PROJECT_BINARY_DIR}/warpkem-${kind}.cmake" @ONLY)
-# As the SONAME has it: within a major version, 0 included, the C ABI only grows.
+# As the SONAME has it: within a major version the C ABI only grows.
 write_basic_package_version_file("${PROJECT_BINARY_DIR}/warpkem-config-version.cmake" COMPATIBILITY SameMajorVersion)
 install(FILES
   "${PROJECT_BINARY_DIR}/warpkem-config.cmake" "${PROJECT_BINARY_DIR}/warpkem-config-version.cmake"

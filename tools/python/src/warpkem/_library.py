@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Mapping, NoReturn, Sequence
 
 _HERE = pathlib.Path(__file__).resolve().parent
-_ABI = 0  # of libwarpkem, the major version
+_ABI = 1  # of libwarpkem, the major version
 
 
 def _load() -> ctypes.CDLL:
