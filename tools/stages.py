@@ -255,6 +255,15 @@ def clean_roots(run):
     run.unittest(ROOT / "tests" / "install" / "clean_roots_test.py", env={"WARPKEM_BUILD": str(BUILD / "clean-roots")})
 
 
+@stage(only_all=True)
+def release(run):
+    """What tools/release makes, packages included: the same bytes from folders of two names."""
+    if not shutil.which("dpkg-shlibdeps"):
+        return run.note_skip("a release", "not Debian, or no dpkg-dev")
+    run.unittest(ROOT / "tests" / "install" / "release_test.py",
+                 env={"WARPKEM_BUILD": str(BUILD / "release-test"), "WARPKEM_LONG_TESTS": "1"})
+
+
 # Tests of the tool that start it hundreds of times, each slow under a sanitizer.
 SLOW_WHEN_SANITIZED = "hybrids|usage|kinds|outputs|progress|keyfiles"
 # A sanitizer needs every path, not every value: gcc compares those.
