@@ -76,7 +76,7 @@ class CleanRoots(unittest.TestCase):
             (root / "src" / name).parent.mkdir(parents=True, exist_ok=True)
             if (SOURCE / name).is_file():
                 shutil.copy2(SOURCE / name, root / "src" / name)
-        for name, options in ("old", "-DWARPKEM_PACKAGE_REVISION=0~old"), ("new", "-UWARPKEM_PACKAGE_REVISION"):
+        for name, options in ("old", "-DWARPKEM_PACKAGE_REVISION=0+old"), ("new", "-UWARPKEM_PACKAGE_REVISION"):
             inside(root, f"cd /src && tools/package -DWARPKEM_CUDA=OFF {options}")
             shutil.copytree(root / "src/build/debian/packages", WORK / f"{suite}-{name}", dirs_exist_ok=True,
                             ignore=shutil.ignore_patterns("_*"))
@@ -99,9 +99,9 @@ class CleanRoots(unittest.TestCase):
                 self.assertNotIn("warpkem", before)
                 inside(root, f"{APT} /old/*.deb && {APT} gcc libc6-dev pkg-config openssl")
                 inside(root, USE)
-                self.assertIn("0~old", inside(root, "dpkg-query -W '*warpkem*'"))
+                self.assertIn("0+old", inside(root, "dpkg-query -W '*warpkem*'"))
                 inside(root, f"{APT} /new/*.deb")
-                self.assertNotIn("0~old", inside(root, "dpkg-query -W '*warpkem*'"))
+                self.assertNotIn("0+old", inside(root, "dpkg-query -W '*warpkem*'"))
                 inside(root, USE)
                 inside(root, "apt-get purge -y -q '*warpkem*'")
                 self.assertEqual(inside(root, "dpkg-query -W -f '${Package} ${db:Status-Status}\\n' | grep warpkem || true"), "")

@@ -72,6 +72,13 @@ class Packages(unittest.TestCase):
         for package in self.packages:
             self.assertNotRegex(self.field(package, "Depends"), "(?i)nvidia|cuda")
 
+    def test_descriptions(self):
+        for package in self.packages:
+            first, *lines = self.field(package, "Description").splitlines()
+            self.assertRegex(first, "^batch ML-KEM for CPUs and GPUs - ")
+            self.assertIn(" .", lines)
+            self.assertIn("This package contains", "\n".join(lines))
+
     def test_nothing_names_the_folder_of_the_build(self):
         for path in ROOT.rglob("*"):
             if path.suffix in (".pc", ".cmake", ".py"):
