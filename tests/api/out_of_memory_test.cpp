@@ -33,6 +33,7 @@ int counting_random(void*, std::uint8_t* out, std::size_t bytes) {
 warpkem_engine* make_engine() {
   warpkem_options options = WARPKEM_OPTIONS_DEFAULT;
   options.threads = 2;
+  options.pairwise_every = 2;
   if (!uses_openssl) options.random = counting_random;
   warpkem_engine* engine = nullptr;
   const warpkem_status status = call([&] { return warpkem_engine_new(&options, &engine); });
