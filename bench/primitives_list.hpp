@@ -16,7 +16,7 @@ struct Memory {
   Poly poly[2];
   NttPoly ntt[2], x[k], x_gamma[k], product;
   MatrixEntry A[k][k];
-  alignas(64) u8 bytes[kXofBytes + 72];
+  alignas(64) u8 bytes[xof_bytes + 72];
 
   void fill() {
     u32 seed = 1;
@@ -44,24 +44,24 @@ template <class K>
 void sample_from_seeds() {
   const u8* seed[K::lanes];
   u8* out[K::lanes];
-  static u8 squeezed[K::lanes][kXofBytes + 72];
+  static u8 squeezed[K::lanes][xof_bytes + 72];
   static MatrixEntry entries[K::lanes];
   for (int l = 0; l < K::lanes; ++l) seed[l] = memory.bytes + 32 * l;
-  Sponge<K> sponge(states<K>, kShake128Rate, K::lanes);
+  Sponge<K> sponge(states<K>, shake128_rate, K::lanes);
   sponge.absorb(seed, 4);
-  sponge.absorb_word(kShake << 16);
+  sponge.absorb_word(shake_padding << 16);
   sponge.close();
   for (int block = 0; block < 3; ++block) {
     if (block != 0) sponge.next_block();
     for (int l = 0; l < K::lanes; ++l) out[l] = squeezed[l] + 168 * block;
-    sponge.copy_out(out, kShake128Rate);
+    sponge.copy_out(out, shake128_rate);
   }
   for (int l = 0; l < K::lanes; ++l) SampleNTT_first_blocks(squeezed[l], entries[l]);
 }
 
 void matrix_vector() {
   for (int i = 0; i < k; ++i)
-    inner_product<k>(memory.A[i][0].c, kEntryStride, memory.x, memory.x_gamma, memory.product);
+    inner_product<k>(memory.A[i][0].c, entry_stride, memory.x, memory.x_gamma, memory.product);
 }
 
 constexpr Primitive common[] = {
@@ -73,8 +73,8 @@ constexpr Primitive common[] = {
     {"times_gamma", 1, [] { times_gamma(memory.x[0], memory.x_gamma[0]); }},
     {"MultiplyNTTs", 1, [] { inner_product<1>(memory.A[0][0].c, n, memory.x, memory.x_gamma, memory.product); }},
     {"matrix-vector_3x3", 1, matrix_vector},
-    {"ByteDecode_12", 1, [] { ByteDecode_12(memory.bytes, memory.ntt[1]); }},
-    {"ByteEncode_12", 1, [] { ByteEncode_12(memory.ntt[0], memory.bytes); }},
+    {"ByteDecode_12", 1, [] { ByteDecode<12>(memory.bytes, memory.ntt[1]); }},
+    {"ByteEncode_12", 1, [] { ByteEncode<12>(memory.ntt[0], memory.bytes); }},
     {"below_q", 1,
      [] {
        const bool good = below_q(memory.bytes, 1);

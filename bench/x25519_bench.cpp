@@ -16,7 +16,7 @@ namespace {
 using namespace warpkem::curve;
 using Bytes = std::vector<std::uint8_t>;
 
-constexpr std::size_t kBatches[] = {1, 2, 3, 4, 8, 16, 64, 224, 1024};
+constexpr std::size_t batch_sizes[] = {1, 2, 3, 4, 8, 16, 64, 224, 1024};
 
 Bytes random_bytes(std::size_t n, unsigned seed) {
   std::mt19937 random{seed};
@@ -28,9 +28,9 @@ Bytes random_bytes(std::size_t n, unsigned seed) {
 // Arrays and scratch memory for a batch.
 struct Case {
   Case(const X25519Kernels& kernels, std::size_t n)
-      : k(random_bytes(n * kRecordBytes, 1)),
-        u(random_bytes(n * kRecordBytes, 2)),
-        result(n * kRecordBytes),
+      : k(random_bytes(n * x25519_bytes, 1)),
+        u(random_bytes(n * x25519_bytes, 2)),
+        result(n * x25519_bytes),
         is_zero(n),
         workspace(kernels.workspace_bytes + 64) {}
   std::uint8_t* scratch() {
@@ -66,11 +66,11 @@ void public_key(benchmark::State& state, const X25519Kernels& kernels, std::size
 }
 
 void openssl_derive(benchmark::State& state) {
-  const Bytes k = random_bytes(kRecordBytes, 1), u = random_bytes(kRecordBytes, 2);
-  EVP_PKEY* own = EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, nullptr, k.data(), kRecordBytes);
-  EVP_PKEY* peer = EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, nullptr, u.data(), kRecordBytes);
+  const Bytes k = random_bytes(x25519_bytes, 1), u = random_bytes(x25519_bytes, 2);
+  EVP_PKEY* own = EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, nullptr, k.data(), x25519_bytes);
+  EVP_PKEY* peer = EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, nullptr, u.data(), x25519_bytes);
   EVP_PKEY_CTX* context = EVP_PKEY_CTX_new(own, nullptr);
-  std::uint8_t result[kRecordBytes];
+  std::uint8_t result[x25519_bytes];
   if (EVP_PKEY_derive_init(context) <= 0 || EVP_PKEY_derive_set_peer(context, peer) <= 0) std::abort();
   for (auto _ : state) {
     std::size_t bytes = sizeof result;
@@ -96,9 +96,9 @@ void openssl_keygen(benchmark::State& state) {
   EVP_PKEY_CTX_free(context);
 }
 void openssl_import(benchmark::State& state) {
-  const Bytes k = random_bytes(kRecordBytes, 1);
+  const Bytes k = random_bytes(x25519_bytes, 1);
   for (auto _ : state) {
-    EVP_PKEY* made = EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, nullptr, k.data(), kRecordBytes);
+    EVP_PKEY* made = EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, nullptr, k.data(), x25519_bytes);
     if (made == nullptr) std::abort();
     EVP_PKEY_free(made);
   }
@@ -117,7 +117,7 @@ int main(int argc, char** argv) {
       continue;
     }
     const X25519Kernels& kernels = one->kernels();
-    for (const std::size_t n : kBatches) {
+    for (const std::size_t n : batch_sizes) {
       if (n > 1 && kernels.lanes == 1) break;  // nothing is gained by more
       const std::string tail = std::string("/") + kernels.name + "/batch:" + std::to_string(n);
       benchmark::RegisterBenchmark(("X25519-derive" + tail).c_str(),

@@ -93,8 +93,9 @@ WARPKEM_FN float field(const Packed<d>& p, int i) {
 }
 
 // ByteDecode_12, minus `shift`. Coefficients not below q stay so: 0 <= f_i + shift <= 4095.
-template <int shift>
-WARPKEM_FN NttPoly ByteDecode12(const u8* bytes, float* exchange) {
+template <int d, int shift>
+WARPKEM_FN NttPoly ByteDecode(const u8* bytes, float* exchange) {
+  static_assert(d == 12);
   const Packed<12> p = load_packed<12>(bytes, exchange);
   NttPoly f;
 #pragma unroll
@@ -153,7 +154,9 @@ WARPKEM_FN Packed<d> compress_and_pack(const Poly& f, float* exchange) {
 
 // ByteEncode_12 of 0 <= f_i < q, which are this lane's 24 bytes of the polynomial at `bytes`. The words are sums of
 // products, so that the multiplier packs them; the bits of 2^23 that come along are taken off at the end.
-WARPKEM_FN Packed<12> ByteEncode12(const NttPoly& f) {
+template <int d>
+WARPKEM_FN Packed<12> ByteEncode(const NttPoly& f) {
+  static_assert(d == 12);
   u32 x[16];
 #pragma unroll
   for (int i = 0; i < 16; ++i) x[i] = __float_as_uint(__fadd_rn(f.c[i], integer_base));
@@ -195,7 +198,9 @@ WARPKEM_FN NttPoly load_entry(const u8* entry) {
 }
 
 // Decompress_1(ByteDecode_1(m)), 0 or 1665, in the order t + 16 i.
-WARPKEM_FN Poly Decompress1(const u8* m) {
+template <int d>
+WARPKEM_FN Poly Decompress(const u8* m) {
+  static_assert(d == 1);
   const uint4 v0 = reinterpret_cast<const uint4*>(m)[0], v1 = reinterpret_cast<const uint4*>(m)[1];
   const u32 words[8] = {v0.x, v0.y, v0.z, v0.w, v1.x, v1.y, v1.z, v1.w};
   const u32 t = lane();

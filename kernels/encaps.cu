@@ -38,7 +38,7 @@ __global__ void __launch_bounds__(policy::arithmetic_threads)
   bool too_large = false;
 #pragma unroll 1
   for (u32 i = 0; i < k; ++i) {
-    const halfwarp::NttPoly t = halfwarp::ByteDecode12<0>(ek[item.index] + 384 * i, item.exchange);
+    const halfwarp::NttPoly t = halfwarp::ByteDecode<12, 0>(ek[item.index] + 384 * i, item.exchange);
 #pragma unroll
     for (int n = 0; n < 16; ++n) too_large |= t.c[n] > q - 1;
   }

@@ -247,7 +247,8 @@ __global__ void __launch_bounds__(policy::prf.threads, policy::resident_blocks(p
 // every bank.
 constexpr u32 column_words = 133;
 
-// The entries of A with numbers 0 to `entries` - 1, or those in the queue. Public data: time may vary with it.
+// SampleNTT, FIPS 203 Algorithm 7: the entries of A with numbers 0 to `entries` - 1, or those in the queue. Public
+// data: time may vary with it.
 __global__ void __launch_bounds__(policy::matrix.threads, policy::resident_blocks(policy::matrix))
     matrix_kernel(MatrixArgs args, u32 entries, bool from_queue) {
   __shared__ u32 columns[policy::matrix.threads / 32][32 * column_words];
@@ -334,13 +335,13 @@ cudaError_t sponge(const Sponge& job, u8* statuses, u32 items, cudaStream_t stre
   return cudaGetLastError();
 }
 
-cudaError_t prf(const PrfArgs& args, u32 items, cudaStream_t stream) noexcept {
+cudaError_t PRF(const PrfArgs& args, u32 items, cudaStream_t stream) noexcept {
   const u32 polynomials = items * args.polynomials;
   prf_kernel<<<blocks_for(polynomials, policy::prf.threads), policy::prf.threads, 0, stream>>>(args, polynomials);
   return cudaGetLastError();
 }
 
-cudaError_t sample_matrix(const MatrixArgs& args, u32 items, cudaStream_t stream) noexcept {
+cudaError_t SampleNTT(const MatrixArgs& args, u32 items, cudaStream_t stream) noexcept {
   const u32 entries = items * args.k * args.k;
   matrix_kernel<<<blocks_for(entries, policy::matrix.threads), policy::matrix.threads, 0, stream>>>(args, entries,
                                                                                                     false);

@@ -56,7 +56,8 @@ WARPKEM_FN void sponge_by_warp(const Sponge& job, u8* statuses, u32 item, u32 la
   }
 }
 
-WARPKEM_FN void prf_by_warp(const PrfArgs& args, u32 polynomial, u32 lane, const warp::KeccakLanes& lanes) {
+// PRF_eta, FIPS 203 (4.3): a polynomial's bytes of noise.
+WARPKEM_FN void PRF(const PrfArgs& args, u32 polynomial, u32 lane, const warp::KeccakLanes& lanes) {
   const u32 item = polynomial / args.polynomials;
   warp::KeccakLane state{0, 0};
   if (lane < 4) {
@@ -74,9 +75,9 @@ WARPKEM_FN void prf_by_warp(const PrfArgs& args, u32 polynomial, u32 lane, const
   }
 }
 
-// SampleNTT, with as many blocks as it takes. Public data: time may vary with it.
-WARPKEM_FN void matrix_by_warp(const MatrixArgs& args, u32 entry, u32 lane, const warp::KeccakLanes& lanes,
-                               uint2 (&block)[21]) {
+// SampleNTT, FIPS 203 Algorithm 7, with as many blocks as it takes. Public data: time may vary with it.
+WARPKEM_FN void SampleNTT(const MatrixArgs& args, u32 entry, u32 lane, const warp::KeccakLanes& lanes,
+                          uint2 (&block)[21]) {
   const u32 item = entry / (args.k * args.k), within = entry - item * args.k * args.k;
   const u32 i = within / args.k, j = within - i * args.k;
   warp::KeccakLane state{0, 0};
@@ -140,11 +141,11 @@ __global__ void __launch_bounds__(policy::by_warp_threads) hash_by_warp_kernel(W
     if (number < ends.sponges[i]) return sponge_by_warp(jobs.sponges[i], statuses, number - first, lane, lanes);
     first = ends.sponges[i];
   }
-  if (number < ends.matrix) return matrix_by_warp(jobs.matrix, number - first, lane, lanes, block);
+  if (number < ends.matrix) return SampleNTT(jobs.matrix, number - first, lane, lanes, block);
   first = ends.matrix;
 #pragma unroll
   for (int i = 0; i < WarpJobs::most; ++i) {
-    if (number < ends.prfs[i]) return prf_by_warp(jobs.prfs[i], number - first, lane, lanes);
+    if (number < ends.prfs[i]) return PRF(jobs.prfs[i], number - first, lane, lanes);
     first = ends.prfs[i];
   }
 }

@@ -74,7 +74,7 @@ WARPKEM_FN NttPoly inner_product_of_decoded(const Operand<k>& x, const u8* bytes
 #pragma unroll
       for (int i = 0; i < 16; ++i) sum.c[i] = reduce(sum.c[i]);
     }
-    const NttPoly a = ByteDecode12<1664>(bytes + 384 * j, exchange);
+    const NttPoly a = ByteDecode<12, 1664>(bytes + 384 * j, exchange);
 #pragma unroll
     for (int i = 0; i < 16; ++i) too_large |= a.c[i] > q - 1 - 1664;
     MultiplyNTTs(a, x.b[j], sum);
@@ -102,7 +102,7 @@ WARPKEM_FN void KeyGen(const u8* A, const u8* noise, u8* ek, u8* dk_pke, bool st
       NttPoly s;
 #pragma unroll
       for (int n = 0; n < 16; ++n) s.c[n] = canonical(f.c[n]);
-      store_packed(ByteEncode12(s), dk_pke + 384 * i, store, exchange);
+      store_packed(ByteEncode<12>(s), dk_pke + 384 * i, store, exchange);
     }
   }
   s_hat.complete();
@@ -113,7 +113,7 @@ WARPKEM_FN void KeyGen(const u8* A, const u8* noise, u8* ek, u8* dk_pke, bool st
     NttPoly t_hat = inner_product_of_entries<P::k>(s_hat, [&](int j) { return A + 512 * (P::k * i + j); });
 #pragma unroll
     for (int n = 0; n < 16; ++n) t_hat.c[n] = canonical(__fadd_rn(reduce_scaled<16>(t_hat.c[n]), e_hat.c[n]));
-    store_packed(ByteEncode12(t_hat), ek + 384 * i, store, exchange);
+    store_packed(ByteEncode<12>(t_hat), ek + 384 * i, store, exchange);
   }
 }
 
@@ -154,7 +154,7 @@ WARPKEM_FN bool Encrypt(const u8* A, const u8* t_hat, const u8* noise1, const u8
     if (is_u) {
       emit(spread(compress_and_pack<P::du>(f, exchange), exchange), 32 * P::du * i);
     } else {
-      const Poly mu = Decompress1(m);
+      const Poly mu = Decompress<1>(m);
 #pragma unroll
       for (int n = 0; n < 16; ++n) f.c[n] = __fadd_rn(f.c[n], mu.c[n]);
       emit(spread(compress_and_pack<P::dv>(f, exchange), exchange), 32 * P::du * P::k);
@@ -177,7 +177,7 @@ WARPKEM_FN u32 Decrypt(const u8* dk_pke, const u8* c, float* exchange) {
       add_to_correction(u_hat, correction);
 #pragma unroll
       for (int n = 0; n < 16; ++n) products.c[n] = reduce(products.c[n]);
-      MultiplyNTTs(ByteDecode12<1664>(dk_pke + 384 * i, exchange), u_hat, products);
+      MultiplyNTTs(ByteDecode<12, 1664>(dk_pke + 384 * i, exchange), u_hat, products);
     }
   }
   correction = finish_correction<P::k>(correction);

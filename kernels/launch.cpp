@@ -84,13 +84,13 @@ class Pass {
     }
     switch (batch_.operation) {
       case Operation::keygen:
-        keygen();
+        KeyGen_internal();
         break;
       case Operation::encaps:
-        encaps();
+        Encaps_internal();
         break;
       case Operation::decaps:
-        decaps();
+        Decaps_internal();
         break;
       case Operation::check_ek:
         check_modulus(input(batch_.ek, P::ek_bytes, Secrecy::open));
@@ -175,8 +175,8 @@ class Pass {
   static u32 states(const PrfArgs& args) noexcept { return args.polynomials; }
   static u32 states(const MatrixArgs& args) noexcept { return args.k * args.k; }
   cudaError_t by_thread(const Sponge& job) noexcept { return sponge(job, statuses_, items_, stream_); }
-  cudaError_t by_thread(const PrfArgs& args) noexcept { return prf(args, items_, stream_); }
-  cudaError_t by_thread(const MatrixArgs& args) noexcept { return sample_matrix(args, items_, stream_); }
+  cudaError_t by_thread(const PrfArgs& args) noexcept { return kernels::PRF(args, items_, stream_); }
+  cudaError_t by_thread(const MatrixArgs& args) noexcept { return kernels::SampleNTT(args, items_, stream_); }
 
   // G, H and J of FIPS 203, 4.1.
   static Sponge G(Rows prefix, Rows body, u64 pad, Rows first_half, Rows second_half) noexcept {
@@ -221,7 +221,7 @@ class Pass {
     enqueue([&] { return kernels::check_modulus(ek, P::k, statuses_, items_, stream_); });
   }
 
-  PrfArgs noise(Rows seed, u32 polynomials, u32 first, int eta) noexcept {
+  PrfArgs PRF(Rows seed, u32 polynomials, u32 first, int eta) noexcept {
     PrfArgs args;
     args.seed = seed;
     args.polynomials = polynomials;
@@ -232,7 +232,7 @@ class Pass {
   }
 
   Rows matrix_room() noexcept { return room(FormLayout<P>::A_bytes, Secrecy::open); }
-  MatrixArgs matrix(Rows rho, Rows A) noexcept {
+  MatrixArgs SampleNTT(Rows rho, Rows A) noexcept {
     MatrixArgs args;
     args.rho = rho;
     args.A = A;
@@ -243,13 +243,13 @@ class Pass {
     return args;
   }
 
-  // ML-KEM.KeyGen_internal (Algorithm 16), up to H(ek). `seeds` are d || z.
-  void keygen_pke(Rows seeds, Rows A, Rows ek, Rows dk_pke) noexcept {
+  // K-PKE.KeyGen, FIPS 203 Algorithm 13. `seeds` are d || z.
+  void KeyGen(Rows seeds, Rows A, Rows ek, Rows dk_pke) noexcept {
     const Rows rho = ek.offset(P::dk_pke_bytes);
     const Rows sigma = room(32, Secrecy::secret);
     hash(G({}, seeds, 0x0600 | P::k, rho, sigma));
-    const PrfArgs eta1 = noise(sigma, 2 * P::k, 0, P::eta1);
-    hash(matrix(rho, A), eta1);
+    const PrfArgs eta1 = PRF(sigma, 2 * P::k, 0, P::eta1);
+    hash(SampleNTT(rho, A), eta1);
     const Noise bytes{eta1.out, nullptr};
     enqueue([&] { return kernels::keygen<P>(A, bytes, ek, dk_pke, items_, stream_); });
   }
@@ -258,16 +258,17 @@ class Pass {
     enqueue([&] { return copy_records(any(from), any(to), static_cast<u32>(bytes), items_, stream_); });
   }
 
-  void keygen() noexcept {
+  // ML-KEM.KeyGen_internal, FIPS 203 Algorithm 16.
+  void KeyGen_internal() noexcept {
     const Rows seeds = input(batch_.seeds, P::seed_bytes, Secrecy::secret);
     const Rows ek = output(batch_.ek_out, P::ek_bytes, Secrecy::open);
     if (batch_.dk_format == DkFormat::seed) {
       const Rows dk = output(batch_.dk_out, P::seed_bytes, Secrecy::secret);
-      keygen_pke(seeds, matrix_room(), ek, {});
+      KeyGen(seeds, matrix_room(), ek, {});
       copy(seeds, dk, P::seed_bytes);
     } else {
       const Rows dk = output(batch_.dk_out, P::dk_bytes, Secrecy::secret);
-      keygen_pke(seeds, matrix_room(), ek, dk);
+      KeyGen(seeds, matrix_room(), ek, dk);
       hash(H(ek, dk.offset(P::dk_h_offset), dk.offset(P::dk_ek_offset), seeds.offset(32), dk.offset(P::dk_z_offset)));
     }
   }
@@ -309,13 +310,13 @@ class Pass {
   Noise derive(Rows m, Rows h, Rows K, const Others&... others) noexcept {
     const Rows r = room(32, Secrecy::secret);
     hash(G(m, h, 0x06, K, r), others...);
-    const PrfArgs eta1 = noise(r, P::k, 0, P::eta1), eta2 = noise(r, P::k + 1, P::k, P::eta2);
+    const PrfArgs eta1 = PRF(r, P::k, 0, P::eta1), eta2 = PRF(r, P::k + 1, P::k, P::eta2);
     hash(eta1, eta2);
     return {eta1.out, eta2.out};
   }
 
-  // ML-KEM.Encaps (Algorithms 20 and 17).
-  void encaps() noexcept {
+  // ML-KEM.Encaps_internal, FIPS 203 Algorithm 17, with the check of 7.2.
+  void Encaps_internal() noexcept {
     const Rows m = input(batch_.m, P::m_bytes, Secrecy::secret);
     const Rows c = output(batch_.c_out, P::c_bytes, Secrecy::open);
     const Rows K = output(batch_.K_out, P::K_bytes, Secrecy::secret);
@@ -326,15 +327,15 @@ class Pass {
       key.ek = input(batch_.ek, P::ek_bytes, Secrecy::open);
       key.h = room(32, Secrecy::open);
       key.A = matrix_room();
-      hash(H(key.ek, key.h, {}), matrix(key.ek.offset(P::dk_pke_bytes), key.A));
+      hash(H(key.ek, key.h, {}), SampleNTT(key.ek.offset(P::dk_pke_bytes), key.A));
     }
     const Noise bytes = derive(m, key.h, K);
     u8* const checked = batch_.prepared ? nullptr : statuses_;
     enqueue([&] { return encrypt<P>(key, bytes, m, c, checked, items_, stream_); });
   }
 
-  // ML-KEM.Decaps (Algorithms 21 and 18).
-  void decaps() noexcept {
+  // ML-KEM.Decaps_internal, FIPS 203 Algorithm 18, with the check of 7.3.
+  void Decaps_internal() noexcept {
     const Rows c = input(batch_.c, P::c_bytes, Secrecy::open);
     const Rows K = output(batch_.K_out, P::K_bytes, Secrecy::secret);
     const Rows m_prime = room(32, Secrecy::secret), K_prime = room(32, Secrecy::secret),
@@ -349,12 +350,12 @@ class Pass {
       key.s = room(P::dk_pke_bytes, Secrecy::secret);
       key.h = room(32, Secrecy::open);
       key.z = seeds.offset(32);
-      keygen_pke(seeds, key.A, key.ek, key.s);
+      KeyGen(seeds, key.A, key.ek, key.s);
       hash(H(key.ek, key.h, {}), J(key.z, c, K_bar));
     } else {
       key = parts_of_dk(input(batch_.dk, P::dk_bytes, Secrecy::secret));
       key.A = matrix_room();
-      hash(hash_check(key), J(key.z, c, K_bar), matrix(key.ek.offset(P::dk_pke_bytes), key.A));
+      hash(hash_check(key), J(key.z, c, K_bar), SampleNTT(key.ek.offset(P::dk_pke_bytes), key.A));
     }
     enqueue([&] { return decrypt<P>(key, c, m_prime, items_, stream_); });
     const Noise bytes =
@@ -366,19 +367,19 @@ class Pass {
     const Rows ek = input(batch_.ek, P::ek_bytes, Secrecy::open);
     const KeyRows key = parts_of_form(forms_output(FormLayout<P>::ek_form_bytes), KeyKind::ek);
     check_modulus(ek);
-    hash(H(ek, key.h, key.ek), matrix(ek.offset(P::dk_pke_bytes), key.A));
+    hash(H(ek, key.h, key.ek), SampleNTT(ek.offset(P::dk_pke_bytes), key.A));
   }
 
   void prepare_dk() noexcept {
     const KeyRows key = parts_of_form(forms_output(FormLayout<P>::dk_form_bytes), KeyKind::dk);
     if (batch_.dk_format == DkFormat::seed) {
       const Rows seeds = input(batch_.dk, P::seed_bytes, Secrecy::secret);
-      keygen_pke(seeds, key.A, key.ek, key.s);
+      KeyGen(seeds, key.A, key.ek, key.s);
       hash(H(key.ek, key.h, {}, seeds.offset(32), key.z));
     } else {
       const AnyRows dk = from_item(any(batch_.dk), first_);
       enqueue([&] { return copy_records(dk, any(key.s), P::dk_bytes, items_, stream_); });
-      hash(hash_check(key), matrix(key.ek.offset(P::dk_pke_bytes), key.A));
+      hash(hash_check(key), SampleNTT(key.ek.offset(P::dk_pke_bytes), key.A));
     }
   }
 

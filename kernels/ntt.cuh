@@ -193,13 +193,18 @@ WARPKEM_FN Multiplicand multiplicand(const NttPoly& b, const Factors& forward) {
   return m;
 }
 
-// MultiplyNTTs, FIPS 203 Algorithms 11 and 12, added to `sum` (scaled as a is). Exact: each call adds at most
+// BaseCaseMultiply, FIPS 203 Algorithm 12, added to (c_0, c_1).
+WARPKEM_FN void BaseCaseMultiply(float a_0, float a_1, float b_0, float b_1, float b_1_gamma, float& c_0, float& c_1) {
+  c_0 = __fmaf_rn(a_1, b_1_gamma, __fmaf_rn(a_0, b_0, c_0));
+  c_1 = __fmaf_rn(a_1, b_0, __fmaf_rn(a_0, b_1, c_1));
+}
+
+// MultiplyNTTs, FIPS 203 Algorithm 11, added to `sum` (scaled as a is). Exact: each call adds at most
 // 2 * 1665 * |a_i|, and |sum| must stay below 2^24 (times the scale).
 WARPKEM_FN void MultiplyNTTs(const NttPoly& a, const Multiplicand& b, NttPoly& sum) {
 #pragma unroll
   for (int i = 0; i < 16; i += 2) {
-    sum.c[i] = __fmaf_rn(a.c[i + 1], b.odd_gamma[i / 2], __fmaf_rn(a.c[i], b.c[i], sum.c[i]));
-    sum.c[i + 1] = __fmaf_rn(a.c[i + 1], b.c[i], __fmaf_rn(a.c[i], b.c[i + 1], sum.c[i + 1]));
+    BaseCaseMultiply(a.c[i], a.c[i + 1], b.c[i], b.c[i + 1], b.odd_gamma[i / 2], sum.c[i], sum.c[i + 1]);
   }
 }
 

@@ -90,8 +90,8 @@ struct MatrixArgs {
 
 // One thread, one state: for throughput.
 cudaError_t sponge(const Sponge& job, u8* statuses, u32 items, cudaStream_t stream) noexcept;
-cudaError_t prf(const PrfArgs& args, u32 items, cudaStream_t stream) noexcept;
-cudaError_t sample_matrix(const MatrixArgs& args, u32 items, cudaStream_t stream) noexcept;
+cudaError_t PRF(const PrfArgs& args, u32 items, cudaStream_t stream) noexcept;
+cudaError_t SampleNTT(const MatrixArgs& args, u32 items, cudaStream_t stream) noexcept;
 
 // One warp, one state: for latency. Jobs of which none waits for another are one launch, whose warps run side by side.
 struct WarpJobs {

@@ -42,7 +42,7 @@ VectorPrimitives list(const char* name) {
       .lanes = K::lanes,
       .reduce = [](i16* x) { store(x, simd::reduce(load(x))); },
       .canonical = [](i16* x) { store(x, simd::canonical(load(x))); },
-      .multiply_by_zeta = [](i16* x, int i) { store(x, multiply(load(x), kTables.zetas[i])); },
+      .multiply_by_zeta = [](i16* x, int i) { store(x, multiply(load(x), vector_tables.zetas[i])); },
       .Compress =
           [](int d, i16* x) {
             const Vector v = load(x);
@@ -56,8 +56,8 @@ VectorPrimitives list(const char* name) {
       .InverseNTT = [](const i16* f_hat, i16* f) { simd::InverseNTT(ntt_poly(f_hat), poly(f)); },
       .MultiplyNTTs = multiply_ntts,
       .below_q = [](const u8* bytes, int count) { return simd::below_q(bytes, count); },
-      .ByteDecode_12 = [](const u8* bytes, i16* f) { simd::ByteDecode_12(bytes, ntt_poly(f)); },
-      .ByteEncode_12 = [](const i16* f, u8* bytes) { simd::ByteEncode_12(ntt_poly(f), bytes); },
+      .ByteDecode_12 = [](const u8* bytes, i16* f) { simd::ByteDecode<12>(bytes, ntt_poly(f)); },
+      .ByteEncode_12 = [](const i16* f, u8* bytes) { simd::ByteEncode<12>(ntt_poly(f), bytes); },
       .encode_compressed =
           [](int d, const i16* f, u8* bytes) {
             const Poly zero{};

@@ -48,8 +48,8 @@ Coefficients mod_q(const i16* f, std::int64_t factor = 1) {
   return r;
 }
 
-constexpr std::int64_t kR = 65536 % q, kRInverse = 169;
-static_assert(kR * kRInverse % q == 1);
+constexpr std::int64_t R_mod_q = 65536 % q, R_inverse = 169;
+static_assert(R_mod_q * R_inverse % q == 1);
 
 int largest(const i16* f) {
   int m = 0;
@@ -149,7 +149,7 @@ TEST_P(VectorPrimitivesTest, InverseNttMatchesPortableWithinItsBound) {
   with_polynomials(16383, true, [&](const Array& f_hat) {
     Array f;
     p.InverseNTT(f_hat.c, f.c);
-    ASSERT_EQ(primitives::InverseNTT(mod_q(f_hat.c, kR)), mod_q(f.c));
+    ASSERT_EQ(primitives::InverseNTT(mod_q(f_hat.c, R_mod_q)), mod_q(f.c));
     ASSERT_LE(largest(f.c), 2110);
   });
 }
@@ -161,7 +161,7 @@ TEST_P(VectorPrimitivesTest, MultiplyNttsMatchesPortableWithinItsBound) {
       Array product;
       p.MultiplyNTTs(a.c, b.c, product.c);
       Coefficients four = primitives::MultiplyNTTs(mod_q(a.c), mod_q(b.c));
-      for (auto& x : four) x = mod_q(4 * x * kRInverse);
+      for (auto& x : four) x = mod_q(4 * x * R_inverse);
       ASSERT_EQ(four, mod_q(product.c));
       ASSERT_LT(largest(product.c), 10000);
     });

@@ -135,14 +135,14 @@ struct DoubleModel : WordModel<n> {
   __extension__ typedef __int128 Wide;
 
   static constexpr double exp2(int e) noexcept { return std::bit_cast<double>(static_cast<u64>(1023 + e) << 52); }
-  static constexpr double kHigh = 1.5 * exp2(103);
+  static constexpr double high_anchor = 1.5 * exp2(103);
 
   MODEL static void expect_no_denormal(double x) noexcept { expect_bound(x == 0 || std::fabs(x) >= exp2(-51)); }
 
-  // A sum is exact. Only a sum with kHigh is rounded, to the last place of kHigh, on purpose.
+  // A sum is exact. Only a sum with high_anchor is rounded, to the last place of high_anchor, on purpose.
   static double checked_sum(double a, double b) noexcept {
     const double s = a + b;
-    if (b == kHigh) {
+    if (b == high_anchor) {
       expect_bound(s >= exp2(103) && s <= exp2(104));
       return s;
     }
@@ -153,7 +153,7 @@ struct DoubleModel : WordModel<n> {
   }
   static double checked_fma(double a, double b, double c) noexcept {
     const double r = std::fma(a, b, c);
-    if (c == kHigh) {
+    if (c == high_anchor) {
       expect_bound(r >= exp2(103) && r <= exp2(104));
       return r;
     }

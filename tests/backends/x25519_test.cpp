@@ -34,8 +34,8 @@ struct NoEnvironment {
 using DoublesOf8 = DoubleField<DoubleModel<8>>;
 using Integers = IfmaField<IntegerModel>;
 
-constexpr X25519Kernels kModels[] = {VectorKernels<DoublesOf8, NoEnvironment, 1>::kernels("avx512-model"),
-                                     VectorKernels<Integers, NoEnvironment, 0>::kernels("avx512-ifma-model")};
+constexpr X25519Kernels lane_models[] = {VectorKernels<DoublesOf8, NoEnvironment, 1>::kernels("avx512-model"),
+                                         VectorKernels<Integers, NoEnvironment, 0>::kernels("avx512-ifma-model")};
 
 bool is_model(const X25519Kernels& kernels) { return std::string_view(kernels.name).ends_with("model"); }
 
@@ -49,7 +49,7 @@ const std::vector<const X25519Kernels*>& usable_kernels() {
       std::printf("absent: an implementation of X25519 that needs %s\n", one->needs);
     }
   }
-  for (const X25519Kernels& model : kModels) result.push_back(&model);
+  for (const X25519Kernels& model : lane_models) result.push_back(&model);
   return result;
 }
 
@@ -254,7 +254,7 @@ TEST_P(X25519Test, TakesEveryScalarAndCoordinateAtTheEdges) {
   // Multiples of the base point's order: the comb subtracts it once.
   Words multiple{};
   for (int times = 1; times <= 8; ++times) {
-    multiple = sum(multiple, kOrder);
+    multiple = sum(multiple, group_order);
     Record record;
     store_words(multiple, record.data());
     edges.push_back(record);
@@ -551,7 +551,10 @@ TEST(X25519Arithmetic, KeepsItsBoundsInDoubles) {
     F::Element e;
     for (int i = 0; i < 5; ++i) {
       for (int lane = 0; lane < F::lanes; ++lane) {
-        const double size = lane == 5 ? F::exp2(50) : lane == 6 ? F::kReduced - 1 : lane == 7 ? 0 : F::kReduced;
+        const double size = lane == 5   ? F::exp2(50)
+                            : lane == 6 ? F::reduced_bound - 1
+                            : lane == 7 ? 0
+                                        : F::reduced_bound;
         e.v[i].v[lane] = (pattern >> i & 1) != 0 ? -size : size;
       }
     }
@@ -568,9 +571,9 @@ TEST(X25519Arithmetic, KeepsItsBoundsInDoubles) {
     const F::Element a24 = F::plus_a24(a, E);
     for (int k = 0; k < 5; ++k) {
       for (int lane = 0; lane < F::lanes; ++lane) {
-        EXPECT_LE(std::fabs(r.v[k].v[lane]), F::kReduced);
-        EXPECT_LE(std::fabs(E.v[k].v[lane]), F::kDifference);
-        EXPECT_LE(std::fabs(a24.v[k].v[lane]), F::kPlusA24);
+        EXPECT_LE(std::fabs(r.v[k].v[lane]), F::reduced_bound);
+        EXPECT_LE(std::fabs(E.v[k].v[lane]), F::difference_bound);
+        EXPECT_LE(std::fabs(a24.v[k].v[lane]), F::plus_a24_bound);
       }
     }
   }
@@ -585,13 +588,13 @@ TEST(X25519Arithmetic, KeepsItsBoundsInDoubles) {
 TEST(X25519Arithmetic, KeepsItsBoundsInIntegers) {
   using F = Integers;
   broken_bounds = 0;
-  constexpr u64 top = static_cast<u64>(F::kTop) - 1, above = ~F::kMask52;
+  constexpr u64 top = static_cast<u64>(F::top_bound) - 1, above = ~F::mask_52;
   const auto element = [](u32 pattern) {
     F::Element e;
     for (int i = 0; i < 5; ++i) {
       for (int lane = 0; lane < F::lanes; ++lane) {
         const bool large = (pattern >> i & 1) != 0;
-        u64 limb = i == 4 ? (large ? top : u64{0}) : (large ? F::kMask52 : static_cast<u64>(lane));
+        u64 limb = i == 4 ? (large ? top : u64{0}) : (large ? F::mask_52 : static_cast<u64>(lane));
         if (i != 4 && lane % 2 != 0) limb |= above;  // what carries leave there
         e.v[i].v[lane] = limb;
       }
@@ -616,7 +619,7 @@ TEST(X25519Arithmetic, KeepsItsBoundsInIntegers) {
                                   F::difference(a, b),
                                   F::difference(b, a)};
     for (const F::Element& r : results) {
-      for (const u64 limb : r.v[4].v) EXPECT_LT(limb, static_cast<u64>(F::kTop));
+      for (const u64 limb : r.v[4].v) EXPECT_LT(limb, static_cast<u64>(F::top_bound));
     }
   }
 }

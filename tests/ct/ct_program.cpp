@@ -41,7 +41,7 @@ using Bytes = std::vector<std::uint8_t>;
 using warpkem::host::declassify;
 using warpkem::host::secret;
 
-constexpr int kLeak = 9, kSkipped = 77;
+constexpr int exit_leak = 9, exit_skipped = 77;
 
 [[noreturn]] void fail(const char* what) {
   std::fprintf(stderr, "ct_program: %s; %s\n", what, warpkem_last_error());
@@ -108,7 +108,7 @@ struct Records {
 // Which secrets an operation gets; its public inputs are the same for all. 0: those that belong together. Decapsulation
 // has bits: other z, other s (the hash check covers ek alone), and c that are wrong.
 unsigned variant = 0;
-constexpr unsigned kOtherZ = 1, kOtherS = 2, kWrongC = 4;
+constexpr unsigned vary_z = 1, vary_s = 2, vary_c = 4;
 
 // Around calls of the library: what is executed there is in the trace, the code of this file is not.
 #ifdef WARPKEM_CT_STEPPER
@@ -206,11 +206,11 @@ void decaps(warpkem_engine* e, Records& r, std::uint32_t format, bool prepared, 
   for (std::size_t i = 0; wrong && i < r.n; i += 2) {
     c[i * r.c_bytes + r.c_ml_kem_offset + i * 11 % r.c_ml_kem_bytes] ^= 1;  // the curve's part may be refused
   }
-  const bool other_s = (variant & kOtherS) != 0 && format == WARPKEM_DK_EXPANDED;
-  const bool other_z = (variant & kOtherZ) != 0 && !r.has_short_seeds();  // or, of a hybrid, the scalar
+  const bool other_s = (variant & vary_s) != 0 && format == WARPKEM_DK_EXPANDED;
+  const bool other_z = (variant & vary_z) != 0 && !r.has_short_seeds();  // or, of a hybrid, the scalar
   const std::size_t record = dk.size() / r.n;
   for (std::size_t i = 0; i < r.n; ++i) {
-    if (variant & kWrongC) c[(i + 1) * r.c_bytes - 1 - i] ^= 2;
+    if (variant & vary_c) c[(i + 1) * r.c_bytes - 1 - i] ^= 2;
     for (std::size_t z = record * (i + 1) - 32; other_z && z < record * (i + 1); ++z) dk[z] ^= 0x5a;
     for (std::size_t s = 0; other_s && s < r.pke_bytes; s += 3) dk[i * record + s] ^= 1;
   }
@@ -235,7 +235,7 @@ void decaps(warpkem_engine* e, Records& r, std::uint32_t format, bool prepared, 
   expect_secret(K.data(), K.size(), "K is public");
   declassify(K.data(), K.size());
   for (std::size_t i = 0; i < r.n; ++i) {
-    const bool right = !(wrong && i % 2 == 0) && !other_s && !(other_z && r.is_hybrid()) && (variant & kWrongC) == 0;
+    const bool right = !(wrong && i % 2 == 0) && !other_s && !(other_z && r.is_hybrid()) && (variant & vary_c) == 0;
     expect((memcmp(&K[i * r.K_bytes], &r.K[i * r.K_bytes], r.K_bytes) == 0) == right, "K is wrong");
   }
 }
@@ -243,10 +243,10 @@ void decaps(warpkem_engine* e, Records& r, std::uint32_t format, bool prepared, 
 void check(warpkem_engine* e, Records& r) {
   Bytes dk = r.dk;
   for (std::size_t i = 0; i < r.n; ++i) {
-    for (std::size_t s = 0; (variant & kOtherS) != 0 && s < r.pke_bytes && !r.has_short_seeds(); s += 3) {
+    for (std::size_t s = 0; (variant & vary_s) != 0 && s < r.pke_bytes && !r.has_short_seeds(); s += 3) {
       dk[i * r.dk_bytes + s] ^= 1;
     }
-    if ((variant & kOtherZ) && !r.has_short_seeds()) dk[(i + 1) * r.dk_bytes - 1] ^= 1;
+    if ((variant & vary_z) && !r.has_short_seeds()) dk[(i + 1) * r.dk_bytes - 1] ^= 1;
   }
   const Secrets secrets(dk);
   const Traced traced;
@@ -421,9 +421,9 @@ int in_child(Function function) {
 }
 
 std::vector<unsigned> variants_of(const std::string& operation) {
-  if (operation == "decaps-seed") return {0, kOtherZ, kWrongC, kOtherZ | kWrongC};
-  if (operation.starts_with("decaps")) return {0, kOtherZ, kOtherS, kWrongC, kOtherZ | kOtherS | kWrongC};
-  if (operation == "check") return {0, kOtherZ, kOtherS};
+  if (operation == "decaps-seed") return {0, vary_z, vary_c, vary_z | vary_c};
+  if (operation.starts_with("decaps")) return {0, vary_z, vary_s, vary_c, vary_z | vary_s | vary_c};
+  if (operation == "check") return {0, vary_z, vary_s};
   if (operation.starts_with("planted")) return {0, 1};
   return {0, 1, 6};
 }
@@ -449,16 +449,16 @@ int step_operation(Job& job, const std::vector<std::size_t>& counts) {
       trace->at = 0;
       trace->differs = false;
       const int status = in_child([&] {
-        if (!prepare(job, n)) return kSkipped;
+        if (!prepare(job, n)) return exit_skipped;
         const stepper::Result result = stepper::run(run_operation, &job, trace);
         if (v == 0) std::printf("%zu items: %llu instructions\n", n, static_cast<unsigned long long>(result.steps));
-        return result.leaks == 0 ? 0 : kLeak;
+        return result.leaks == 0 ? 0 : exit_leak;
       });
-      if (status == kSkipped) return kSkipped;
+      if (status == exit_skipped) return exit_skipped;
       if (status != 0) {
         std::printf("with %zu items and secrets %u: status %d\n", n, v, status);
         worst = status;
-        if (status != kLeak) return status;
+        if (status != exit_leak) return status;
       }
       trace->comparing = true;
     }
@@ -469,7 +469,7 @@ int step_operation(Job& job, const std::vector<std::size_t>& counts) {
 int run_planted(const planted::Case& one) {
   if (!planted::can_run(one)) {
     std::printf("the CPU lacks %s\n", one.needs);
-    return kSkipped;
+    return exit_skipped;
   }
   struct Bench {
     const planted::Case& one;
@@ -483,7 +483,7 @@ int run_planted(const planted::Case& one) {
         b.one.function(b.secret, b.table);
       },
       &bench, nullptr);
-  return result.leaks == 0 ? 0 : kLeak;
+  return result.leaks == 0 ? 0 : exit_leak;
 }
 
 int planted_main(int argc, char** argv) {
@@ -506,7 +506,7 @@ int main(int argc, char** argv) {
   if (stepping) {
     if (const char* missing = stepper::machine_missing()) {
       std::printf("%s\n", missing);
-      return kSkipped;
+      return exit_skipped;
     }
     // Symbols are bound before anything is stepped: the binder saves and restores registers in ways of its own.
     if (std::getenv("LD_BIND_NOW") == nullptr) {
@@ -521,7 +521,7 @@ int main(int argc, char** argv) {
   constexpr bool stepping = false;
   if (RUNNING_ON_VALGRIND == 0) {
     std::printf("built without the stepper, for which libzydis-dev is needed\n");
-    return kSkipped;
+    return exit_skipped;
   }
 #endif
   if (argc < 4) fail("usage: ct_program BACKEND ALGORITHM OPERATION [COUNT...]");
@@ -534,7 +534,7 @@ int main(int argc, char** argv) {
   if (stepping) return step_operation(job, counts);
 #endif
   for (const std::size_t n : counts) {
-    if (!prepare(job, n)) return kSkipped;
+    if (!prepare(job, n)) return exit_skipped;
     run_operation(&job);
     clean_up(job);
   }

@@ -156,13 +156,13 @@ class KernelRun {
     matrix.unfinished = reinterpret_cast<u32*>(memory(count_ * k * k));
     matrix.queue = reinterpret_cast<u32*>(memory(count_ * k * k * 4));
     matrix.queued = reinterpret_cast<u32*>(memory(4));
-    check(sample_matrix(matrix, items, nullptr));
+    check(SampleNTT(matrix, items, nullptr));
     PrfArgs noise;
     noise.seed = sigma;
     noise.polynomials = 2 * k;
     noise.words = 16 * eta;
     noise.out = memory(count_ * 2 * k * 64 * eta);
-    check(prf(noise, items, nullptr));
+    check(PRF(noise, items, nullptr));
     const Rows ek{memory(count_ * portable_.ek_bytes), portable_.ek_bytes, nullptr};
     const Rows dk{memory(count_ * portable_.dk_bytes), portable_.dk_bytes, nullptr};
     const auto go = [&](auto step) { check(step(A, Noise{noise.out, nullptr}, ek, dk, items, nullptr)); };

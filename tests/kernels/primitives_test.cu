@@ -274,11 +274,11 @@ __global__ void encode12_kernel(const u16* in, u8* out) {
   const u32 p = poly_of_halfwarp();
   NttPoly f;
   for (int i = 0; i < 16; ++i) f.c[i] = in[256 * p + 16 * lane() + i];
-  store_packed(ByteEncode12(f), out + 384 * p, true, exchange_of_halfwarp());
+  store_packed(ByteEncode<12>(f), out + 384 * p, true, exchange_of_halfwarp());
 }
 __global__ void decode12_kernel(const u8* in, u16* out) {
   const u32 p = poly_of_halfwarp();
-  store_contiguous(ByteDecode12<1664>(in + 384 * p, exchange_of_halfwarp()), out + 256 * p);
+  store_contiguous(ByteDecode<12, 1664>(in + 384 * p, exchange_of_halfwarp()), out + 256 * p);
 }
 
 TEST_F(Primitives, ByteEncode12AndItsInverseAgreeWithPortable) {
@@ -304,7 +304,7 @@ TEST_F(Primitives, ByteEncode12AndItsInverseAgreeWithPortable) {
 
 __global__ void message_kernel(const u8* m, const u16* f, u16* decompressed, u32* compressed) {
   const u32 p = poly_of_halfwarp();
-  store_strided(Decompress1(m + 32 * p), decompressed + 256 * p);
+  store_strided(Decompress<1>(m + 32 * p), decompressed + 256 * p);
   const u32 word = compress_to_message(load_strided(f + 256 * p));
   if (lane() < 8) compressed[8 * p + lane()] = word;
 }
@@ -416,7 +416,7 @@ TEST_P(SampleMatrix, AgreesWithPortableAlsoWhereThreeBlocksAreTooFew) {
   const bool by_warp = GetParam();
   kernels::WarpJobs jobs;
   jobs.add(args);
-  check(by_warp ? kernels::hash_by_warp(jobs, nullptr, items, nullptr) : kernels::sample_matrix(args, items, nullptr));
+  check(by_warp ? kernels::hash_by_warp(jobs, nullptr, items, nullptr) : kernels::SampleNTT(args, items, nullptr));
   check(cudaDeviceSynchronize());
   if (!by_warp) EXPECT_NE(queued.read()[0], 0) << "no entry needed a fourth block: the test proves nothing";
   const Bytes bytes = A.read();

@@ -71,11 +71,11 @@ WARPKEM_CURVE_INLINE Words swaps_of(const Words& k) noexcept {
 // of m are a number w. Its digit is 2 w - 31: odd, from -31 to 31. No digit is zero, so the table has no entry for
 // zero.
 
-constexpr int kWindows = 51, kWindowBits = 5, kEntries = 16;  // entry e of window i: (2 e + 1) 2^(5 i) B
+constexpr int num_windows = 51, window_bits = 5, window_entries = 16;  // entry e of window i: (2 e + 1) 2^(5 i) B
 
 // 2^254 - (L + 1) / 2, with L = 2^252 + 27742317777372353535851937790883648493.
-constexpr Words kComb = {{0xd3f6ce72d1851609, 0xf5908310ae843194, 0xffffffffffffffff, 0x37ffffffffffffff}};
-constexpr Words kOrder = {{0x5812631a5cf5d3ed, 0x14def9dea2f79cd6, 0, 0x1000000000000000}};
+constexpr Words comb_scalar = {{0xd3f6ce72d1851609, 0xf5908310ae843194, 0xffffffffffffffff, 0x37ffffffffffffff}};
+constexpr Words group_order = {{0x5812631a5cf5d3ed, 0x14def9dea2f79cd6, 0, 0x1000000000000000}};
 
 constexpr Words sum(const Words& a, const Words& b, u64 carry = 0) noexcept {
   Words s{};
@@ -87,18 +87,18 @@ constexpr Words sum(const Words& a, const Words& b, u64 carry = 0) noexcept {
   return s;
 }
 
-// 2 kComb + L + 1 = 2^255
-constexpr Words kCombCheck = sum(sum(kComb, kComb), kOrder, 1);
-static_assert(kCombCheck.w[0] == 0 && kCombCheck.w[1] == 0 && kCombCheck.w[2] == 0 && kCombCheck.w[3] == u64{1} << 63);
+// 2 comb_scalar + L + 1 = 2^255
+constexpr Words comb_check = sum(sum(comb_scalar, comb_scalar), group_order, 1);
+static_assert(comb_check.w[0] == 0 && comb_check.w[1] == 0 && comb_check.w[2] == 0 && comb_check.w[3] == u64{1} << 63);
 
 // The windows of m, twelve to a word: window i is bits 5 (i % 12) and on of word i / 12.
-constexpr int kWindowsInWord = 12, kWindowWords = 5;
+constexpr int windows_in_word = 12, window_words = 5;
 struct CombDigits {
-  u64 w[kWindowWords];
+  u64 w[window_words];
 };
 
 WARPKEM_CURVE_INLINE CombDigits comb_digits(const Words& k) noexcept {
-  const Words m = sum(half_of(k), kComb);
+  const Words m = sum(half_of(k), comb_scalar);
   constexpr u64 mask = (u64{1} << 60) - 1;
   return {{m.w[0] & mask, (m.w[0] >> 60 | m.w[1] << 4) & mask, (m.w[1] >> 56 | m.w[2] << 8) & mask,
            (m.w[2] >> 52 | m.w[3] << 12) & mask, m.w[3] >> 48}};
@@ -106,29 +106,29 @@ WARPKEM_CURVE_INLINE CombDigits comb_digits(const Words& k) noexcept {
 
 // ---- Elements of GF(p), p = 2^255 - 19, in five limbs of 51 bits
 
-constexpr u64 kMask51 = (u64{1} << 51) - 1;
+constexpr u64 mask_51 = (u64{1} << 51) - 1;
 
 struct Limbs51 {
   u64 v[5];
 };
 
 WARPKEM_CURVE_INLINE Limbs51 limbs_of(const Words& x) noexcept {
-  return {{x.w[0] & kMask51, (x.w[0] >> 51 | x.w[1] << 13) & kMask51, (x.w[1] >> 38 | x.w[2] << 26) & kMask51,
-           (x.w[2] >> 25 | x.w[3] << 39) & kMask51, x.w[3] >> 12}};
+  return {{x.w[0] & mask_51, (x.w[0] >> 51 | x.w[1] << 13) & mask_51, (x.w[1] >> 38 | x.w[2] << 26) & mask_51,
+           (x.w[2] >> 25 | x.w[3] << 39) & mask_51, x.w[3] >> 12}};
 }
 
 // The residue of a number whose limbs are below 2^63.
 WARPKEM_CURVE_INLINE Words canonical(Limbs51 x) noexcept {
   for (int pass = 0; pass < 2; ++pass) {  // after the first all but limb 0 fit, which is below 2^51 + 2^17
-    for (int i = 0; i < 4; ++i) x.v[i + 1] += x.v[i] >> 51, x.v[i] &= kMask51;
-    x.v[0] += 19 * (x.v[4] >> 51), x.v[4] &= kMask51;
+    for (int i = 0; i < 4; ++i) x.v[i + 1] += x.v[i] >> 51, x.v[i] &= mask_51;
+    x.v[0] += 19 * (x.v[4] >> 51), x.v[4] &= mask_51;
   }
   // Now x < 2^255 + 2^17 at most, with limbs that may overlap by a carry: x + 19 has bit 255 if and only if x >= p.
   u64 carry = (x.v[0] + 19) >> 51;
   for (int i = 1; i < 5; ++i) carry = (x.v[i] + carry) >> 51;
   x.v[0] += 19 * carry;
-  for (int i = 0; i < 4; ++i) x.v[i + 1] += x.v[i] >> 51, x.v[i] &= kMask51;
-  x.v[4] &= kMask51;
+  for (int i = 0; i < 4; ++i) x.v[i + 1] += x.v[i] >> 51, x.v[i] &= mask_51;
+  x.v[4] &= mask_51;
   return {
       {x.v[0] | x.v[1] << 51, x.v[1] >> 13 | x.v[2] << 38, x.v[2] >> 26 | x.v[3] << 25, x.v[3] >> 39 | x.v[4] << 12}};
 }

@@ -30,7 +30,7 @@ struct DoubleField {
   using Mask = typename V::Mask;
   static constexpr int lanes = V::lanes;
 
-  // Reduced: |v[i]| <= kReduced.
+  // Reduced: |v[i]| <= reduced_bound.
   struct Element {
     D v[5];
   };
@@ -40,27 +40,29 @@ struct DoubleField {
 
   static constexpr double exp2(int e) noexcept { return std::bit_cast<double>(static_cast<u64>(1023 + e) << 52); }
 
-  static constexpr double kHigh = 1.5 * exp2(103), kLow = 1.5 * exp2(52);
-  static constexpr u64 kHighBits = std::bit_cast<u64>(kHigh), kLowBits = std::bit_cast<u64>(kLow);
-  static constexpr u64 kExponent52 = std::bit_cast<u64>(exp2(52));
+  static constexpr double high_anchor = 1.5 * exp2(103), low_anchor = 1.5 * exp2(52);
+  static constexpr u64 high_anchor_bits = std::bit_cast<u64>(high_anchor),
+                       low_anchor_bits = std::bit_cast<u64>(low_anchor);
+  static constexpr u64 exponent_52 = std::bit_cast<u64>(exp2(52));
 
   // ---- Bounds
-  static constexpr double kReduced = exp2(50) + exp2(14);
-  static constexpr double kDifference = exp2(50) + exp2(6);  // what difference() leaves, of two reduced elements
-  static constexpr double kPlusA24 = exp2(51) + exp2(23);    // what plus_a24() leaves
-  static constexpr double kProduct = exp2(102);              // of two limbs
-  static_assert(2 * kReduced * kReduced <= kProduct);        // a square doubles a limb
-  static_assert(kDifference * kPlusA24 <= kProduct);
-  static_assert(kReduced * (2 * kReduced) <= kProduct);  // F G of the comb: one is carried, one a plain sum
+  static constexpr double reduced_bound = exp2(50) + exp2(14);
+  static constexpr double difference_bound = exp2(50) + exp2(6);  // what difference() leaves, of two reduced elements
+  static constexpr double plus_a24_bound = exp2(51) + exp2(23);   // what plus_a24() leaves
+  static constexpr double product_bound = exp2(102);              // of two limbs
+  static_assert(2 * reduced_bound * reduced_bound <= product_bound);  // a square doubles a limb
+  static_assert(difference_bound * plus_a24_bound <= product_bound);
+  static_assert(reduced_bound * (2 * reduced_bound) <=
+                product_bound);  // F G of the comb: one is carried, one a plain sum
   // A column is up to five high halves and five low ones, of two products that are added; 19 times another is folded
   // onto it. The bias keeps it positive, and its carry within 12 bits.
-  static constexpr double kColumn = 2 * (5 * exp2(51) + 5 * exp2(50)), kFolded = 20 * kColumn;
-  static constexpr u64 kBias = (u64{1} << 60) + (u64{1} << 50);
-  static_assert(kFolded + exp2(50) < exp2(60));
+  static constexpr double column_bound = 2 * (5 * exp2(51) + 5 * exp2(50)), folded_bound = 20 * column_bound;
+  static constexpr u64 limb_bias = (u64{1} << 60) + (u64{1} << 50);
+  static_assert(folded_bound + exp2(50) < exp2(60));
   // The bias's carry goes again with the constant that is subtracted at last; it must stay below 2^52.
-  static constexpr u64 kCarryBias = kBias >> 51;
+  static constexpr u64 carry_bias = limb_bias >> 51;
   static_assert(exp2(51) + 19 * exp2(10) < exp2(52));
-  static_assert(exp2(50) + 19 * (kFolded / exp2(51) + 1) <= kReduced);
+  static_assert(exp2(50) + 19 * (folded_bound / exp2(51) + 1) <= reduced_bound);
 
   // How many high and low halves column k gets; `square`: products of limbs i <= j only.
   static constexpr u64 lows(int k, bool square) noexcept {
@@ -76,15 +78,15 @@ struct DoubleField {
   static constexpr Starts starts(bool square, bool bias) noexcept {
     Starts s{};
     for (int k = 0; k < 10; ++k) {
-      s.c[k] = u64{0} - lows(k, square) * kLowBits - (k == 0 ? 0 : lows(k - 1, square) * kHighBits);
-      if (bias && k < 5) s.c[k] += kBias;
+      s.c[k] = u64{0} - lows(k, square) * low_anchor_bits - (k == 0 ? 0 : lows(k - 1, square) * high_anchor_bits);
+      if (bias && k < 5) s.c[k] += limb_bias;
     }
     return s;
   }
 
   WARPKEM_CURVE_INLINE static void multiply_add(Columns& s, int k, D a, D b) noexcept {
-    const D high = V::fma(a, b, V::set(kHigh));
-    const D low = V::fma(a, b, V::sub(V::set(kHigh + kLow), high));
+    const D high = V::fma(a, b, V::set(high_anchor));
+    const D low = V::fma(a, b, V::sub(V::set(high_anchor + low_anchor), high));
     s.c[k] = V::add(s.c[k], V::bits(low));
     s.c[k + 1] = V::add(s.c[k + 1], V::bits(high));
   }
@@ -148,23 +150,23 @@ struct DoubleField {
       const I x = s.c[k + 5], x_2 = V::add(x, x), x_16 = V::hidden(V::template shift_left<4>(x));
       const I folded = V::add(V::add(s.c[k], x), V::add(x_2, x_16));
       carry[k] = V::template shift_right<51>(folded);
-      low[k] = V::bit_or(V::bit_and(folded, V::set(kMask51)), V::set(kExponent52));
+      low[k] = V::bit_or(V::bit_and(folded, V::set(mask_51)), V::set(exponent_52));
     });
     carry[4] = V::multiply_u32(carry[4], V::set(u64{19}));
     Element e;
     unroll<5>([&](auto k) __attribute__((always_inline)) {
-      constexpr double carried = static_cast<double>((k == 0 ? 19 : 1) * kCarryBias);
+      constexpr double carried = static_cast<double>((k == 0 ? 19 : 1) * carry_bias);
       e.v[k] = V::sub(V::as_double(V::add(low[k], carry[(k + 4) % 5])), V::set(exp2(52) + exp2(50) + carried));
     });
     return e;
   }
   WARPKEM_CURVE_INLINE static Element reduce_exactly(const Columns& s) noexcept { return reduce(s); }
 
-  // Balances limbs of up to 2^52: to kDifference.
+  // Balances limbs of up to 2^52: to difference_bound.
   WARPKEM_CURVE_INLINE static Element carry(const Element& a) noexcept {
     D high[5], low[5];
     unroll<5>([&](auto k) __attribute__((always_inline)) {
-      high[k] = V::sub(V::add(a.v[k], V::set(kHigh)), V::set(kHigh));
+      high[k] = V::sub(V::add(a.v[k], V::set(high_anchor)), V::set(high_anchor));
       low[k] = V::sub(a.v[k], high[k]);
     });
     Element e;
@@ -187,12 +189,13 @@ struct DoubleField {
   }
 
   // AA + a24 E, of what difference() left: not reduced, but good for a product with E.
-  static_assert(kReduced + exp2(50) + 19 * (double{kA24} * kDifference / exp2(51) + 1) <= kPlusA24);
+  static_assert(reduced_bound + exp2(50) + 19 * (double{curve_a24} * difference_bound / exp2(51) + 1) <=
+                plus_a24_bound);
   WARPKEM_CURVE_INLINE static Element plus_a24(const Element& AA, const Element& E) noexcept {
-    const D a24 = V::set(double{kA24});
+    const D a24 = V::set(double{curve_a24});
     D high[5], low[5];
     unroll<5>([&](auto k) __attribute__((always_inline)) {
-      high[k] = V::sub(V::fma(E.v[k], a24, V::set(kHigh)), V::set(kHigh));
+      high[k] = V::sub(V::fma(E.v[k], a24, V::set(high_anchor)), V::set(high_anchor));
       low[k] = V::add(V::fma(E.v[k], a24, V::negate(high[k])), AA.v[k]);
     });
     Element e;
@@ -218,7 +221,7 @@ struct DoubleField {
   WARPKEM_CURVE_INLINE static Bits next_bit(Bits bits) noexcept { return V::add(bits, bits); }
   WARPKEM_CURVE_INLINE static Mask top_bit(Bits bits) noexcept { return V::top_bit(bits); }
   WARPKEM_CURVE_INLINE static Bits next_window(Bits bits) noexcept {
-    return V::template shift_right<kWindowBits>(bits);
+    return V::template shift_right<window_bits>(bits);
   }
 
   // ---- In and out
@@ -232,7 +235,7 @@ struct DoubleField {
                         V::template shift_right<12>(w3)};
     Element e;
     unroll<5>([&](auto k) __attribute__((always_inline)) {
-      const I pattern = V::bit_or(V::bit_and(limbs[k], V::set(kMask51)), V::set(kExponent52));
+      const I pattern = V::bit_or(V::bit_and(limbs[k], V::set(mask_51)), V::set(exponent_52));
       e.v[k] = V::sub(V::as_double(pattern), V::set(exp2(52)));
     });
     return carry(e);
@@ -240,8 +243,8 @@ struct DoubleField {
   // Of a reduced element: limbs of 51 bits that are not negative, for 4 p is added.
   WARPKEM_CURVE_INLINE static void store(const Element& a, u64 (&limbs)[5][lanes]) noexcept {
     unroll<5>([&](auto k) __attribute__((always_inline)) {
-      constexpr u64 start = 4 * kMask51 - (k == 0 ? 72 : 0) - kLowBits;
-      V::store(limbs[k], V::add(V::bits(V::add(a.v[k], V::set(kLow))), V::set(start)));
+      constexpr u64 start = 4 * mask_51 - (k == 0 ? 72 : 0) - low_anchor_bits;
+      V::store(limbs[k], V::add(V::bits(V::add(a.v[k], V::set(low_anchor))), V::set(start)));
     });
   }
   WARPKEM_CURVE_INLINE static void plus_minus_one(const Element& a, Element& plus, Element& minus) noexcept {
@@ -260,15 +263,15 @@ struct DoubleField {
 
   // Three elements' five limbs, each of 16 points.
   struct alignas(64) TableEntry {
-    double limbs[3][5][kEntries];
+    double limbs[3][5][window_entries];
   };
   struct Table {
-    TableEntry entries[kWindows];
+    TableEntry entries[num_windows];
 
     Table() noexcept {
-      for (int i = 0; i < kWindows; ++i) {
-        for (int e = 0; e < kEntries; ++e) {
-          u8 point[3][kRecordBytes];
+      for (int i = 0; i < num_windows; ++i) {
+        for (int e = 0; e < window_entries; ++e) {
+          u8 point[3][x25519_bytes];
           comb_entry(i, e, point);
           for (int c = 0; c < 3; ++c) {
             const Limbs51 limbs = limbs_of(load_words(point[c]));

@@ -19,7 +19,7 @@ struct IfmaField {
   using Mask = typename V::Mask;
   static constexpr int lanes = V::lanes;
 
-  // Reduced: v[4] < kTop. Exact: limbs 0 to 3 are below 2^52 as well.
+  // Reduced: v[4] < top_bound. Exact: limbs 0 to 3 are below 2^52 as well.
   struct Element {
     I v[5];
   };
@@ -30,18 +30,18 @@ struct IfmaField {
 
   __extension__ typedef unsigned __int128 Wide;
   static constexpr Wide power(int e) noexcept { return Wide{1} << e; }
-  static constexpr u64 kMask52 = (u64{1} << 52) - 1, kMask47 = (u64{1} << 47) - 1;
+  static constexpr u64 mask_52 = (u64{1} << 52) - 1, mask_47 = (u64{1} << 47) - 1;
 
-  static constexpr u64 kFourP[5] = {2 * kMask52 - 74, 2 * kMask52, 2 * kMask52, 2 * kMask52, (u64{1} << 49) - 2};
+  static constexpr u64 four_p[5] = {2 * mask_52 - 74, 2 * mask_52, 2 * mask_52, 2 * mask_52, (u64{1} << 49) - 2};
 
   // ---- Bounds
-  static constexpr Wide kTop = power(47) + 64;
+  static constexpr Wide top_bound = power(47) + 64;
   // What a column of a product has at most, in units of 2^52: column 4 its 5 low and 4 high halves, and 2 of what
   // columns 8 and 9 give when they are folded; columns of multiple_of() 5, 5 and 1.
-  static constexpr u64 kUnits = 11;
+  static constexpr u64 units_bound = 11;
   // Column 9 has the high half of the last limbs' product, and a carry. Times 608 it has 52 bits still, so the low half
   // is all of that.
-  static_assert(608 * ((kTop * kTop >> 52) + 16) < power(52));
+  static_assert(608 * ((top_bound * top_bound >> 52) + 16) < power(52));
   // What is added before another product's columns are subtracted: a multiple of p, each column of which is at least as
   // large as what a product can have there. Half of it is one as well: squares double it.
   struct Bias {
@@ -50,29 +50,29 @@ struct IfmaField {
   static constexpr Bias make_bias() noexcept {
     Bias bias{};
     Wide residue[5] = {};
-    for (int k = 0; k < 5; ++k) residue[k] = bias.half[k] = (kUnits + 1) / 2 << 52;
+    for (int k = 0; k < 5; ++k) residue[k] = bias.half[k] = (units_bound + 1) / 2 << 52;
     for (int pass = 0; pass < 3; ++pass) {
-      for (int k = 0; k < 4; ++k) residue[k + 1] += residue[k] >> 52, residue[k] &= kMask52;
-      residue[0] += 19 * (residue[4] >> 47), residue[4] &= kMask47;
+      for (int k = 0; k < 4; ++k) residue[k + 1] += residue[k] >> 52, residue[k] &= mask_52;
+      residue[0] += 19 * (residue[4] >> 47), residue[4] &= mask_47;
     }
-    for (int k = 0; k < 4; ++k) residue[k + 1] += residue[k] >> 52, residue[k] &= kMask52;
+    for (int k = 0; k < 4; ++k) residue[k + 1] += residue[k] >> 52, residue[k] &= mask_52;
     for (int k = 0; k < 5; ++k) {  // 4 p less the residue makes it a multiple
-      bias.half[k] += kFourP[k] - static_cast<u64>(residue[k]);
+      bias.half[k] += four_p[k] - static_cast<u64>(residue[k]);
       bias.whole[k] = 2 * bias.half[k];
     }
     return bias;
   }
-  static constexpr Bias kBias = make_bias();
+  static constexpr Bias limb_bias = make_bias();
   static constexpr bool bounds_hold() noexcept {
     for (int k = 0; k < 5; ++k) {
       // Enough for a difference; and in reduce(), of two products and the bias, carries stay below 64, those that come
       // up included.
-      if (kBias.whole[k] < kUnits << 52 || kBias.whole[k] > (kUnits + 5) << 52) return false;
+      if (limb_bias.whole[k] < units_bound << 52 || limb_bias.whole[k] > (units_bound + 5) << 52) return false;
     }
-    return 3 * kUnits + 5 + 1 <= 64;
+    return 3 * units_bound + 5 + 1 <= 64;
   }
   static_assert(bounds_hold());
-  static_assert(kTop <= kFourP[4] && kMask52 <= kFourP[0]);
+  static_assert(top_bound <= four_p[4] && mask_52 <= four_p[0]);
 
   struct Sums {
     I c[10];
@@ -99,7 +99,7 @@ struct IfmaField {
   WARPKEM_CURVE_INLINE static Columns product(const Element& a, const Element& b) noexcept {
     Sums s;
     unroll<10>([&](auto k) __attribute__((always_inline)) {
-      s.c[k] = V::set(bias && k < 5 ? kBias.whole[k < 5 ? int{k} : 0] : 0);
+      s.c[k] = V::set(bias && k < 5 ? limb_bias.whole[k < 5 ? int{k} : 0] : 0);
     });
     unroll<5>([&](auto i) __attribute__((always_inline)) {
       unroll<5>([&](auto j)
@@ -112,13 +112,13 @@ struct IfmaField {
   }
   // The last limb can be doubled ahead. Another one would have 53 bits then, so the sums of the others' mixed products
   // are doubled, in columns 1 to 6.
-  static_assert(2 * kTop < power(52));
+  static_assert(2 * top_bound < power(52));
   template <bool bias>
   WARPKEM_CURVE_INLINE static Columns square(const Element& a) noexcept {
     Sums s;
     unroll<10>([&](auto k) __attribute__((always_inline)) {
       const bool doubled = k >= 1 && k <= 6;
-      s.c[k] = V::set(!bias || k >= 5 ? 0 : doubled ? kBias.half[k] : kBias.whole[k]);
+      s.c[k] = V::set(!bias || k >= 5 ? 0 : doubled ? limb_bias.half[k] : limb_bias.whole[k]);
     });
     unroll<6>([&](auto k) __attribute__((always_inline)) {
       unroll<4>([&](auto i) __attribute__((always_inline)) {
@@ -159,7 +159,7 @@ struct IfmaField {
         c[k + 1] = V::multiply_add_high(c[k + 1], a.v[j], x.of[j].v[k]);
       });
     });
-    static_assert(5 * kTop < power(52));  // column 5
+    static_assert(5 * top_bound < power(52));  // column 5
     const I by = V::set(u64{608});
     return {{V::multiply_add_low(c[0], c[5], by), V::multiply_add_high(c[1], c[5], by), c[2], c[3], c[4]}};
   }
@@ -183,7 +183,7 @@ struct IfmaField {
   // What the last limb has above 47 bits goes to limb 0, 19 times; then a ripple from 0 to 4. Of limbs below 2^58.
   WARPKEM_CURVE_INLINE static Element carry(Element e) noexcept {
     const I excess = V::template shift_right<47>(e.v[4]);
-    e.v[4] = V::bit_and(e.v[4], V::set(kMask47));
+    e.v[4] = V::bit_and(e.v[4], V::set(mask_47));
     e.v[0] = V::multiply_add_low(e.v[0], excess, V::set(u64{19}));
     unroll<4>([&](auto k) __attribute__((always_inline)) {
       e.v[k + 1] = V::add(e.v[k + 1], V::template shift_right<52>(e.v[k]));
@@ -191,7 +191,7 @@ struct IfmaField {
     return e;
   }
   WARPKEM_CURVE_INLINE static Element exact(Element e) noexcept {
-    unroll<4>([&](auto k) __attribute__((always_inline)) { e.v[k] = V::bit_and(e.v[k], V::set(kMask52)); });
+    unroll<4>([&](auto k) __attribute__((always_inline)) { e.v[k] = V::bit_and(e.v[k], V::set(mask_52)); });
     return e;
   }
 
@@ -199,7 +199,7 @@ struct IfmaField {
     const Element x = exact(a), y = exact(b);
     Element d;
     unroll<5>([&](auto k)
-                  __attribute__((always_inline)) { d.v[k] = V::sub(V::add(x.v[k], V::set(kFourP[k])), y.v[k]); });
+                  __attribute__((always_inline)) { d.v[k] = V::sub(V::add(x.v[k], V::set(four_p[k])), y.v[k]); });
     return carry(d);
   }
   WARPKEM_CURVE_INLINE static Element sum_of(const Element& a, const Element& b) noexcept {
@@ -218,9 +218,9 @@ struct IfmaField {
     return reduce(minus(AA, BB));
   }
   // AA + a24 E. The product of E's last limb has 64 bits: its high half is folded by 608.
-  static_assert((kA24 * kTop >> 52) * 608 < power(52));
+  static_assert((curve_a24 * top_bound >> 52) * 608 < power(52));
   WARPKEM_CURVE_INLINE static Element plus_a24(const Square& AA, const Element& E) noexcept {
-    const I a24 = V::set(u64{kA24}), above = V::multiply_add_high(V::set(u64{0}), E.v[4], a24);
+    const I a24 = V::set(u64{curve_a24}), above = V::multiply_add_high(V::set(u64{0}), E.v[4], a24);
     Columns s = AA;
     unroll<5>([&](auto k) __attribute__((always_inline)) { s.c[k] = V::multiply_add_low(s.c[k], E.v[k], a24); });
     unroll<4>([&](auto k)
@@ -244,7 +244,7 @@ struct IfmaField {
   WARPKEM_CURVE_INLINE static Bits next_bit(Bits bits) noexcept { return V::add(bits, bits); }
   WARPKEM_CURVE_INLINE static Mask top_bit(Bits bits) noexcept { return V::top_bit(bits); }
   WARPKEM_CURVE_INLINE static Bits next_window(Bits bits) noexcept {
-    return V::template shift_right<kWindowBits>(bits);
+    return V::template shift_right<window_bits>(bits);
   }
 
   // ---- In and out
@@ -260,7 +260,7 @@ struct IfmaField {
   // Limbs of 51 bits, as canonical() takes them.
   WARPKEM_CURVE_INLINE static void store(const Element& a, u64 (&limbs)[5][lanes]) noexcept {
     const Element x = exact(a);
-    const I mask = V::set(kMask51);
+    const I mask = V::set(mask_51);
     V::store(limbs[0], V::bit_and(x.v[0], mask));
     unroll<3>([&](auto k) __attribute__((always_inline)) {
       V::store(limbs[k + 1],
@@ -285,23 +285,23 @@ struct IfmaField {
   };
   // Three elements' five limbs, each of 16 points.
   struct alignas(64) TableEntry {
-    u64 limbs[3][5][kEntries];
+    u64 limbs[3][5][window_entries];
   };
   struct Table {
-    TableEntry entries[kWindows];
+    TableEntry entries[num_windows];
 
     Table() noexcept {
-      for (int i = 0; i < kWindows; ++i) {
-        for (int e = 0; e < kEntries; ++e) {
-          u8 point[3][kRecordBytes];
+      for (int i = 0; i < num_windows; ++i) {
+        for (int e = 0; e < window_entries; ++e) {
+          u8 point[3][x25519_bytes];
           comb_entry(i, e, point);
           for (int c = 0; c < 3; ++c) {
             const Words x = load_words(point[c]);
             auto& limbs = entries[i].limbs[c];
-            limbs[0][e] = x.w[0] & kMask52;
-            limbs[1][e] = (x.w[0] >> 52 | x.w[1] << 12) & kMask52;
-            limbs[2][e] = (x.w[1] >> 40 | x.w[2] << 24) & kMask52;
-            limbs[3][e] = (x.w[2] >> 28 | x.w[3] << 36) & kMask52;
+            limbs[0][e] = x.w[0] & mask_52;
+            limbs[1][e] = (x.w[0] >> 52 | x.w[1] << 12) & mask_52;
+            limbs[2][e] = (x.w[1] >> 40 | x.w[2] << 24) & mask_52;
+            limbs[3][e] = (x.w[2] >> 28 | x.w[3] << 36) & mask_52;
             limbs[4][e] = x.w[3] >> 16;
           }
         }
@@ -329,7 +329,7 @@ struct IfmaField {
     Columns less, more;
     unroll<5>([&](auto k) __attribute__((always_inline)) {
       more.c[k] = V::add(C.c[k], Z.v[k]);
-      less.c[k] = V::sub(V::add(Z.v[k], V::set(kBias.whole[k])), C.c[k]);
+      less.c[k] = V::sub(V::add(Z.v[k], V::set(limb_bias.whole[k])), C.c[k]);
     });
     const Element a = reduce(less), b = reduce(more);
     minus = select(q.negative, a, b);

@@ -38,7 +38,7 @@ WARPKEM_CURVE_INLINE constexpr void unroll(Function&& f) noexcept {
   unroll(f, std::make_integer_sequence<int, N>());
 }
 
-constexpr u64 kA24 = 121665;  // (A - 2) / 4, A = 486662
+constexpr u64 curve_a24 = 121665;  // (A - 2) / 4, A = 486662
 
 template <class F>
 struct Lanes {
@@ -170,13 +170,13 @@ struct Lanes {
     s.sum = s.difference = s.Z = F::small(1);
     s.T = F::small(0);
     int window = 0;
-    for (int word = 0; word < kWindowWords; ++word) {
+    for (int word = 0; word < window_words; ++word) {
       auto bits = F::load_word(digits.w[word]);
-      for (int i = 0; i < kWindowsInWord && window < kWindows - 1; ++i, ++window) {
+      for (int i = 0; i < windows_in_word && window < num_windows - 1; ++i, ++window) {
         add<false>(s, table.entries[window], F::digit(bits));
         bits = F::next_window(bits);
       }
-      if (word == kWindowWords - 1) add<true>(s, table.entries[window], F::digit(bits));
+      if (word == window_words - 1) add<true>(s, table.entries[window], F::digit(bits));
     }
     numerator = s.sum, denominator = s.difference;
   }
@@ -242,7 +242,7 @@ struct Lanes {
       for (std::size_t first = 0; first < n; first += lanes) {
         for (int l = 0; l < lanes; ++l) {
           const CombDigits digits = comb_digits(DecodeScalar25519(b.k[begin + item_of(first, l, n)]));
-          for (int i = 0; i < kWindowWords; ++i) w.scalars.w[i][l] = digits.w[i];
+          for (int i = 0; i < window_words; ++i) w.scalars.w[i][l] = digits.w[i];
         }
         comb(w.scalars, w.comb, table, w.numerator[first / lanes], w.denominator[first / lanes]);
       }

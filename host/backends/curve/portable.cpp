@@ -66,20 +66,20 @@ struct Table {
       const Element z = inverse(sum.Z);
       const CombPoint twice = entry(multiply(X, z), multiply(Y, z));
 
-      Projective points[kEntries + 1];
-      Element products[kEntries + 1];  // of all Z so far
+      Projective points[window_entries + 1];
+      Element products[window_entries + 1];  // of all Z so far
       sum = CombSum::neutral();
-      for (int e = 0; e <= kEntries; ++e) {
-        add(sum, e == 0 || e == kEntries ? once : twice, X, Y);
+      for (int e = 0; e <= window_entries; ++e) {
+        add(sum, e == 0 || e == window_entries ? once : twice, X, Y);
         points[e] = {X, Y, sum.Z};
         products[e] = e == 0 ? sum.Z : multiply(products[e - 1], sum.Z);
       }
-      Element inverses = inverse(products[kEntries]);
-      for (int e = kEntries; e >= 0; --e) {
+      Element inverses = inverse(products[window_entries]);
+      for (int e = window_entries; e >= 0; --e) {
         const Element one_over_z = e == 0 ? inverses : multiply(inverses, products[e - 1]);
         inverses = multiply(inverses, points[e].Z);
         x = multiply(points[e].X, one_over_z), y = multiply(points[e].Y, one_over_z);
-        if (e == kEntries) {
+        if (e == window_entries) {
           next_x_ = x, next_y_ = y;
         } else {
           window[e] = entry(x, y);

@@ -48,7 +48,7 @@ struct Field {
   // b is reduced: 4 p is added, whose limbs are at least 2^53 - 76.
   WARPKEM_CURVE_INLINE static Element subtract(const Element& a, const Element& b) noexcept {
     Element d;
-    for (int i = 0; i < 5; ++i) d.v[i] = a.v[i] + (4 * kMask51 - (i == 0 ? 72 : 0)) - b.v[i];
+    for (int i = 0; i < 5; ++i) d.v[i] = a.v[i] + (4 * mask_51 - (i == 0 ? 72 : 0)) - b.v[i];
     return d;
   }
 
@@ -58,13 +58,13 @@ struct Field {
     c3 += static_cast<u64>(c2 >> 51);
     c4 += static_cast<u64>(c3 >> 51);
     // Column 4 has no wrapped product: it is below 5 * 2^108 + 2^64, so 19 times its carry is below 2^63.6.
-    const u64 low = (static_cast<u64>(c0) & kMask51) + 19 * static_cast<u64>(c4 >> 51);
+    const u64 low = (static_cast<u64>(c0) & mask_51) + 19 * static_cast<u64>(c4 >> 51);
     Element e;
-    e.v[0] = low & kMask51;
-    e.v[1] = (static_cast<u64>(c1) & kMask51) + (low >> 51);
-    e.v[2] = static_cast<u64>(c2) & kMask51;
-    e.v[3] = static_cast<u64>(c3) & kMask51;
-    e.v[4] = static_cast<u64>(c4) & kMask51;
+    e.v[0] = low & mask_51;
+    e.v[1] = (static_cast<u64>(c1) & mask_51) + (low >> 51);
+    e.v[2] = static_cast<u64>(c2) & mask_51;
+    e.v[3] = static_cast<u64>(c3) & mask_51;
+    e.v[4] = static_cast<u64>(c4) & mask_51;
     return e;
   }
   WARPKEM_CURVE_INLINE static Element multiply(const Element& a, const Element& b) noexcept {
@@ -127,7 +127,7 @@ struct Field {
     Limbs51 limbs;
     for (int i = 0; i < 5; ++i) {  // 4 p keeps the sums positive
       const i64 limb = i64{a.v[2 * i]} + (i64{a.v[2 * i + 1]} * (1 << 26));
-      limbs.v[i] = static_cast<u64>(limb + static_cast<i64>(4 * kMask51 - (i == 0 ? 72 : 0)));
+      limbs.v[i] = static_cast<u64>(limb + static_cast<i64>(4 * mask_51 - (i == 0 ? 72 : 0)));
     }
     return canonical(limbs);
   }
@@ -239,7 +239,7 @@ struct CombPoint {
   Element plus, minus, product;
 };
 struct CombTable {
-  CombPoint points[kWindows][kEntries];
+  CombPoint points[num_windows][window_entries];
 };
 
 // A point (X : Y : Z) with X Y = Z T, as sum Y + X, difference Y - X, Z and T.
@@ -268,12 +268,12 @@ struct CombSum {
   const CombDigits digits = comb_digits(DecodeScalar25519(k));
   CombSum point = CombSum::neutral();
   Element Y;
-  for (int i = 0; i < kWindows; ++i) {
-    const u64 w = digits.w[i / kWindowsInWord] >> (kWindowBits * (i % kWindowsInWord)) & 31;
+  for (int i = 0; i < num_windows; ++i) {
+    const u64 w = digits.w[i / windows_in_word] >> (window_bits * (i % windows_in_word)) & 31;
     const u64 negative = value_barrier((w >> 4) - 1);  // all ones if the digit is below 0
     const u64 entry = (w ^ negative) & 15;
     CombPoint q = {};
-    for (u64 e = 0; e < kEntries; ++e) {  // reads all of them
+    for (u64 e = 0; e < window_entries; ++e) {  // reads all of them
       const u64 mask = value_barrier(((e ^ entry) - 1) >> 63);
       const CombPoint& from = table.points[i][e];
       Field::add_masked(u64{0} - mask, from.plus, q.plus);

@@ -7,13 +7,13 @@
 
 namespace warpkem::curve {
 
-inline constexpr std::size_t kRecordBytes = 32;  // of a scalar, of a u-coordinate, and of a result
+inline constexpr std::size_t x25519_bytes = 32;  // of a scalar, of a u-coordinate, and of a result
 
 // Item i has its 32 bytes at table[i] + offset where there is a table, else at data + i * stride.
 template <class Byte>
 struct Records {
   Byte* data = nullptr;
-  std::size_t stride = kRecordBytes;
+  std::size_t stride = x25519_bytes;
   Byte* const* table = nullptr;
   std::size_t offset = 0;
 

@@ -46,7 +46,7 @@ class X25519 final : public Group {
   std::size_t workspace_bytes() const noexcept override { return kernels_.workspace_bytes; }
 
   void random_scalars(std::size_t count, In randomness, Out k, std::uint8_t*) const override {
-    for (std::size_t i = 0; i < count; ++i) std::memcpy(k[i], randomness[i], kRecordBytes);
+    for (std::size_t i = 0; i < count; ++i) std::memcpy(k[i], randomness[i], x25519_bytes);
   }
   void check_scalars(std::size_t, In, std::uint8_t*) const override {}
 
@@ -77,8 +77,8 @@ class X25519 final : public Group {
   void make_table(std::uint8_t* workspace) const noexcept {
     if (has_table_.load(std::memory_order_acquire)) return;
     const host::Gate::Pass pass(gate);
-    constexpr std::array<std::uint8_t, kRecordBytes> k{};
-    std::array<std::uint8_t, kRecordBytes> element;
+    constexpr std::array<std::uint8_t, x25519_bytes> k{};
+    std::array<std::uint8_t, x25519_bytes> element;
     kernels_.public_key({1, {k.data()}, {element.data()}}, workspace);
     has_table_.store(true, std::memory_order_release);
   }

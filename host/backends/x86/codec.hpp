@@ -30,25 +30,29 @@ namespace {
 }
 
 // ByteDecode_12 without its reduction mod q: 0 <= f_i <= 4095. All that follows is arithmetic mod q.
-[[gnu::noinline]] void ByteDecode_12(const u8* in, NttPoly& f) {
-  for (int v = 0; v < kVectors; ++v) store(f.c + 16 * v, unpack_12(in + 24 * v));
+template <int d>
+[[gnu::noinline]] void ByteDecode(const u8* in, NttPoly& f) {
+  static_assert(d == 12);
+  for (int v = 0; v < num_vectors; ++v) store(f.c + 16 * v, unpack_12(in + 24 * v));
 }
 
 // The modulus check of FIPS 203, 7.2, of `count` polynomials of a public key.
 [[gnu::noinline]] bool below_q(const u8* in, int count) {
   Vector above = _mm256_setzero_si256();
-  for (int v = 0; v < count * kVectors; ++v) {
+  for (int v = 0; v < count * num_vectors; ++v) {
     above = _mm256_or_si256(above, _mm256_cmpgt_epi16(unpack_12(in + 24 * v), all(q - 1)));
   }
   return _mm256_testz_si256(above, above) != 0;
 }
 
 // ByteEncode_12; any |f_i|.
-[[gnu::noinline]] void ByteEncode_12(const NttPoly& f, u8* out) {
+template <int d>
+[[gnu::noinline]] void ByteEncode(const NttPoly& f, u8* out) {
+  static_assert(d == 12);
   const Vector order =
       _mm256_broadcastsi128_si256(_mm_set_epi8(-1, -1, -1, -1, 14, 13, 12, 10, 9, 8, 6, 5, 4, 2, 1, 0));
   const Vector join = _mm256_set_epi32(7, 3, 6, 5, 4, 2, 1, 0);
-  for (int v = 0; v < kVectors; ++v, out += 24) {
+  for (int v = 0; v < num_vectors; ++v, out += 24) {
     const Vector pairs = _mm256_madd_epi16(canonical(load(f.c + 16 * v)), alternating(1, 1 << 12));
     const Vector bytes = _mm256_permutevar8x32_epi32(_mm256_shuffle_epi8(pairs, order), join);
     store_16_bytes(out, low_half(bytes));
@@ -93,7 +97,7 @@ template <int d>
 [[gnu::noinline]] void encode_compressed(const Poly& a, const Poly& b, u8* out) {
   const auto at = [&](int v) { return Compress<d>(_mm256_add_epi16(load(a.c + 16 * v), load(b.c + 16 * v))); };
   if constexpr (d == 4) {
-    for (int v = 0; v < kVectors; v += 4, out += 32) {
+    for (int v = 0; v < num_vectors; v += 4, out += 32) {
       const Vector weights = _mm256_set1_epi16(0x1001);
       const Vector low = _mm256_maddubs_epi16(_mm256_packus_epi16(at(v), at(v + 1)), weights);
       const Vector high = _mm256_maddubs_epi16(_mm256_packus_epi16(at(v + 2), at(v + 3)), weights);
@@ -102,13 +106,13 @@ template <int d>
       store(out, _mm256_permutevar8x32_epi32(bytes, _mm256_set_epi32(7, 3, 6, 2, 5, 1, 4, 0)));
     }
   } else if constexpr (d == 5) {
-    for (int v = 0; v < kVectors; v += 2, out += 20) {
+    for (int v = 0; v < num_vectors; v += 2, out += 20) {
       const Vector bytes = _mm256_permute4x64_epi64(_mm256_packus_epi16(at(v), at(v + 1)), 0xd8);
       const Vector tens = _mm256_maddubs_epi16(bytes, _mm256_set1_epi16(0x2001));
       store_4_times_40_bits(join_32<20>(_mm256_madd_epi16(tens, alternating(1, 1 << 10))), out);
     }
   } else if constexpr (d == 10) {
-    for (int v = 0; v < kVectors; ++v, out += 20) {
+    for (int v = 0; v < num_vectors; ++v, out += 20) {
       store_4_times_40_bits(join_32<20>(_mm256_madd_epi16(at(v), alternating(1, 1 << 10))), out);
     }
   } else {
@@ -119,7 +123,7 @@ template <int d>
                                          -1, -1, -1, -1, -1, 13, 12, 11, 10, 9, 5, 4, 3, 2, 1, 0);
     const Vector shared = _mm256_set_epi8(-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 8,  //
                                           -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 8, -1, -1, -1, -1, -1);
-    for (int v = 0; v < kVectors; ++v, out += 22) {
+    for (int v = 0; v < num_vectors; ++v, out += 22) {
       const Vector lanes = _mm256_sllv_epi64(join_32<22>(_mm256_madd_epi16(at(v), alternating(1, 1 << 11))), shift);
       const Vector bytes = _mm256_or_si256(_mm256_shuffle_epi8(lanes, order), _mm256_shuffle_epi8(lanes, shared));
       const __m128i low = low_half(bytes), high = high_half(bytes);
@@ -138,7 +142,7 @@ template <int d>
   if constexpr (d == 4) {
     const Vector order = _mm256_set_epi8(-1, 7, -1, 7, -1, 6, -1, 6, -1, 5, -1, 5, -1, 4, -1, 4,  //
                                          -1, 3, -1, 3, -1, 2, -1, 2, -1, 1, -1, 1, -1, 0, -1, 0);
-    for (int v = 0; v < kVectors; ++v, in += 8) {
+    for (int v = 0; v < num_vectors; ++v, in += 8) {
       const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(in));
       const Vector x = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(bytes), order);
       put(v, _mm256_mullo_epi16(_mm256_and_si256(x, alternating(0x0f, 0xf0)), alternating(1 << 11, 1 << 7)));
@@ -151,7 +155,7 @@ template <int d>
     const Vector mask = two(mask_half, mask_half), scale = two(scale_half, scale_half);
     const Vector at_0 = two(of_five, _mm_add_epi8(of_five, _mm_set1_epi8(5)));
     const Vector at_6 = _mm256_add_epi8(at_0, _mm256_set1_epi8(6));
-    for (int v = 0; v < kVectors; v += 2, in += 20) {  // the second 10 bytes begin at in + 4 + 6
+    for (int v = 0; v < num_vectors; v += 2, in += 20) {  // the second 10 bytes begin at in + 4 + 6
       const Vector a = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(load_16_bytes(in)), at_0);
       const Vector b = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(load_16_bytes(in + 4)), at_6);
       put(v, _mm256_mullo_epi16(_mm256_and_si256(a, mask), scale));
@@ -162,7 +166,7 @@ template <int d>
     const Vector both =
         two(order, _mm_add_epi8(order, _mm_set1_epi8(6)));  // the upper half's bytes begin at in + 4 + 6
     const Vector to_top = _mm256_set1_epi64x(0x0001000400100040);
-    for (int v = 0; v < kVectors; ++v, in += 20) {
+    for (int v = 0; v < num_vectors; ++v, in += 20) {
       const Vector x = _mm256_shuffle_epi8(two(load_16_bytes(in), load_16_bytes(in + 4)), both);
       put(v, _mm256_and_si256(_mm256_srli_epi16(_mm256_mullo_epi16(x, to_top), 1), all(1023 << 5)));
     }
@@ -172,7 +176,7 @@ template <int d>
     const Vector both =
         two(order, _mm_add_epi8(order, _mm_set1_epi8(5)));  // the upper half's bytes begin at in + 6 + 5
     const Vector shift = _mm256_set_epi64x(4, 0, 4, 0);
-    for (int v = 0; v < kVectors; ++v, in += 22) {
+    for (int v = 0; v < num_vectors; ++v, in += 22) {
       const Vector x =
           _mm256_srlv_epi64(_mm256_shuffle_epi8(two(load_16_bytes(in), load_16_bytes(in + 6)), both), shift);
       // 44 bits to 22 and 22, then to 11 and 11, each 4 bits up.
@@ -187,7 +191,7 @@ template <int d>
 // ByteEncode_1(Compress_1(v - w)): the message that K-PKE.Decrypt finds.
 [[gnu::noinline]] void encode_message(const Poly& v, const Poly& w, u8* m) {
   const auto at = [&](int i) { return Compress<1>(_mm256_sub_epi16(load(v.c + 16 * i), load(w.c + 16 * i))); };
-  for (int i = 0; i < kVectors; i += 2, m += 4) {
+  for (int i = 0; i < num_vectors; i += 2, m += 4) {
     const Vector bytes = _mm256_permute4x64_epi64(_mm256_packus_epi16(at(i), at(i + 1)), 0xd8);
     const int bits = _mm256_movemask_epi8(_mm256_slli_epi16(bytes, 7));
     __builtin_memcpy(m, &bits, 4);
@@ -198,7 +202,7 @@ template <int d>
 [[gnu::noinline]] void add_message(const u8* m, Poly& f) {
   const Vector bit = _mm256_set_epi16(static_cast<i16>(0x8000), 0x4000, 0x2000, 0x1000, 0x800, 0x400, 0x200, 0x100,
                                       0x80, 0x40, 0x20, 0x10, 8, 4, 2, 1);
-  for (int v = 0; v < kVectors; ++v, m += 2) {
+  for (int v = 0; v < num_vectors; ++v, m += 2) {
     i16 bits;
     __builtin_memcpy(&bits, m, 2);
     const Vector set = _mm256_cmpeq_epi16(_mm256_and_si256(all(bits), bit), bit);

@@ -13,9 +13,9 @@ namespace {
 template <class K>
 struct HashWorkspace {
   LaneStates<K::lanes> state;
-  alignas(64) u8 block[K::lanes][8 * kShake256Rate + 24];  // copy_out() may write three words more
+  alignas(64) u8 block[K::lanes][8 * shake256_rate + 24];  // copy_out() may write three words more
 };
-static_assert(kShake256Rate == kSha3_256Rate);
+static_assert(shake256_rate == sha3_256_rate);
 
 template <class K>
 [[gnu::noinline]] void hash_group(const host::HashBatch& batch, HashWorkspace<K>& space, std::size_t first,
@@ -31,12 +31,12 @@ template <class K>
     __builtin_memcpy(&last[l], message[l] + 8 * words, rest);
     last[l] |= static_cast<u64>(batch.function) << (8 * rest);
   }
-  Sponge<K> sponge(space.state, kShake256Rate, size);
+  Sponge<K> sponge(space.state, shake256_rate, size);
   sponge.absorb(message, words);
   sponge.finish(last);
   u8* block[W];
   for (int l = 0; l < W; ++l) block[l] = space.block[l];
-  constexpr std::size_t block_bytes = std::size_t{8} * kShake256Rate;
+  constexpr std::size_t block_bytes = std::size_t{8} * shake256_rate;
   for (std::size_t done = 0; done < batch.digest_bytes; done += block_bytes) {
     if (done != 0) sponge.next_block();
     const std::size_t left = batch.digest_bytes - done, bytes = left < block_bytes ? left : block_bytes;

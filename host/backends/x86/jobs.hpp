@@ -18,16 +18,16 @@ struct Job {
   MatrixEntry* entry;
   u8* hash;
 
-  int rate() const noexcept { return entry != nullptr ? kShake128Rate : kShake256Rate; }
-  int permutations() const noexcept { return entry != nullptr ? 3 : (words[0] + words[1]) / kShake256Rate + 1; }
+  int rate() const noexcept { return entry != nullptr ? shake128_rate : shake256_rate; }
+  int permutations() const noexcept { return entry != nullptr ? 3 : (words[0] + words[1]) / shake256_rate + 1; }
 };
-static_assert(kShake256Rate == kSha3_256Rate);
+static_assert(shake256_rate == sha3_256_rate);
 
 template <class K>
 class Jobs {
  public:
   static constexpr int W = K::lanes;
-  using Buffers = u8[W][kXofBytes + 72];
+  using Buffers = u8[W][xof_bytes + 72];
 
   Jobs(LaneStates<W>& state, Buffers& buffers) noexcept : state_(state) {
     for (int l = 0; l < W; ++l) lanes_[l].buffer = buffers[l];
@@ -86,7 +86,7 @@ class Jobs {
     for (int at = 0; at < rate; ++at, ++lane.absorbed) {
       if (lane.absorbed == all_words) {
         state_.words[at][l] ^= job.last;
-        state_.words[rate - 1][l] ^= kLastBit;
+        state_.words[rate - 1][l] ^= last_bit;
         lane.squeezing = true;
         return;
       }
@@ -104,7 +104,7 @@ class Jobs {
       copy(l, 4, job.hash);
       return true;
     }
-    copy(l, kShake128Rate, lane.buffer + (lane.blocks < 3 ? 168 * lane.blocks : 0));
+    copy(l, shake128_rate, lane.buffer + (lane.blocks < 3 ? 168 * lane.blocks : 0));
     if (++lane.blocks < 3) return false;
     lane.have = lane.blocks == 3 ? SampleNTT_first_blocks(lane.buffer, *job.entry)
                                  : SampleNTT_next_block(lane.buffer, *job.entry, lane.have);

@@ -29,8 +29,8 @@ constexpr KeccakConstants make_keccak_constants() {
   }
   return k;
 }
-constexpr KeccakConstants kKeccak = make_keccak_constants();
-static_assert(kKeccak.round[23] == 0x8000000080008008 && kKeccak.rotation[24] == 14);
+constexpr KeccakConstants keccak_constants = make_keccak_constants();
+static_assert(keccak_constants.round[23] == 0x8000000080008008 && keccak_constants.rotation[24] == 14);
 
 // Row Y of rho, pi and chi. Position X of it comes from word x + 5X with 2x + 3X = Y (mod 5).
 constexpr int keccak_source(int X, int Y) { return (Y + 2 * X) * 3 % 5 + 5 * X; }
@@ -49,7 +49,7 @@ template <class V, int step>
 template <class V, int step, int X, int Y>
 [[gnu::always_inline]] inline typename V::Word keccak_moved(const typename V::Word* a, const typename V::Word (&d)[5]) {
   constexpr int source = keccak_source(X, Y);
-  return V::template rotl<kKeccak.rotation[source]>(V::xor2(a[source * step], d[source % 5]));
+  return V::template rotl<keccak_constants.rotation[source]>(V::xor2(a[source * step], d[source % 5]));
 }
 
 template <class V, int step, int Y>
@@ -85,8 +85,8 @@ template <class V, int stride>
   for (int w = 0; w < 25; ++w) a[w] = V::load(state + w * stride);
 #pragma GCC unroll 1
   for (int round = 0; round < 24; round += 2) {
-    keccak_round<V>(a, b, kKeccak.round[round]);
-    keccak_round<V>(b, a, kKeccak.round[round + 1]);
+    keccak_round<V>(a, b, keccak_constants.round[round]);
+    keccak_round<V>(b, a, keccak_constants.round[round + 1]);
   }
 #pragma GCC unroll 25
   for (int w = 0; w < 25; ++w) V::store(state + w * stride, a[w]);
@@ -119,8 +119,8 @@ template <class V>
   typename V::Word other[50];
 #pragma GCC unroll 1
   for (int round = 0; round < 24; round += 2) {
-    keccak_round_of_two<V>(words, other, kKeccak.round[round]);
-    keccak_round_of_two<V>(other, words, kKeccak.round[round + 1]);
+    keccak_round_of_two<V>(words, other, keccak_constants.round[round]);
+    keccak_round_of_two<V>(other, words, keccak_constants.round[round + 1]);
   }
 }
 

@@ -54,7 +54,7 @@ struct ItemSecrets {
 template <class P, class K>
 struct Secrets {
   LaneStates<K::lanes> state;
-  alignas(64) u8 squeezed[K::lanes][kXofBytes + 72];
+  alignas(64) u8 squeezed[K::lanes][xof_bytes + 72];
   NttPoly product, operand[P::k];
   Poly poly, poly2;
   ItemSecrets<P> items[K::lanes];
@@ -121,9 +121,9 @@ class Group {
   // ---- hashes, FIPS 203 4.1 ----
 
   [[gnu::noinline]] void H(const Pointers& ek, u8 (&h)[W][32]) noexcept {
-    Sponge<K> sponge(secrets_.state, kSha3_256Rate, size_);
+    Sponge<K> sponge(secrets_.state, sha3_256_rate, size_);
     sponge.absorb(ek, P::ek_bytes / 8);
-    sponge.finish(kSha3);
+    sponge.finish(sha3_padding);
     u8* out[W];
     squeezed_lanes(out, 0);
     sponge.copy_out(out, 4);
@@ -131,10 +131,10 @@ class Group {
   }
 
   [[gnu::noinline]] void J(const Pointers& z, const Pointers& c) noexcept {
-    Sponge<K> sponge(secrets_.state, kShake256Rate, size_);
+    Sponge<K> sponge(secrets_.state, shake256_rate, size_);
     sponge.absorb(z, 4);
     sponge.absorb(c, P::c_bytes / 8);
-    sponge.finish(kShake);
+    sponge.finish(shake_padding);
     u8* out[W];
     squeezed_lanes(out, 0);
     sponge.copy_out(out, 4);
@@ -143,13 +143,13 @@ class Group {
 
   // G(m || h), or G(d || k) where there is no h, to `seeds`.
   [[gnu::noinline]] void G(const Pointers& m, const Pointers* h) noexcept {
-    Sponge<K> sponge(secrets_.state, kSha3_512Rate, size_);
+    Sponge<K> sponge(secrets_.state, sha3_512_rate, size_);
     sponge.absorb(m, 4);
     if (h != nullptr) {
       sponge.absorb(*h, 4);
-      sponge.finish(kSha3);
+      sponge.finish(sha3_padding);
     } else {
-      sponge.absorb_word(static_cast<u64>(k) | kSha3 << 8);
+      sponge.absorb_word(static_cast<u64>(k) | sha3_padding << 8);
       sponge.close();
     }
     u8* out[W];
@@ -164,12 +164,12 @@ class Group {
 
   void add_H(const Pointers& ek, u8 (&h)[W][32]) noexcept {
     for (int l = 0; l < size_; ++l) {
-      space_.jobs[num_jobs_++] = {{ek[l], nullptr}, {P::ek_bytes / 8, 0}, kSha3, nullptr, h[l]};
+      space_.jobs[num_jobs_++] = {{ek[l], nullptr}, {P::ek_bytes / 8, 0}, sha3_padding, nullptr, h[l]};
     }
   }
   void add_J(const Pointers& z, const Pointers& c) noexcept {
     for (int l = 0; l < size_; ++l) {
-      space_.jobs[num_jobs_++] = {{z[l], c[l]}, {4, P::c_bytes / 8}, kShake, nullptr, secrets_.items[l].K_bar};
+      space_.jobs[num_jobs_++] = {{z[l], c[l]}, {4, P::c_bytes / 8}, shake_padding, nullptr, secrets_.items[l].K_bar};
     }
   }
   template <bool transposed>
@@ -193,7 +193,7 @@ class Group {
   // The last word of rho || j || i with its padding: entry (i, j) of A_hat, or of its transpose.
   template <bool transposed>
   static constexpr u64 position_of(int i, int j) noexcept {
-    return static_cast<u64>(transposed ? i | j << 8 : j | i << 8) | kShake << 16;
+    return static_cast<u64>(transposed ? i | j << 8 : j | i << 8) | shake_padding << 16;
   }
 
   // A full group samples one row at a time, a smaller one all of A_hat at once.
@@ -228,7 +228,7 @@ class Group {
   // SampleNTT(rho || j || i), FIPS 203 Algorithm 7, in each of `active` lanes.
   [[gnu::always_inline]] void SampleNTT(const Pointers& rho, const u64 (&position)[W], MatrixEntry* const (&entry)[W],
                                         int active) noexcept {
-    Sponge<K> sponge(secrets_.state, kShake128Rate, active);
+    Sponge<K> sponge(secrets_.state, shake128_rate, active);
     sponge.absorb(rho, 4);
     sponge.absorb_words(position);
     sponge.close();
@@ -236,7 +236,7 @@ class Group {
     for (int block = 0; block < 3; ++block) {
       if (block != 0) sponge.next_block();
       squeezed_lanes(out, 168 * block);
-      sponge.copy_out(out, kShake128Rate);
+      sponge.copy_out(out, shake128_rate);
     }
     int have[W], least = n;
     for (int l = 0; l < active; ++l) {
@@ -246,7 +246,7 @@ class Group {
     while (least < n) [[unlikely]] {
         sponge.next_block();
         squeezed_lanes(out, 0);
-        sponge.copy_out(out, kShake128Rate);
+        sponge.copy_out(out, shake128_rate);
         least = n;
         for (int l = 0; l < active; ++l) {
           if (have[l] < n) have[l] = SampleNTT_next_block(secrets_.squeezed[l], *entry[l], have[l]);
@@ -261,17 +261,17 @@ class Group {
   template <int eta>
   [[gnu::always_inline]] void PRF(const u8* const (&seed)[W], const u64 (&position)[W], int active) noexcept {
     constexpr int words = 8 * eta;
-    Sponge<K> sponge(secrets_.state, kShake256Rate, active);
+    Sponge<K> sponge(secrets_.state, shake256_rate, active);
     sponge.absorb(seed, 4);
     sponge.absorb_words(position);
     sponge.close();
     u8* out[W];
     squeezed_lanes(out, 0);
-    sponge.copy_out(out, words < kShake256Rate ? words : kShake256Rate);
-    if constexpr (words > kShake256Rate) {
+    sponge.copy_out(out, words < shake256_rate ? words : shake256_rate);
+    if constexpr (words > shake256_rate) {
       sponge.next_block();
-      squeezed_lanes(out, 8 * kShake256Rate);
-      sponge.copy_out(out, words - kShake256Rate);
+      squeezed_lanes(out, 8 * shake256_rate);
+      sponge.copy_out(out, words - shake256_rate);
     }
   }
 
@@ -293,7 +293,7 @@ class Group {
         }
         item[lane] = l, nonces[lane] = nonce;
         seed[lane] = secrets_.items[l].seeds + 32;
-        position[lane] = static_cast<u64>(nonce) | kShake << 8;
+        position[lane] = static_cast<u64>(nonce) | shake_padding << 8;
         if (++l == size_) l = 0, ++nonce;
       }
       PRF<eta>(seed, position, active);
@@ -324,9 +324,9 @@ class Group {
       for (int i = 0; i < rows_at_once(); ++i) {
         for (int l = 0; l < size_; ++l) {
           ItemSecrets<P>& item = secrets_.items[l];
-          inner_product<k>(row_of(i, l)->c, kEntryStride, item.x_hat, item.x_gamma, secrets_.product);
+          inner_product<k>(row_of(i, l)->c, entry_stride, item.x_hat, item.x_gamma, secrets_.product);
           scale_and_add(secrets_.product, item.e_hat[row + i]);
-          ByteEncode_12(secrets_.product, ek[l] + P::poly_bytes * index(row + i));
+          ByteEncode<12>(secrets_.product, ek[l] + P::poly_bytes * index(row + i));
         }
       }
     }
@@ -334,7 +334,7 @@ class Group {
       __builtin_memcpy(ek[l] + P::dk_pke_bytes, secrets_.items[l].seeds, 32);
       host::declassify(ek[l], P::ek_bytes);  // the public key, complete
       if (dk[l] == nullptr) continue;
-      for (int j = 0; j < k; ++j) ByteEncode_12(secrets_.items[l].x_hat[j], dk[l] + P::poly_bytes * index(j));
+      for (int j = 0; j < k; ++j) ByteEncode<12>(secrets_.items[l].x_hat[j], dk[l] + P::poly_bytes * index(j));
     }
   }
 
@@ -394,10 +394,10 @@ class Group {
         },
         [&](int l, int i, int& stride) -> const i16* {
           if (i < k) {
-            stride = kEntryStride;
+            stride = entry_stride;
             return row_of(i - first_row, l)->c;
           }
-          for (int j = 0; j < k; ++j) ByteDecode_12(ek[l] + P::poly_bytes * index(j), space_.t_hat[j]);
+          for (int j = 0; j < k; ++j) ByteDecode<12>(ek[l] + P::poly_bytes * index(j), space_.t_hat[j]);
           stride = n;
           return space_.t_hat[0].c;
         });
@@ -619,7 +619,7 @@ class Group {
 
   static void decode_s(const u8* dk, NttPoly* s_hat, NttPoly* s_gamma) noexcept {
     for (int j = 0; j < k; ++j) {
-      ByteDecode_12(dk + P::poly_bytes * index(j), s_hat[j]);
+      ByteDecode<12>(dk + P::poly_bytes * index(j), s_hat[j]);
       times_gamma(s_hat[j], s_gamma[j]);
     }
   }
@@ -660,7 +660,7 @@ class Group {
       }
     }
     for (int l = 0; l < size_; ++l) {
-      for (int j = 0; j < k; ++j) ByteDecode_12(ek[l] + P::poly_bytes * index(j), form[l]->rows[k][j]);
+      for (int j = 0; j < k; ++j) ByteDecode<12>(ek[l] + P::poly_bytes * index(j), form[l]->rows[k][j]);
     }
   }
 
@@ -718,10 +718,10 @@ template <class P, class K>
 }
 
 // Everything under run() uses less stack than this; tests measure it.
-constexpr std::size_t kStackBytes = 6144;
+constexpr std::size_t most_stack_bytes = 6144;
 
 [[gnu::noinline]] void wipe_stack() noexcept {
-  alignas(64) u8 stack[kStackBytes];
+  alignas(64) u8 stack[most_stack_bytes];
   wipe(stack, sizeof(stack));
 }
 

@@ -104,10 +104,10 @@ template <class F>
     Vector r[4];
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) r[i] = load(f.c + 16 * (v + 4 * i));
-    butterfly(r[0], r[2], kTables.zetas[1]);
-    butterfly(r[1], r[3], kTables.zetas[1]);
-    butterfly(r[0], r[1], kTables.zetas[2]);
-    butterfly(r[2], r[3], kTables.zetas[3]);
+    butterfly(r[0], r[2], vector_tables.zetas[1]);
+    butterfly(r[1], r[3], vector_tables.zetas[1]);
+    butterfly(r[0], r[1], vector_tables.zetas[2]);
+    butterfly(r[2], r[3], vector_tables.zetas[3]);
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) store(f_hat.c + 16 * (v + 4 * i), r[i]);
   }
@@ -116,13 +116,13 @@ template <class F>
     Vector r[4];
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) r[i] = load(c + 16 * i);
-    butterfly(r[0], r[2], kTables.zetas[4 + quarter]);
-    butterfly(r[1], r[3], kTables.zetas[4 + quarter]);
-    butterfly(r[0], r[1], kTables.zetas[8 + 2 * quarter]);
-    butterfly(r[2], r[3], kTables.zetas[9 + 2 * quarter]);
+    butterfly(r[0], r[2], vector_tables.zetas[4 + quarter]);
+    butterfly(r[1], r[3], vector_tables.zetas[4 + quarter]);
+    butterfly(r[0], r[1], vector_tables.zetas[8 + 2 * quarter]);
+    butterfly(r[2], r[3], vector_tables.zetas[9 + 2 * quarter]);
 #pragma GCC unroll 2
     for (int i = 0; i < 2; ++i) {
-      const FactorVector(&factors)[3] = kTables.ntt[2 * quarter + i];
+      const FactorVector(&factors)[3] = vector_tables.ntt[2 * quarter + i];
       Vector &r0 = r[2 * i], &r1 = r[2 * i + 1];
       exchange_8(r0, r1);
       butterfly(r0, r1, factors[0]);
@@ -141,14 +141,14 @@ template <class F>
 
 // NTT^-1, FIPS 203 Algorithm 10, of f_hat * R: takes back the R^-1 that MultiplyNTTs leaves.
 [[gnu::noinline]] void InverseNTT(const NttPoly& f_hat, Poly& f) {
-  constexpr Factor scale = factor(power(128, q - 2) * kR);
-  constexpr Factor scaled_zeta = factor(power(zeta(1), q - 2) * power(128, q - 2) % q * kR);
+  constexpr Factor scale = factor(power(128, q - 2) * R_mod_q);
+  constexpr Factor scaled_zeta = factor(power(zeta(1), q - 2) * power(128, q - 2) % q * R_mod_q);
   for (int quarter = 0; quarter < 4; ++quarter) {
     const i16* c = f_hat.c + 64 * quarter;
     Vector r[4];
 #pragma GCC unroll 2
     for (int i = 0; i < 2; ++i) {
-      const FactorVector(&factors)[3] = kTables.inverse_ntt[2 * quarter + i];
+      const FactorVector(&factors)[3] = vector_tables.inverse_ntt[2 * quarter + i];
       Vector r0 = load(c + 32 * i), r1 = load(c + 32 * i + 16);
       exchange_8(r0, r1);
       exchange_4(r0, r1);
@@ -160,11 +160,11 @@ template <class F>
       exchange_4(r0, r1);
       inverse_butterfly(r0, r1, factors[0]);
       exchange_8(r0, r1);
-      inverse_butterfly(r0, r1, kTables.inverse_zetas[8 + 2 * quarter + i]);
+      inverse_butterfly(r0, r1, vector_tables.inverse_zetas[8 + 2 * quarter + i]);
       r[2 * i] = reduce(r0), r[2 * i + 1] = r1;
     }
-    inverse_butterfly(r[0], r[2], kTables.inverse_zetas[4 + quarter]);
-    inverse_butterfly(r[1], r[3], kTables.inverse_zetas[4 + quarter]);
+    inverse_butterfly(r[0], r[2], vector_tables.inverse_zetas[4 + quarter]);
+    inverse_butterfly(r[1], r[3], vector_tables.inverse_zetas[4 + quarter]);
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) store(f.c + 64 * quarter + 16 * i, r[i]);
   }
@@ -172,8 +172,8 @@ template <class F>
     Vector r[4];
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) r[i] = load(f.c + 16 * (v + 4 * i));
-    inverse_butterfly(r[0], r[1], kTables.inverse_zetas[2]);
-    inverse_butterfly(r[2], r[3], kTables.inverse_zetas[3]);
+    inverse_butterfly(r[0], r[1], vector_tables.inverse_zetas[2]);
+    inverse_butterfly(r[2], r[3], vector_tables.inverse_zetas[3]);
 #pragma GCC unroll 2
     for (int i = 0; i < 2; ++i) {
       store(f.c + 16 * (v + 4 * i), multiply(_mm256_add_epi16(r[i], r[i + 2]), scale));
@@ -184,15 +184,23 @@ template <class F>
 
 // f = R f + g: takes back the R^-1 that MultiplyNTTs leaves where no InverseNTT follows.
 [[gnu::noinline]] void scale_and_add(NttPoly& f, const NttPoly& g) {
-  for (int v = 0; v < kVectors; ++v) {
-    const Vector scaled = multiply(load(f.c + 16 * v), factor(kR));
+  for (int v = 0; v < num_vectors; ++v) {
+    const Vector scaled = multiply(load(f.c + 16 * v), factor(R_mod_q));
     store(f.c + 16 * v, _mm256_add_epi16(scaled, load(g.c + 16 * v)));
   }
 }
 
 // b as MultiplyNTTs wants it beside itself: (b_0, gamma b_1) in each pair.
 [[gnu::noinline]] void times_gamma(const NttPoly& b, NttPoly& b_gamma) {
-  for (int v = 0; v < kVectors; ++v) store(b_gamma.c + 16 * v, multiply(load(b.c + 16 * v), kTables.gammas[v]));
+  for (int v = 0; v < num_vectors; ++v)
+    store(b_gamma.c + 16 * v, multiply(load(b.c + 16 * v), vector_tables.gammas[v]));
+}
+
+// BaseCaseMultiply, FIPS 203 Algorithm 12, of eight pairs side by side, added to the even and the odd coefficients.
+[[gnu::always_inline]] inline void BaseCaseMultiply(Vector a, Vector a_swapped, Vector b, Vector b_gamma, Vector& even,
+                                                    Vector& odd) {
+  even = _mm256_add_epi32(even, _mm256_madd_epi16(a, b_gamma));
+  odd = _mm256_add_epi32(odd, _mm256_madd_epi16(a_swapped, b));
 }
 
 // The sum of k products MultiplyNTTs(a_j, b_j), FIPS 203 Algorithm 11, times R^-1. Consecutive a_j lie `stride`
@@ -202,17 +210,17 @@ template <int k>
 [[gnu::noinline]] void inner_product(const i16* a, int stride, const NttPoly* b, const NttPoly* b_gamma, NttPoly& sum) {
   const Vector swap_pairs =
       _mm256_broadcastsi128_si256(_mm_set_epi8(13, 12, 15, 14, 9, 8, 11, 10, 5, 4, 7, 6, 1, 0, 3, 2));
-  for (int v = 0; v < kVectors; ++v) {
+  for (int v = 0; v < num_vectors; ++v) {
     Vector even = _mm256_setzero_si256(), odd = even;
 #pragma GCC unroll 4
     for (int j = 0; j < k; ++j) {
       const Vector x = load(a + j * stride + 16 * v);
-      even = _mm256_add_epi32(even, _mm256_madd_epi16(x, load(b_gamma[j].c + 16 * v)));
-      odd = _mm256_add_epi32(odd, _mm256_madd_epi16(_mm256_shuffle_epi8(x, swap_pairs), load(b[j].c + 16 * v)));
+      BaseCaseMultiply(x, _mm256_shuffle_epi8(x, swap_pairs), load(b[j].c + 16 * v), load(b_gamma[j].c + 16 * v), even,
+                       odd);
     }
     const Vector low = _mm256_blend_epi16(even, _mm256_slli_epi32(odd, 16), 0xaa);
     const Vector high = _mm256_blend_epi16(_mm256_srli_epi32(even, 16), odd, 0xaa);
-    const Vector quotient = _mm256_mullo_epi16(low, all(static_cast<i16>(kQInverse)));
+    const Vector quotient = _mm256_mullo_epi16(low, all(static_cast<i16>(q_inverse)));
     store(sum.c + 16 * v, _mm256_sub_epi16(high, _mm256_mulhi_epi16(quotient, all(q))));
   }
 }

@@ -12,8 +12,8 @@ namespace {
 struct alignas(64) MatrixEntry {
   i16 c[n + 96];
 };
-constexpr int kEntryStride = sizeof(MatrixEntry) / sizeof(i16);
-constexpr int kXofBytes = 3 * 168;  // enough for all but 0.8 % of the entries
+constexpr int entry_stride = sizeof(MatrixEntry) / sizeof(i16);
+constexpr int xof_bytes = 3 * 168;  // enough for all but 0.8 % of the entries
 
 // Moves the candidates below q to the front, 16 at a time, and says how many coefficients there are now. Public data
 // only, hence indices and counts that depend on it. Three blocks take no branch: 336 candidates fit the entry.
@@ -22,16 +22,16 @@ constexpr int kXofBytes = 3 * 168;  // enough for all but 0.8 % of the entries
   const Vector good = _mm256_cmpgt_epi16(all(q), x);
   const u32 mask = static_cast<u32>(_mm256_movemask_epi8(_mm256_packs_epi16(good, good)));
   const u32 low = mask & 0xff, high = mask >> 24;
-  store_16_bytes(c + have, _mm_shuffle_epi8(low_half(x), load_16_bytes(kTables.compact[low])));
+  store_16_bytes(c + have, _mm_shuffle_epi8(low_half(x), load_16_bytes(vector_tables.compact[low])));
   have += __builtin_popcount(low);
-  store_16_bytes(c + have, _mm_shuffle_epi8(high_half(x), load_16_bytes(kTables.compact[high])));
+  store_16_bytes(c + have, _mm_shuffle_epi8(high_half(x), load_16_bytes(vector_tables.compact[high])));
   return have + __builtin_popcount(high);
 }
 
 [[gnu::noinline]] int SampleNTT_first_blocks(const u8* bytes, MatrixEntry& entry) {
   int have = 0;
 #pragma GCC unroll 3
-  for (int i = 0; i < kXofBytes; i += 24) have = take_below_q(bytes + i, entry.c, have);
+  for (int i = 0; i < xof_bytes; i += 24) have = take_below_q(bytes + i, entry.c, have);
   return have;
 }
 

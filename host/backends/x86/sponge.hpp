@@ -11,9 +11,9 @@
 namespace warpkem::simd {
 namespace {
 
-constexpr int kShake128Rate = 168 / 8, kShake256Rate = 136 / 8, kSha3_256Rate = 136 / 8, kSha3_512Rate = 72 / 8;
-constexpr u64 kSha3 = 0x06, kShake = 0x1f;  // domain and first bit of padding
-constexpr u64 kLastBit = u64{1} << 63;
+constexpr int shake128_rate = 168 / 8, shake256_rate = 136 / 8, sha3_256_rate = 136 / 8, sha3_512_rate = 72 / 8;
+constexpr u64 sha3_padding = 0x06, shake_padding = 0x1f;  // domain and first bit of padding
+constexpr u64 last_bit = u64{1} << 63;
 
 template <int W>
 struct alignas(64) LaneStates {
@@ -112,7 +112,7 @@ class Sponge {
   // Ends a message whose last word had the padding behind its bytes already.
   [[gnu::always_inline]] void close() noexcept {
     at_ = rate_ - 1;
-    absorb_word(kLastBit);
+    absorb_word(last_bit);
     K::permute(state_, active_);
   }
 

@@ -18,7 +18,7 @@ using u32 = std::uint32_t;
 using u64 = std::uint64_t;
 
 constexpr int n = MlKem768::n, q = MlKem768::q;  // of every parameter set
-constexpr int kVectors = n / 16;                 // __m256i of one polynomial
+constexpr int num_vectors = n / 16;              // __m256i of one polynomial
 
 // x reduced to the representative of least magnitude.
 constexpr i16 centered(std::int64_t x) {
@@ -41,22 +41,22 @@ constexpr int bit_reverse_7(int x) {
 }
 
 // Montgomery arithmetic: R = 2^16.
-constexpr std::int64_t kR = 65536 % q;
+constexpr std::int64_t R_mod_q = 65536 % q;
 constexpr u16 inverse_of_q() {  // Newton: each step doubles the bits that are right
   u32 x = 1;
   for (int i = 0; i < 4; ++i) x *= 2 - static_cast<u32>(q) * x;
   return static_cast<u16>(x);
 }
-constexpr u16 kQInverse = inverse_of_q();
-static_assert(static_cast<u16>(kQInverse * q) == 1);
+constexpr u16 q_inverse = inverse_of_q();
+static_assert(static_cast<u16>(q_inverse * q) == 1);
 
 // A constant factor f as multiply(): f*R mod q, and that times q^-1 mod 2^16.
 struct Factor {
   i16 value, times_q_inverse;
 };
 constexpr Factor factor(std::int64_t f) {
-  const i16 value = centered(f % q * kR);
-  return {value, static_cast<i16>(static_cast<u32>(value) * kQInverse)};
+  const i16 value = centered(f % q * R_mod_q);
+  return {value, static_cast<i16>(static_cast<u32>(value) * q_inverse)};
 }
 
 constexpr std::int64_t zeta(int i) { return power(17, bit_reverse_7(i)); }  // FIPS 203, Appendix A
@@ -77,7 +77,7 @@ struct Tables {
   FactorVector ntt[8][3];
   FactorVector inverse_ntt[8][3];
   // (1, gamma) for each pair of coefficients: the multiplier of MultiplyNTTs' second operand, FIPS 203 Algorithm 12.
-  FactorVector gammas[kVectors];
+  FactorVector gammas[num_vectors];
   // SampleNTT: from the bits that say which of 8 candidates are below q to the byte shuffle that moves those to the
   // front.
   alignas(64) u8 compact[256][16];
@@ -118,7 +118,7 @@ constexpr Tables make_tables() {
   return t;
 }
 
-constexpr Tables kTables = make_tables();
+constexpr Tables vector_tables = make_tables();
 
 }  // namespace
 }  // namespace warpkem::simd

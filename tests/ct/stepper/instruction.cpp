@@ -23,7 +23,7 @@ struct Entry {
 };
 
 // Everything that is known. `size` of a `move` is what a secret control reaches.
-constexpr Entry kTable[] = {
+constexpr Entry mnemonic_table[] = {
     {Rule::move, 8, Control::none,
      "mov movzx movsx movsxd movbe bswap xchg cbw cwde cdqe cwd cdq cqo "
      "cmovb cmovbe cmovl cmovle cmovnb cmovnbe cmovnl cmovnle cmovno cmovnp cmovns cmovnz cmovo cmovp cmovs cmovz "
@@ -160,7 +160,7 @@ const Entry* find(std::string_view name, bool vex, bool string) {
   for (const bool strip : {false, true}) {
     if (strip && (!vex || name.empty() || name[0] != 'v')) break;
     const std::string_view bare = strip ? name.substr(1) : name;
-    for (const Entry& entry : kTable) {
+    for (const Entry& entry : mnemonic_table) {
       if (is_string(entry.rule) == string && lists(entry.names, bare)) return &entry;
     }
   }
@@ -342,7 +342,7 @@ bool decode(const u8* bytes, std::size_t length, u64 pc, Instruction& out) noexc
     if (taken == Taken::unknown && out.rule == Rule::system && operands[i].type == ZYDIS_OPERAND_TYPE_REGISTER)
       continue;
     const bool fits = operand.bytes <= 64 || out.rule == Rule::nothing || out.rule == Rule::touch;
-    if (taken == Taken::unknown || out.operands == kMostOperands || !fits) {
+    if (taken == Taken::unknown || out.operands == most_operands || !fits) {
       out.rule = Rule::unknown;
       return true;
     }
@@ -352,7 +352,7 @@ bool decode(const u8* bytes, std::size_t length, u64 pc, Instruction& out) noexc
     }
     if (i < raw.operand_count_visible) ++visible;
     if (operand.kind == Kind::memory && lists("xlat", out.mnemonic)) {  // [rbx + al], of which Zydis names rbx
-      operand.index = kRax;
+      operand.index = reg_rax;
       operand.byte_index = true;
     }
     out.operand[out.operands++] = operand;
@@ -388,7 +388,7 @@ struct Arena {
   u8* begin;
   std::size_t used;
 };
-constexpr std::size_t kArenaBytes = std::size_t{16} << 20;
+constexpr std::size_t arena_bytes = std::size_t{16} << 20;
 Arena arenas[16];
 int num_arenas = 0;
 
@@ -397,17 +397,17 @@ bool near(u64 a, u64 b) { return (a > b ? a - b : b - a) < (u64{1} << 30); }
 Arena& arena_near(u64 pc) {
   for (int i = 0; i < num_arenas; ++i) {
     Arena& arena = arenas[i];
-    if (near(reinterpret_cast<u64>(arena.begin), pc) && arena.used + 128 <= kArenaBytes) return arena;
+    if (near(reinterpret_cast<u64>(arena.begin), pc) && arena.used + 128 <= arena_bytes) return arena;
   }
   if (num_arenas == static_cast<int>(std::size(arenas))) give_up("too many places of code", pc);
   for (u64 distance = u64{64} << 20; distance < (u64{900} << 20); distance += u64{16} << 20) {
     for (const bool below : {true, false}) {
       const u64 hint = (below ? pc - distance : pc + distance) & ~u64{0xfff};
-      void* p = mmap(reinterpret_cast<void*>(hint), kArenaBytes, PROT_READ | PROT_WRITE | PROT_EXEC,
+      void* p = mmap(reinterpret_cast<void*>(hint), arena_bytes, PROT_READ | PROT_WRITE | PROT_EXEC,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
       if (p == MAP_FAILED) continue;
       if (!near(reinterpret_cast<u64>(p), pc)) {
-        munmap(p, kArenaBytes);
+        munmap(p, arena_bytes);
         continue;
       }
       arenas[num_arenas] = {static_cast<u8*>(p), 4096};
@@ -481,18 +481,18 @@ bool is_request(u64 pc) {
   return at[0] == 0x48 && at[1] == 0x87 && at[2] == 0xdb && std::memcmp(at - 16, request, sizeof request) == 0;
 }
 
-constexpr std::size_t kSlots = std::size_t{1} << 17;
+constexpr std::size_t num_slots = std::size_t{1} << 17;
 
 }  // namespace
 
 Instruction& instruction_at(u64 pc) noexcept {
-  static Instruction** slots = static_cast<Instruction**>(pages(kSlots * sizeof(Instruction*)));
-  static Instruction* store = static_cast<Instruction*>(pages(kSlots / 2 * sizeof(Instruction)));
+  static Instruction** slots = static_cast<Instruction**>(pages(num_slots * sizeof(Instruction*)));
+  static Instruction* store = static_cast<Instruction*>(pages(num_slots / 2 * sizeof(Instruction)));
   static std::size_t used = 0;
   std::size_t at = (pc * 0x9e3779b97f4a7c15u) >> 47;
-  while (slots[at] != nullptr && slots[at]->pc != pc) at = (at + 1) % kSlots;
+  while (slots[at] != nullptr && slots[at]->pc != pc) at = (at + 1) % num_slots;
   if (slots[at] != nullptr) return *slots[at];
-  if (used == kSlots / 2) give_up("too many instructions", pc);
+  if (used == num_slots / 2) give_up("too many instructions", pc);
   Instruction& made = *new (&store[used++]) Instruction;
   if (!decode(reinterpret_cast<const u8*>(pc), ZYDIS_MAX_INSTRUCTION_LENGTH, pc, made)) {
     give_up("no instruction", pc);

@@ -68,7 +68,7 @@ struct Operand {
   std::int64_t displacement = 0;
 };
 
-inline constexpr int kMostOperands = 8;
+inline constexpr int most_operands = 8;
 
 struct Instruction {
   u64 pc = 0;
@@ -80,7 +80,7 @@ struct Instruction {
   bool has_immediate = false;
   u64 immediate = 0;  // sign-extended
   u8 operands = 0;
-  Operand operand[kMostOperands];
+  Operand operand[most_operands];
   u32 flags_read = 0, flags_written = 0, flags_cleared = 0;
   bool vex = false;           // or EVEX: upper bytes of a vector result become zero
   bool same_source = false;   // both inputs are one register, so the result is a constant

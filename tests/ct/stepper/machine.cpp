@@ -151,41 +151,41 @@ Layout find_layout() noexcept {
   return layout;
 }
 
-const Layout kLayout = find_layout();
+const Layout xsave_layout = find_layout();
 
-constexpr std::size_t kXmm = 160, kPresent = 512;  // offsets of XMM0 and of XSTATE_BV
+constexpr std::size_t xmm_offset = 160, present_offset = 512;  // offsets of XMM0 and of XSTATE_BV
 
 }  // namespace
 
 void State::vector(int number, u8 out[64]) const noexcept {
   std::memset(out, 0, 64);
   if (number >= 16) {
-    if (kLayout.zmm_high != 0) std::memcpy(out, xsave + kLayout.zmm_high + 64 * (number - 16), 64);
+    if (xsave_layout.zmm_high != 0) std::memcpy(out, xsave + xsave_layout.zmm_high + 64 * (number - 16), 64);
     return;
   }
-  std::memcpy(out, xsave + kXmm + 16 * number, 16);
-  if (kLayout.ymm != 0) std::memcpy(out + 16, xsave + kLayout.ymm + 16 * number, 16);
-  if (kLayout.zmm_low != 0) std::memcpy(out + 32, xsave + kLayout.zmm_low + 32 * number, 32);
+  std::memcpy(out, xsave + xmm_offset + 16 * number, 16);
+  if (xsave_layout.ymm != 0) std::memcpy(out + 16, xsave + xsave_layout.ymm + 16 * number, 16);
+  if (xsave_layout.zmm_low != 0) std::memcpy(out + 32, xsave + xsave_layout.zmm_low + 32 * number, 32);
 }
 
 void State::set_vector(int number, const u8 in[64]) noexcept {
   if (number >= 16) {
-    if (kLayout.zmm_high != 0) std::memcpy(xsave + kLayout.zmm_high + 64 * (number - 16), in, 64);
+    if (xsave_layout.zmm_high != 0) std::memcpy(xsave + xsave_layout.zmm_high + 64 * (number - 16), in, 64);
     return;
   }
-  std::memcpy(xsave + kXmm + 16 * number, in, 16);
-  if (kLayout.ymm != 0) std::memcpy(xsave + kLayout.ymm + 16 * number, in + 16, 16);
-  if (kLayout.zmm_low != 0) std::memcpy(xsave + kLayout.zmm_low + 32 * number, in + 32, 32);
+  std::memcpy(xsave + xmm_offset + 16 * number, in, 16);
+  if (xsave_layout.ymm != 0) std::memcpy(xsave + xsave_layout.ymm + 16 * number, in + 16, 16);
+  if (xsave_layout.zmm_low != 0) std::memcpy(xsave + xsave_layout.zmm_low + 32 * number, in + 32, 32);
 }
 
 u64 State::mask(int number) const noexcept {
   u64 value = 0;
-  if (kLayout.k != 0) std::memcpy(&value, xsave + kLayout.k + 8 * number, 8);
+  if (xsave_layout.k != 0) std::memcpy(&value, xsave + xsave_layout.k + 8 * number, 8);
   return value;
 }
 
 void State::set_mask(int number, u64 value) noexcept {
-  if (kLayout.k != 0) std::memcpy(xsave + kLayout.k + 8 * number, &value, 8);
+  if (xsave_layout.k != 0) std::memcpy(xsave + xsave_layout.k + 8 * number, &value, 8);
 }
 
 const char* machine_missing() noexcept {
@@ -199,16 +199,16 @@ void execute(State& state, const void* stub, bool general_only) noexcept {
   if (general_only) return;
   // A component in its first state may be left out of what XSAVE stores: make it zeros, which is that state.
   u64 present = 0;
-  std::memcpy(&present, state.xsave + kPresent, 8);
-  const u64 absent = kLayout.components & ~present;
+  std::memcpy(&present, state.xsave + present_offset, 8);
+  const u64 absent = xsave_layout.components & ~present;
   if (absent == 0) return;
-  if (absent & 2) std::memset(state.xsave + kXmm, 0, 256);
-  if ((absent & 4) && kLayout.ymm != 0) std::memset(state.xsave + kLayout.ymm, 0, 256);
-  if ((absent & 0x20) && kLayout.k != 0) std::memset(state.xsave + kLayout.k, 0, 64);
-  if ((absent & 0x40) && kLayout.zmm_low != 0) std::memset(state.xsave + kLayout.zmm_low, 0, 512);
-  if ((absent & 0x80) && kLayout.zmm_high != 0) std::memset(state.xsave + kLayout.zmm_high, 0, 1024);
-  present |= kLayout.components;
-  std::memcpy(state.xsave + kPresent, &present, 8);
+  if (absent & 2) std::memset(state.xsave + xmm_offset, 0, 256);
+  if ((absent & 4) && xsave_layout.ymm != 0) std::memset(state.xsave + xsave_layout.ymm, 0, 256);
+  if ((absent & 0x20) && xsave_layout.k != 0) std::memset(state.xsave + xsave_layout.k, 0, 64);
+  if ((absent & 0x40) && xsave_layout.zmm_low != 0) std::memset(state.xsave + xsave_layout.zmm_low, 0, 512);
+  if ((absent & 0x80) && xsave_layout.zmm_high != 0) std::memset(state.xsave + xsave_layout.zmm_high, 0, 1024);
+  present |= xsave_layout.components;
+  std::memcpy(state.xsave + present_offset, &present, 8);
 }
 
 const void* stub_return() noexcept { return reinterpret_cast<const void*>(&stepper_leave); }
@@ -217,9 +217,9 @@ void capture(State& state) noexcept {
   std::memset(&state, 0, sizeof state);
   asm volatile("xsave64 %0" : "+m"(state.xsave) : "a"(3), "d"(0) : "memory");  // x87 and SSE control words; AVX zero
   u64 present = 0;
-  std::memcpy(&present, state.xsave + kPresent, 8);
-  present |= kLayout.components;
-  std::memcpy(state.xsave + kPresent, &present, 8);
+  std::memcpy(&present, state.xsave + present_offset, 8);
+  present |= xsave_layout.components;
+  std::memcpy(state.xsave + present_offset, &present, 8);
   state.flags = 0x202;
 }
 

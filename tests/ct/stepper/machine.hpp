@@ -10,7 +10,8 @@ using u8 = std::uint8_t;
 using u32 = std::uint32_t;
 using u64 = std::uint64_t;
 
-inline constexpr int kRax = 0, kRcx = 1, kRdx = 2, kRbx = 3, kRsp = 4, kRbp = 5, kRsi = 6, kRdi = 7;
+inline constexpr int reg_rax = 0, reg_rcx = 1, reg_rdx = 2, reg_rbx = 3, reg_rsp = 4, reg_rbp = 5, reg_rsi = 6,
+                     reg_rdi = 7;
 
 // General registers in the order of their encoding, RFLAGS, and what XSAVE saves: x87, SSE, AVX, AVX-512.
 struct alignas(64) State {

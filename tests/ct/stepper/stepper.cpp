@@ -16,10 +16,11 @@ namespace stepper {
 
 namespace {
 
-constexpr u64 kReturn = 1;  // the address that the function returns to
-constexpr std::size_t kStackBytes = std::size_t{8} << 20;
-constexpr u64 kAddressWord = u64{1} << 63;
-constexpr u64 kCarry = 1, kParity = 4, kZero = 0x40, kSign = 0x80, kDirection = 0x400, kOverflow = 0x800;
+constexpr u64 return_address = 1;  // the address that the function returns to
+constexpr std::size_t most_stack_bytes = std::size_t{8} << 20;
+constexpr u64 address_word = u64{1} << 63;
+constexpr u64 flag_carry = 1, flag_parity = 4, flag_zero = 0x40, flag_sign = 0x80, flag_direction = 0x400,
+              flag_overflow = 0x800;
 
 void print(const char* text, int length) noexcept {
   if (write(STDOUT_FILENO, text, static_cast<std::size_t>(length)) != length) _exit(4);
@@ -38,7 +39,7 @@ struct SystemCall {
   int written;        // argument that points to what is written; -1: none
   int written_bytes;  // argument with its size; -1: 16 bytes
 };
-constexpr SystemCall kSystemCalls[] = {
+constexpr SystemCall system_calls[] = {
     {SYS_mmap, 6, -1, -1},         {SYS_munmap, 2, -1, -1},      {SYS_mprotect, 3, -1, -1},   {SYS_madvise, 3, -1, -1},
     {SYS_brk, 1, -1, -1},          {SYS_futex, 3, -1, -1},       {SYS_getpid, 0, -1, -1},     {SYS_gettid, 0, -1, -1},
     {SYS_write, 3, -1, -1},        {SYS_getrandom, 3, 0, 1},     {SYS_mlock, 2, -1, -1},      {SYS_munlock, 2, -1, -1},
@@ -50,15 +51,15 @@ class Run {
   Run(void (*function)(void*), void* context, Trace* trace) noexcept
       : trace_(trace), thread_pointer_(thread_pointer()) {
     capture(state_);
-    u8* stack = static_cast<u8*>(pages(kStackBytes));
-    state_.gpr[kRsp] = reinterpret_cast<u64>(stack + kStackBytes - 8);
-    std::memcpy(stack + kStackBytes - 8, &kReturn, 8);
-    state_.gpr[kRdi] = reinterpret_cast<u64>(context);
+    u8* stack = static_cast<u8*>(pages(most_stack_bytes));
+    state_.gpr[reg_rsp] = reinterpret_cast<u64>(stack + most_stack_bytes - 8);
+    std::memcpy(stack + most_stack_bytes - 8, &return_address, 8);
+    state_.gpr[reg_rdi] = reinterpret_cast<u64>(context);
     pc_ = reinterpret_cast<u64>(function);
   }
 
   Result whole() noexcept {
-    while (pc_ != kReturn) step();
+    while (pc_ != return_address) step();
     if (trace_ != nullptr) {
       if (!trace_->comparing) trace_->length = trace_->at;
       if (trace_->comparing && !trace_->differs && trace_->at != trace_->length) differ();
@@ -109,7 +110,7 @@ class Run {
   u64 access(Instruction& instruction, int base, std::int64_t displacement) noexcept {
     if (taint_.general[base] != 0) leak(instruction, "address");
     const u64 address = reg(base) + static_cast<u64>(displacement);
-    word(address | kAddressWord);
+    word(address | address_word);
     return address;
   }
 
@@ -130,7 +131,7 @@ class Run {
     if (operand.thread_local_) address += thread_pointer_;
     if (accessed) {
       if (secret != 0) leak(instruction, "address");
-      if (!operand.vector_index) word(address | kAddressWord);
+      if (!operand.vector_index) word(address | address_word);
     }
     return address;
   }
@@ -145,32 +146,32 @@ class Run {
 
   bool holds(u8 condition) const noexcept {
     const u64 f = state_.flags;
-    const bool less = ((f & kSign) != 0) != ((f & kOverflow) != 0);
+    const bool less = ((f & flag_sign) != 0) != ((f & flag_overflow) != 0);
     bool yes = false;
     switch (condition >> 1) {
       case 0:
-        yes = (f & kOverflow) != 0;
+        yes = (f & flag_overflow) != 0;
         break;
       case 1:
-        yes = (f & kCarry) != 0;
+        yes = (f & flag_carry) != 0;
         break;
       case 2:
-        yes = (f & kZero) != 0;
+        yes = (f & flag_zero) != 0;
         break;
       case 3:
-        yes = (f & (kCarry | kZero)) != 0;
+        yes = (f & (flag_carry | flag_zero)) != 0;
         break;
       case 4:
-        yes = (f & kSign) != 0;
+        yes = (f & flag_sign) != 0;
         break;
       case 5:
-        yes = (f & kParity) != 0;
+        yes = (f & flag_parity) != 0;
         break;
       case 6:
         yes = less;
         break;
       default:
-        yes = less || (f & kZero) != 0;
+        yes = less || (f & flag_zero) != 0;
     }
     return yes != ((condition & 1) != 0);
   }
@@ -182,7 +183,7 @@ class Run {
 
   void request() noexcept {
     u64 arguments[6];
-    std::memcpy(arguments, reinterpret_cast<const void*>(reg(kRax)), sizeof arguments);
+    std::memcpy(arguments, reinterpret_cast<const void*>(reg(reg_rax)), sizeof arguments);
     const u64 address = arguments[1], bytes = arguments[2];
     u64 answer = 0;
     switch (arguments[0]) {
@@ -210,22 +211,22 @@ class Run {
       default:
         give_up("a request that is not known", pc_);
     }
-    reg(kRdx) = answer;
-    taint_.general[kRdx] = 0;
+    reg(reg_rdx) = answer;
+    taint_.general[reg_rdx] = 0;
   }
 
   void system_call(Instruction& instruction) noexcept {
     const SystemCall* call = nullptr;
-    for (const SystemCall& known : kSystemCalls) {
-      if (static_cast<u64>(known.number) == reg(kRax)) call = &known;
+    for (const SystemCall& known : system_calls) {
+      if (static_cast<u64>(known.number) == reg(reg_rax)) call = &known;
     }
     if (call == nullptr) {
       char text[64];
-      std::snprintf(text, sizeof text, "system call %llu is not known", static_cast<unsigned long long>(reg(kRax)));
+      std::snprintf(text, sizeof text, "system call %llu is not known", static_cast<unsigned long long>(reg(reg_rax)));
       give_up(text, pc_);
     }
-    constexpr int order[6] = {kRdi, kRsi, kRdx, 10, 8, 9};
-    u8 secret = taint_.general[kRax];
+    constexpr int order[6] = {reg_rdi, reg_rsi, reg_rdx, 10, 8, 9};
+    u8 secret = taint_.general[reg_rax];
     u64 arguments[6];
     for (int i = 0; i < 6; ++i) {
       arguments[i] = reg(order[i]);
@@ -233,9 +234,9 @@ class Run {
     }
     if (secret != 0) leak(instruction, "system call");
     native(instruction);
-    taint_.general[kRax] = taint_.general[kRcx] = taint_.general[11] = 0;
-    if (call->number == SYS_mmap && static_cast<std::int64_t>(reg(kRax)) > 0) {
-      taint_.fill_memory(reg(kRax), arguments[1], false);
+    taint_.general[reg_rax] = taint_.general[reg_rcx] = taint_.general[11] = 0;
+    if (call->number == SYS_mmap && static_cast<std::int64_t>(reg(reg_rax)) > 0) {
+      taint_.fill_memory(reg(reg_rax), arguments[1], false);
     }
     if (call->number == SYS_munmap) taint_.fill_memory(arguments[0], arguments[1], false);
     if (call->written >= 0) {
@@ -249,17 +250,17 @@ class Run {
     for (int i = 0; i < instruction.operands; ++i) {
       if (instruction.operand[i].kind == Kind::memory) size = instruction.operand[i].bytes;
     }
-    if ((state_.flags & kDirection) != 0 || instruction.address_32) give_up("a string operation backwards", pc_);
-    if (instruction.repeat && taint_.general[kRcx] != 0) leak(instruction, "repeat count");
-    const u64 count = instruction.repeat ? reg(kRcx) : 1, bytes = count * size;
+    if ((state_.flags & flag_direction) != 0 || instruction.address_32) give_up("a string operation backwards", pc_);
+    if (instruction.repeat && taint_.general[reg_rcx] != 0) leak(instruction, "repeat count");
+    const u64 count = instruction.repeat ? reg(reg_rcx) : 1, bytes = count * size;
     const bool scans = instruction.mnemonic[0] == 's';
     const bool reads_rsi = instruction.rule == Rule::move_string || instruction.rule == Rule::load_string ||
                            (instruction.rule == Rule::compare_string && !scans);
-    const u64 from = reg(kRsi), to = reg(kRdi);
-    if (reads_rsi) access(instruction, kRsi, 0);
-    if (instruction.rule != Rule::load_string) access(instruction, kRdi, 0);
+    const u64 from = reg(reg_rsi), to = reg(reg_rdi);
+    if (reads_rsi) access(instruction, reg_rsi, 0);
+    if (instruction.rule != Rule::load_string) access(instruction, reg_rdi, 0);
     word(count);
-    const u64 accumulator = taint_.general[kRax] & ((u64{1} << size) - 1);
+    const u64 accumulator = taint_.general[reg_rax] & ((u64{1} << size) - 1);
     switch (instruction.rule) {
       case Rule::move_string:
         taint_.copy_memory(to, from, bytes);
@@ -332,7 +333,7 @@ class Run {
         index = narrow;
       }
       const u64 address = base + static_cast<u64>(index) * place->scale;
-      word(address | kAddressWord);
+      word(address | address_word);
       const u64 element = whole << (i * size);
       if (scatters) {
         taint_.set_memory(address, size, (taint_.vector[data->number] & element) != 0 ? whole : 0);
@@ -353,7 +354,7 @@ class Run {
     ++steps_;
     word(pc_);
     const u64 next = instruction.pc + instruction.length;
-    u64 addresses[kMostOperands] = {};
+    u64 addresses[most_operands] = {};
     const auto with_addresses = [&] {
       for (int i = 0; i < instruction.operands; ++i) {
         const Operand& operand = instruction.operand[i];
@@ -381,8 +382,8 @@ class Run {
           target = word_operand(first, address);
         }
         if (instruction.rule == Rule::call) {
-          const u64 address = access(instruction, kRsp, -8);
-          reg(kRsp) = address;
+          const u64 address = access(instruction, reg_rsp, -8);
+          reg(reg_rsp) = address;
           std::memcpy(reinterpret_cast<void*>(address), &next, 8);
           taint_.set_memory(address, 8, 0);
         }
@@ -390,10 +391,10 @@ class Run {
         return;
       }
       case Rule::ret: {
-        const u64 address = access(instruction, kRsp, 0);
+        const u64 address = access(instruction, reg_rsp, 0);
         if (taint_.memory(address, 8) != 0) leak(instruction, "jump target");
         std::memcpy(&pc_, reinterpret_cast<const void*>(address), 8);
-        reg(kRsp) += 8 + (instruction.has_immediate ? instruction.immediate : 0);
+        reg(reg_rsp) += 8 + (instruction.has_immediate ? instruction.immediate : 0);
         return;
       }
       case Rule::jump_if:
@@ -401,13 +402,14 @@ class Run {
         pc_ = holds(instruction.condition) ? instruction.target : next;
         return;
       case Rule::jump_if_rcx:
-        if (taint_.general[kRcx] != 0) leak(instruction, "branch");
-        pc_ = (instruction.mnemonic[1] == 'e' ? reg(kRcx) & 0xffffffff : reg(kRcx)) == 0 ? instruction.target : next;
+        if (taint_.general[reg_rcx] != 0) leak(instruction, "branch");
+        pc_ = (instruction.mnemonic[1] == 'e' ? reg(reg_rcx) & 0xffffffff : reg(reg_rcx)) == 0 ? instruction.target
+                                                                                               : next;
         return;
       case Rule::loop: {
-        if (taint_.general[kRcx] != 0 || (taint_.flags & instruction.flags_read) != 0) leak(instruction, "branch");
-        const bool zero = (state_.flags & kZero) != 0;
-        bool again = --reg(kRcx) != 0;
+        if (taint_.general[reg_rcx] != 0 || (taint_.flags & instruction.flags_read) != 0) leak(instruction, "branch");
+        const bool zero = (state_.flags & flag_zero) != 0;
+        bool again = --reg(reg_rcx) != 0;
         if (instruction.mnemonic[4] == 'e') again = again && zero;
         if (instruction.mnemonic[4] == 'n') again = again && !zero;
         pc_ = again ? instruction.target : next;
@@ -418,17 +420,17 @@ class Run {
         const u64 source = !immediate && memory_first ? address_of(instruction, first, true) : 0;
         const u64 marks = immediate ? 0 : taint_.input(first, source);
         if (!immediate && first.bytes != 8) give_up("a push that is not of 8 bytes", pc_);
-        taint_.set_memory(access(instruction, kRsp, -8), 8, marks);
+        taint_.set_memory(access(instruction, reg_rsp, -8), 8, marks);
         return native(instruction);
       }
       case Rule::pop: {
         if (first.bytes != 8 || memory_first) give_up("a pop that is not of 8 bytes", pc_);
-        taint_.output(instruction, first, 0, taint_.memory(access(instruction, kRsp, 0), 8));
+        taint_.output(instruction, first, 0, taint_.memory(access(instruction, reg_rsp, 0), 8));
         return native(instruction);
       }
       case Rule::leave:
-        taint_.general[kRsp] = taint_.general[kRbp];
-        taint_.general[kRbp] = static_cast<u8>(taint_.memory(access(instruction, kRbp, 0), 8));
+        taint_.general[reg_rsp] = taint_.general[reg_rbp];
+        taint_.general[reg_rbp] = static_cast<u8>(taint_.memory(access(instruction, reg_rbp, 0), 8));
         return native(instruction);
       case Rule::move_string:
       case Rule::store_string:

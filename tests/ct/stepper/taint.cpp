@@ -46,25 +46,25 @@ struct Page {
   u64 number;  // plus one; 0: free
   u64* marks;
 };
-constexpr std::size_t kPages = std::size_t{1} << 16;
+constexpr std::size_t num_pages = std::size_t{1} << 16;
 
 Page* page_table() {
-  static Page* table = static_cast<Page*>(pages(kPages * sizeof(Page)));
+  static Page* table = static_cast<Page*>(pages(num_pages * sizeof(Page)));
   return table;
 }
 
 u64* find_page(u64 address, bool make) {
   static Page last{0, nullptr};
-  static u64* store = static_cast<u64*>(pages(kPages / 2 * 512));
+  static u64* store = static_cast<u64*>(pages(num_pages / 2 * 512));
   static std::size_t used = 0;
   const u64 number = (address >> 12) + 1;
   if (last.number == number) return last.marks;
   Page* table = page_table();
   std::size_t at = (number * 0x9e3779b97f4a7c15u) >> 48;
-  while (table[at].number != 0 && table[at].number != number) at = (at + 1) % kPages;
+  while (table[at].number != 0 && table[at].number != number) at = (at + 1) % num_pages;
   if (table[at].number == 0) {
     if (!make) return nullptr;
-    if (used == kPages / 2) give_up("too much memory with secrets", address);
+    if (used == num_pages / 2) give_up("too much memory with secrets", address);
     table[at] = {number, store + 64 * used++};
   }
   last = table[at];
@@ -122,7 +122,7 @@ void value_of(const Operand& operand, const State& state, u64 address, u8 out[64
 // Whether a shift by cl leaves value and flags alone.
 bool shifts_by_nothing(const Instruction& instruction, const State& state) {
   const u64 most = instruction.operand[0].bytes == 8 ? 63 : 31;
-  return instruction.count_in_cl && (state.gpr[kRcx] & most) == 0;
+  return instruction.count_in_cl && (state.gpr[reg_rcx] & most) == 0;
 }
 
 }  // namespace
@@ -356,7 +356,7 @@ void Taint::propagate(const Instruction& instruction, const State& before, const
   const bool keeps_flags = shifts_by_nothing(instruction, before);
   const u32 written = keeps_flags ? 0 : instruction.flags_written, cleared = instruction.flags_cleared;
   const u32 flags_in = flags & instruction.flags_read;
-  u64 inputs[kMostOperands] = {}, together = 0;
+  u64 inputs[most_operands] = {}, together = 0;
   bool secret_control = false;
   for (int i = 0; i < instruction.operands; ++i) {
     const Operand& operand = instruction.operand[i];

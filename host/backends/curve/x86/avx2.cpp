@@ -79,10 +79,10 @@ struct Avx2Doubles {
   }
 };
 
-constexpr X25519Kernels kKernels = VectorKernels<DoubleField<Avx2Doubles>, FloatEnvironment, 1>::kernels("avx2");
+constexpr X25519Kernels kernel_table = VectorKernels<DoubleField<Avx2Doubles>, FloatEnvironment, 1>::kernels("avx2");
 
 }  // namespace
 
-const X25519Kernels& avx2() noexcept { return kKernels; }
+const X25519Kernels& avx2() noexcept { return kernel_table; }
 
 }  // namespace warpkem::curve

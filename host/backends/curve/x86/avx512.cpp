@@ -35,10 +35,11 @@ struct Avx512Doubles : Avx512Words {
   static D negate_if(const Digit& digit, D a) { return _mm512_mask_xor_pd(a, digit.negative, a, _mm512_set1_pd(-0.0)); }
 };
 
-constexpr X25519Kernels kKernels = VectorKernels<DoubleField<Avx512Doubles>, FloatEnvironment, 1>::kernels("avx512");
+constexpr X25519Kernels kernel_table =
+    VectorKernels<DoubleField<Avx512Doubles>, FloatEnvironment, 1>::kernels("avx512");
 
 }  // namespace
 
-const X25519Kernels& avx512() noexcept { return kKernels; }
+const X25519Kernels& avx512() noexcept { return kernel_table; }
 
 }  // namespace warpkem::curve

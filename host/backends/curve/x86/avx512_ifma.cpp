@@ -20,10 +20,11 @@ struct NoEnvironment {
   NoEnvironment() noexcept {}  // makes it a variable that is used
 };
 
-constexpr X25519Kernels kKernels = VectorKernels<IfmaField<Avx512Integers>, NoEnvironment, 0>::kernels("avx512-ifma");
+constexpr X25519Kernels kernel_table =
+    VectorKernels<IfmaField<Avx512Integers>, NoEnvironment, 0>::kernels("avx512-ifma");
 
 }  // namespace
 
-const X25519Kernels& avx512_ifma() noexcept { return kKernels; }
+const X25519Kernels& avx512_ifma() noexcept { return kernel_table; }
 
 }  // namespace warpkem::curve

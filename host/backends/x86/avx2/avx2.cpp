@@ -6,14 +6,14 @@
 namespace warpkem::simd {
 namespace {
 
-constexpr host::CpuKernels kKernels = {.name = "avx2",
-                                       .lanes = Avx2::lanes,
-                                       .workspace_bytes = Kernels<Avx2>::workspace_bytes,
-                                       .ek_form_bytes = Kernels<Avx2>::ek_form_bytes,
-                                       .dk_form_bytes = Kernels<Avx2>::dk_form_bytes,
-                                       .run = Kernels<Avx2>::run,
-                                       .hash_workspace_bytes = sizeof(HashWorkspace<Avx2>),
-                                       .hash = Kernels<Avx2>::hash};
+constexpr host::CpuKernels kernel_table = {.name = "avx2",
+                                           .lanes = Avx2::lanes,
+                                           .workspace_bytes = Kernels<Avx2>::workspace_bytes,
+                                           .ek_form_bytes = Kernels<Avx2>::ek_form_bytes,
+                                           .dk_form_bytes = Kernels<Avx2>::dk_form_bytes,
+                                           .run = Kernels<Avx2>::run,
+                                           .hash_workspace_bytes = sizeof(HashWorkspace<Avx2>),
+                                           .hash = Kernels<Avx2>::hash};
 
 }  // namespace
 }  // namespace warpkem::simd
@@ -21,6 +21,6 @@ constexpr host::CpuKernels kKernels = {.name = "avx2",
 namespace warpkem::avx2 {
 
 const host::CpuKernels& kernels() noexcept;  // as in avx2.hpp, whose std::string would bring functions to merge
-const host::CpuKernels& kernels() noexcept { return simd::kKernels; }
+const host::CpuKernels& kernels() noexcept { return simd::kernel_table; }
 
 }  // namespace warpkem::avx2

@@ -7,14 +7,14 @@
 namespace warpkem::simd {
 namespace {
 
-constexpr host::CpuKernels kKernels = {.name = "avx512",
-                                       .lanes = Avx512::lanes,
-                                       .workspace_bytes = Kernels<Avx512>::workspace_bytes,
-                                       .ek_form_bytes = Kernels<Avx512>::ek_form_bytes,
-                                       .dk_form_bytes = Kernels<Avx512>::dk_form_bytes,
-                                       .run = Kernels<Avx512>::run,
-                                       .hash_workspace_bytes = sizeof(HashWorkspace<Avx512>),
-                                       .hash = Kernels<Avx512>::hash};
+constexpr host::CpuKernels kernel_table = {.name = "avx512",
+                                           .lanes = Avx512::lanes,
+                                           .workspace_bytes = Kernels<Avx512>::workspace_bytes,
+                                           .ek_form_bytes = Kernels<Avx512>::ek_form_bytes,
+                                           .dk_form_bytes = Kernels<Avx512>::dk_form_bytes,
+                                           .run = Kernels<Avx512>::run,
+                                           .hash_workspace_bytes = sizeof(HashWorkspace<Avx512>),
+                                           .hash = Kernels<Avx512>::hash};
 
 }  // namespace
 }  // namespace warpkem::simd
@@ -22,6 +22,6 @@ constexpr host::CpuKernels kKernels = {.name = "avx512",
 namespace warpkem::avx512 {
 
 const host::CpuKernels& kernels() noexcept;  // as in avx512.hpp, whose std::string would bring functions to merge
-const host::CpuKernels& kernels() noexcept { return simd::kKernels; }
+const host::CpuKernels& kernels() noexcept { return simd::kernel_table; }
 
 }  // namespace warpkem::avx512

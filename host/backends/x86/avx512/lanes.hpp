@@ -8,7 +8,7 @@
 namespace warpkem::simd {
 namespace {
 
-constexpr int kXor = 0x96, kChi = 0xd2;  // truth tables: a ^ b ^ c, a ^ (~b & c)
+constexpr int ternary_xor = 0x96, ternary_chi = 0xd2;  // truth tables: a ^ b ^ c, a ^ (~b & c)
 
 struct Word4VL {
   using Word = __m256i;
@@ -16,13 +16,13 @@ struct Word4VL {
   static void store(u64* p, Word v) { _mm256_store_si256(reinterpret_cast<__m256i*>(p), v); }
   static Word xor2(Word a, Word b) { return _mm256_xor_si256(a, b); }
   static Word xor5(Word a, Word b, Word c, Word d, Word e) {
-    return _mm256_ternarylogic_epi64(_mm256_ternarylogic_epi64(a, b, c, kXor), d, e, kXor);
+    return _mm256_ternarylogic_epi64(_mm256_ternarylogic_epi64(a, b, c, ternary_xor), d, e, ternary_xor);
   }
   template <int r>
   static Word rotl(Word a) {
     return _mm256_rol_epi64(a, r);
   }
-  static Word chi(Word a, Word b, Word c) { return _mm256_ternarylogic_epi64(a, b, c, kChi); }
+  static Word chi(Word a, Word b, Word c) { return _mm256_ternarylogic_epi64(a, b, c, ternary_chi); }
   static Word xor_constant(Word a, u64 constant) {
     return xor2(a, _mm256_set1_epi64x(static_cast<long long>(constant)));
   }
@@ -34,14 +34,14 @@ struct Word8 {
   static void store(u64* p, Word v) { _mm512_store_si512(p, v); }
   static Word xor2(Word a, Word b) { return _mm512_xor_si512(a, b); }
   static Word xor5(Word a, Word b, Word c, Word d, Word e) {
-    return _mm512_ternarylogic_epi64(_mm512_ternarylogic_epi64(a, b, c, kXor), d, e, kXor);
+    return _mm512_ternarylogic_epi64(_mm512_ternarylogic_epi64(a, b, c, ternary_xor), d, e, ternary_xor);
   }
   template <int r>
   static Word rotl(Word a) {
     return _mm512_maskz_rol_epi64(0xff, a,
                                   r);  // all lanes: gcc 12 warns of the unmasked one's own uninitialised operand
   }
-  static Word chi(Word a, Word b, Word c) { return _mm512_ternarylogic_epi64(a, b, c, kChi); }
+  static Word chi(Word a, Word b, Word c) { return _mm512_ternarylogic_epi64(a, b, c, ternary_chi); }
   static Word xor_constant(Word a, u64 constant) {
     return xor2(a, _mm512_set1_epi64(static_cast<long long>(constant)));
   }
