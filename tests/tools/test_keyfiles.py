@@ -489,7 +489,7 @@ class OtherCommands(KeyFiles):
         def source(name, through_pipe):
             return ("-", self.read(name)) if through_pipe else (name, b"")
 
-        for param in "512", P, "X-Wing", "MLKEM1024-P384":
+        for param in P, "X-Wing":
             for form in "pem", "der":
                 self.tool("keygen", "--param", param, "--count", 20, "--ek", "ek", "--dk", "dk", "--format", form, "--force")
                 if form == "pem":  # with a byte order mark, and a description as OpenSSL writes it

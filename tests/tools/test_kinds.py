@@ -258,7 +258,7 @@ class Encodings(KindsTest):
 
 
     def test_compressed(self):
-        for param in "ML-KEM-512", "ML-KEM-1024":
+        for param in ("ML-KEM-512",):
             for name, data in (("gzip", gzip.compress(self.some(param, "ek", 2))), ("bzip2", bz2.compress(self.some(param, "ek", 2))),
                                ("xz", lzma.compress(self.some(param, "ek", 2)))):
                 for wanted in self.OPTION:
@@ -268,7 +268,7 @@ class Encodings(KindsTest):
     def test_marks_of_text(self):
         """What some programs put before text, and before anything else."""
         mark = b"\xef\xbb\xbf"
-        for param in SETS:
+        for param in ("ML-KEM-768",):
             key = spki(param, self.some(param, "ek", 1))
             self.refused(param, "seed", mark + pem("PUBLIC KEY", key), "byte order mark", pipes=False)
             for wanted in self.OPTION:
