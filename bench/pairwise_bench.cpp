@@ -30,7 +30,7 @@ void keygen(benchmark::State& state, warpkem_algorithm algorithm, const char* ba
       break;
     }
   }
-  state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations() * batch));
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(batch));
   warpkem_engine_free(engine);
 }
 
@@ -53,7 +53,7 @@ int main(int argc, char** argv) {
     if (!is_usable(backend)) continue;
     for (const warpkem_algorithm algorithm :
          {WARPKEM_ML_KEM_512, WARPKEM_ML_KEM_768, WARPKEM_ML_KEM_1024, WARPKEM_MLKEM768_X25519}) {
-      for (const std::size_t every : {0, 16, 1}) {
+      for (const std::size_t every : {std::size_t{0}, std::size_t{16}, std::size_t{1}}) {
         const std::string name = std::string("keygen/") + warpkem_algorithm_name(algorithm) + "/" + backend +
                                  "/batch:" + std::to_string(batch) +
                                  "/threads:1/dk:seed/pairwise:" + std::to_string(every);
