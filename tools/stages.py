@@ -76,7 +76,7 @@ class Run:
         """Configures a preset into build/PRESET (or NAME) and builds it; a failure counts as one failed test."""
         folder = BUILD / (name or preset)
         if self.command("cmake", "--preset", preset, "-B", folder, *options, env=env) and \
-                self.command("cmake", "--build", folder, "--parallel", JOBS, "--target", target, env=env):
+                self.command("cmake", "--build", folder, "--parallel", JOBS, "--target", *target.split(), env=env):
             return folder
         self.note_failure(f"build of {folder.name}")
         return None
@@ -506,6 +506,46 @@ def constant_time_clang(run):
     folder = build_by_clang(run, "ct", name="ct-clang", target="ct_program")
     if folder:
         run.ctest(folder, "--label-regex", "^ct$")
+
+
+def libraries_for_arm(run):
+    """A folder with Debian's libraries for Arm. apt fetches them by lists and with a state of their own, and leaves this
+    machine's as they are. None, and a skip, if that fails."""
+    root, apt = BUILD / "aarch64-root", BUILD / "aarch64-apt"
+    for folder in (root, apt):
+        shutil.rmtree(folder, ignore_errors=True)
+    for folder in (root, apt / "lists" / "partial", apt / "cache" / "archives" / "partial"):
+        folder.mkdir(parents=True)
+    (apt / "status").touch()
+    options = [f"-o{name}={value}" for name, value in (
+        ("APT::Architecture", "arm64"), ("APT::Architectures::", "arm64"), ("APT::Sandbox::User", ""), ("Debug::NoLocking", "1"),
+        ("Dir::State::Lists", apt / "lists"), ("Dir::State::status", apt / "status"), ("Dir::Cache", apt / "cache"))]
+    if not shutil.which("apt-get") or not run.command("apt-get", *options, "update", "-q") or \
+            not run.command("apt-get", *options, "install", "-q", "-y", "--download-only", "--no-install-recommends", "libssl-dev",
+                            "zlib1g-dev", "libgtest-dev", "nlohmann-json3-dev", "libcli11-dev", "libfmt-dev", "libcivetweb-dev"):
+        return run.note_skip("Arm", "apt brings no libraries for arm64")
+    for package in (apt / "cache" / "archives").glob("*.deb"):
+        if not run.command("dpkg-deb", "--extract", package, root):
+            return run.note_failure(package.name)
+    if not (root / "lib").exists():  # Debian 13's packages leave the link to the one that is essential
+        (root / "lib").symlink_to("usr/lib")
+    return root
+
+
+@stage(only_all=True)
+def aarch64(run):
+    """Built for Arm by the distribution's compiler; the tests of portable run under qemu, with OpenSSL and the provider."""
+    if not shutil.which("aarch64-linux-gnu-g++") or not shutil.which("qemu-aarch64"):
+        return run.note_skip("Arm", "no compiler (g++-aarch64-linux-gnu), or no qemu-user")
+    root = libraries_for_arm(run)
+    tests = "backend_suite_test c_api_test cpp_api_test cpu_kernels_test engine_test hybrid_kat_test hybrid_test kat_test " \
+            "keyfile_test portable_test provider_test"
+    folder = root and run.build("aarch64", f"-DCMAKE_SYSROOT={root}", "-DWARPKEM_TESTS=ON", "-DWARPKEM_TOOLS=ON",
+                                "-DWARPKEM_WERROR=ON", target=f"warpkem_tool warpkem_manual {tests}")
+    if folder:
+        # Of forks amid the work of other threads some children fail or hang under qemu-user.
+        run.ctest(folder, "--tests-regex", f"^({tests.replace(' ', '|')})$",
+                  env={**FEWER_ITEMS, "GTEST_FILTER": "-*AForkAmidOperations*"})
 
 
 @stage(only_all=True)
