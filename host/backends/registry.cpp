@@ -67,14 +67,14 @@ ProbeResult cuda_probe(const ProbeContext& context) {
   return result;
 }
 
-constexpr BackendEntry table[] = {{"cuda", false, &cuda_probe},
-                                  {"avx512", true, &avx512_probe},
-                                  {"avx2", true, &avx2_probe},
-                                  {"portable", true, &portable_probe}};
+constexpr BackendEntry known_backends[] = {{"cuda", false, &cuda_probe},
+                                           {"avx512", true, &avx512_probe},
+                                           {"avx2", true, &avx2_probe},
+                                           {"portable", true, &portable_probe}};
 
 }  // namespace
 
-std::span<const BackendEntry> backend_table() noexcept { return table; }
+std::span<const BackendEntry> backend_table() noexcept { return known_backends; }
 
 const CpuKernels& best_hashes() noexcept {
   [[maybe_unused]] std::string why_not;

@@ -51,7 +51,7 @@ constexpr Algorithm hybrid(std::uint32_t id, double cost, const char* name, std:
 }
 
 // Aliases: numbers of TLS groups (RFC 10024) and of HPKE KEMs.
-constexpr std::array table{
+constexpr std::array algorithms{
     ml_kem<MlKem512>("ML-KEM-512", "MLKEM512", oids::ml_kem_512),
     ml_kem<MlKem768>("ML-KEM-768", "MLKEM768", oids::ml_kem_768),
     ml_kem<MlKem1024>("ML-KEM-1024", "MLKEM1024", oids::ml_kem_1024),
@@ -64,23 +64,24 @@ constexpr std::array table{
 };
 static_assert(MlKem768::id == reference_algorithm);
 static_assert([] {
-  for (const Algorithm& a : table) {
-    if (&table[a.id - 1] != &a) return false;
+  for (const Algorithm& a : algorithms) {
+    if (&algorithms[a.id - 1] != &a) return false;
   }
   return true;
 }());
 // RFC 10024, Sections 3.1 to 3.3; draft-irtf-cfrg-concrete-hybrid-kems, Section 5; the composites' keys.
-static_assert(table[3].ek_bytes == 1216 && table[3].c_bytes == 1120 && table[3].K_bytes == 64);
-static_assert(table[4].ek_bytes == 1249 && table[4].c_bytes == 1153 && table[4].K_bytes == 64);
-static_assert(table[5].ek_bytes == 1665 && table[5].c_bytes == 1665 && table[5].K_bytes == 80);
-static_assert(table[3].dk_bytes[0] == 2432 && table[4].dk_bytes[0] == 2432 && table[5].dk_bytes[0] == 3216);
-static_assert(table[6].dk_bytes[2] == 96 && table[7].dk_bytes[2] == 115 && table[8].dk_bytes[2] == 128);
-static_assert(table[6].m_bytes == 64 && table[7].m_bytes == 160 && table[8].m_bytes == 80);
+static_assert(algorithms[3].ek_bytes == 1216 && algorithms[3].c_bytes == 1120 && algorithms[3].K_bytes == 64);
+static_assert(algorithms[4].ek_bytes == 1249 && algorithms[4].c_bytes == 1153 && algorithms[4].K_bytes == 64);
+static_assert(algorithms[5].ek_bytes == 1665 && algorithms[5].c_bytes == 1665 && algorithms[5].K_bytes == 80);
+static_assert(algorithms[3].dk_bytes[0] == 2432 && algorithms[4].dk_bytes[0] == 2432 &&
+              algorithms[5].dk_bytes[0] == 3216);
+static_assert(algorithms[6].dk_bytes[2] == 96 && algorithms[7].dk_bytes[2] == 115 && algorithms[8].dk_bytes[2] == 128);
+static_assert(algorithms[6].m_bytes == 64 && algorithms[7].m_bytes == 160 && algorithms[8].m_bytes == 80);
 
 // By id; null: there is none.
 constexpr auto by_id = [] {
   std::array<const Algorithm*, max_algorithms> pointers{};
-  for (const Algorithm& a : table) pointers[a.id] = &a;
+  for (const Algorithm& a : algorithms) pointers[a.id] = &a;
   return pointers;
 }();
 
@@ -92,16 +93,16 @@ bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept {
   return std::ranges::equal(a, b, {}, lower, lower);
 }
 
-std::span<const Algorithm> all_algorithms() noexcept { return table; }
+std::span<const Algorithm> all_algorithms() noexcept { return algorithms; }
 
 const Algorithm* find_algorithm(std::uint32_t id) noexcept { return id < max_algorithms ? by_id[id] : nullptr; }
 
 const Algorithm* find_algorithm(std::string_view text) noexcept {
-  const auto* found = std::ranges::find_if(table, [text](const Algorithm& a) {
+  const auto* found = std::ranges::find_if(algorithms, [text](const Algorithm& a) {
     const auto is_text = [text](const char* name) { return name != nullptr && equal_ignoring_case(text, name); };
     return is_text(a.name) || is_text(a.oid) || std::ranges::any_of(a.aliases, is_text);
   });
-  return found != table.end() ? found : nullptr;
+  return found != algorithms.end() ? found : nullptr;
 }
 
 }  // namespace warpkem::host

@@ -26,6 +26,9 @@ enum class ItemStatus : std::uint8_t {
   pairwise_failed = 20,     // of key generation, from the engine
   pending = 255
 };
+// As statuses of a batch have it.
+inline constexpr auto item_ok = static_cast<std::uint8_t>(ItemStatus::ok);
+inline constexpr auto item_pending = static_cast<std::uint8_t>(ItemStatus::pending);
 
 // Item i lies at table[i] where there is a table, else at data + i * stride. Strides are never 0 here.
 struct In {

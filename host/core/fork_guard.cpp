@@ -8,14 +8,14 @@
 namespace warpkem::host {
 
 namespace {
-constexpr std::size_t page = 4096;
+constexpr std::size_t guard_bytes = 4096;
 }
 
 ForkGuard::ForkGuard() : maker_(getpid()) {
-  void* mapping = mmap(nullptr, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* mapping = mmap(nullptr, guard_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapping == MAP_FAILED) return;
-  if (madvise(mapping, page, MADV_WIPEONFORK) != 0) {
-    munmap(mapping, page);
+  if (madvise(mapping, guard_bytes, MADV_WIPEONFORK) != 0) {
+    munmap(mapping, guard_bytes);
     return;
   }
   alive_ = static_cast<volatile int*>(mapping);
@@ -23,7 +23,7 @@ ForkGuard::ForkGuard() : maker_(getpid()) {
 }
 
 ForkGuard::~ForkGuard() {
-  if (alive_ != nullptr) munmap(const_cast<int*>(alive_), page);
+  if (alive_ != nullptr) munmap(const_cast<int*>(alive_), guard_bytes);
 }
 
 bool ForkGuard::forked() const noexcept { return alive_ != nullptr ? *alive_ == 0 : getpid() != maker_; }

@@ -115,7 +115,7 @@ constexpr FixedEncoding composite_of(const char* oid) noexcept {
   return pkcs8(H::id, oid, KeyEncoding::composite, Prefix(H::composite_dk_bytes), H::composite_dk_bytes);
 }
 
-constexpr std::array table{
+constexpr std::array encodings{
     spki(MlKem512::id, oids::ml_kem_512, MlKem512::ek_bytes),
     seed_of<MlKem512>(oids::ml_kem_512),
     expanded_of<MlKem512>(oids::ml_kem_512),
@@ -139,9 +139,9 @@ constexpr std::array table{
     composite_of<MlKem1024P384>(oids::mlkem1024_p384),
 };
 // RFC 9935, Sections 4 and 6, and Appendix C: sizes of the objects.
-static_assert(table[0].bytes() == 822 && table[4].bytes() == 1206 && table[8].bytes() == 1590);
-static_assert(table[1].bytes() == 86 && table[5].bytes() == 86 && table[9].bytes() == 86);
-static_assert(table[3].bytes() == 1730 && table[2].bytes() == 1660);  // of the examples
+static_assert(encodings[0].bytes() == 822 && encodings[4].bytes() == 1206 && encodings[8].bytes() == 1590);
+static_assert(encodings[1].bytes() == 86 && encodings[5].bytes() == 86 && encodings[9].bytes() == 86);
+static_assert(encodings[3].bytes() == 1730 && encodings[2].bytes() == 1660);  // of the examples
 
 void put_part(DecodedKey& key, KeyEncoding encoding, const std::uint8_t* first, const std::uint8_t* second) noexcept {
   switch (encoding) {
@@ -168,12 +168,12 @@ void put_part(DecodedKey& key, KeyEncoding encoding, const std::uint8_t* first, 
 
 }  // namespace
 
-std::span<const FixedEncoding> all_fixed_encodings() noexcept { return table; }
+std::span<const FixedEncoding> all_fixed_encodings() noexcept { return encodings; }
 
 const FixedEncoding* find_fixed_encoding(std::uint32_t algorithm, KeyEncoding encoding) noexcept {
   const auto* const found = std::ranges::find_if(
-      table, [=](const FixedEncoding& e) { return e.algorithm == algorithm && e.encoding == encoding; });
-  return found != table.end() ? found : nullptr;
+      encodings, [=](const FixedEncoding& e) { return e.algorithm == algorithm && e.encoding == encoding; });
+  return found != encodings.end() ? found : nullptr;
 }
 
 void encode_keys(const FixedEncoding& encoding, std::size_t count, const In& key, const In& expanded,
@@ -190,7 +190,7 @@ void encode_keys(const FixedEncoding& encoding, std::size_t count, const In& key
 }
 
 bool decode_fixed(std::span<const std::uint8_t> der, DecodedKey& key) noexcept {
-  for (const FixedEncoding& e : table) {
+  for (const FixedEncoding& e : encodings) {
     if (e.bytes() != der.size() || std::memcmp(der.data(), e.prefix().data(), e.prefix_bytes) != 0) continue;
     const std::uint8_t* const first = der.data() + e.prefix_bytes;
     if (std::memcmp(first + e.first_bytes, e.middle.data(), e.middle_bytes()) != 0) continue;

@@ -20,9 +20,6 @@ namespace warpkem::host {
 
 namespace {
 
-constexpr auto pending = static_cast<std::uint8_t>(ItemStatus::pending);
-constexpr auto ok = static_cast<std::uint8_t>(ItemStatus::ok);
-
 // Randomness of one slice at the most: bounds the memory that a call takes besides the caller's arrays.
 constexpr std::size_t slice_random_bytes = std::size_t{32} << 20;
 
@@ -104,7 +101,7 @@ class SecretBytes {
 void refuse_bad_keys(const Batch& batch) noexcept {
   for (std::size_t i = 0; i < batch.count; ++i) {
     const std::uint8_t verdict = batch.keys->verdict(batch.key_of(i));
-    if (verdict != ok) batch.statuses[i] = verdict;
+    if (verdict != item_ok) batch.statuses[i] = verdict;
   }
 }
 
@@ -114,8 +111,8 @@ struct Range {
 };
 Range next_pending(const Batch& batch, std::size_t from) noexcept {
   const std::span<const std::uint8_t> statuses(batch.statuses, batch.count);
-  const auto first = std::find(statuses.begin() + static_cast<std::ptrdiff_t>(from), statuses.end(), pending);
-  const auto last = std::find_if(first, statuses.end(), [](std::uint8_t s) { return s != pending; });
+  const auto first = std::find(statuses.begin() + static_cast<std::ptrdiff_t>(from), statuses.end(), item_pending);
+  const auto last = std::find_if(first, statuses.end(), [](std::uint8_t s) { return s != item_pending; });
   return {static_cast<std::size_t>(first - statuses.begin()), static_cast<std::size_t>(last - first)};
 }
 
@@ -239,7 +236,7 @@ void Engine::dispatch(const Batch& batch, std::uint64_t* items_by_backend, std::
       Waiter waiter;
       if (give_form(part, *slot.backend, waiter.completion())) slot.backend->submit(part, waiter.completion());
       waiter.wait();
-      const auto left = static_cast<std::size_t>(std::count(part.statuses, part.statuses + part.count, pending));
+      const auto left = static_cast<std::size_t>(std::count(part.statuses, part.statuses + part.count, item_pending));
       slot.done.add(part.operation, part.algorithm, part.count - left);
       if (items_by_backend != nullptr) items_by_backend[slot.number] += part.count - left;
       if (waiter.status() == Status::ok && left == 0) continue;
@@ -275,7 +272,7 @@ void Engine::dispatch(const Batch& batch, std::uint64_t* items_by_backend, std::
 }
 
 void Engine::run_slice(Batch batch, std::uint64_t* items_by_backend) {
-  memset(batch.statuses, pending, batch.count);
+  memset(batch.statuses, item_pending, batch.count);
   if (batch.keys != nullptr) refuse_bad_keys(batch);
   const Array to_draw = spec_of(batch.operation).drawn;
   In* const drawn =
@@ -299,7 +296,8 @@ void Engine::test_pairs(const Batch& keygen) {
   for (std::size_t i = 0; i < keygen.count;) {
     items.clear();
     for (; i < keygen.count && items.size() < most; ++i) {
-      if (pairwise_.is_chosen(first + i) && keygen.statuses[i] == ok) items.push_back(static_cast<std::uint32_t>(i));
+      if (pairwise_.is_chosen(first + i) && keygen.statuses[i] == item_ok)
+        items.push_back(static_cast<std::uint32_t>(i));
     }
     if (items.empty()) break;
     test.begin(keygen, items, random_);
@@ -326,7 +324,7 @@ CallResult Engine::run(Batch batch, std::uint64_t* items_by_backend) noexcept {
       if (part.statuses == nullptr) part.statuses = needs_more ? many_statuses.data() : few_statuses.data();
       run_slice(part, items_by_backend);
       for (std::size_t i = 0; i < part.count; ++i) {
-        if (part.statuses[i] == ok) continue;
+        if (part.statuses[i] == item_ok) continue;
         zero_outputs(part, i);
         failures.add(first + i, part.statuses[i]);
       }
@@ -373,7 +371,7 @@ CallResult Engine::prepare(const Batch& batch, KeySet*& keys, MakeKeySet make) n
     Failures failures;
     for (std::size_t i = 0; i < batch.count; ++i) {
       if (batch.statuses != nullptr) batch.statuses[i] = set->statuses()[i];
-      if (set->statuses()[i] != ok) failures.add(i, set->statuses()[i]);
+      if (set->statuses()[i] != item_ok) failures.add(i, set->statuses()[i]);
     }
     CallResult result = failures.result(batch);
     keys = set.release();

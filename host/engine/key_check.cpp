@@ -16,12 +16,11 @@ namespace warpkem::host {
 
 namespace {
 
-constexpr auto ok = static_cast<std::uint8_t>(ItemStatus::ok);
 constexpr auto mismatch = static_cast<std::uint8_t>(Status::key_mismatch);
 constexpr auto unsupported = static_cast<std::uint8_t>(Status::unsupported);
 
 // Records made at a time: some megabytes, and enough for every thread.
-constexpr std::size_t slice_items = 1024;
+constexpr std::size_t items_of_a_check = 1024;
 
 using Items = std::vector<std::size_t>;  // numbers of keys
 using Pointer = const std::uint8_t* DecodedKey::*;
@@ -57,11 +56,11 @@ class KeyCheck {
 
  private:
   void check(const Algorithm& a, const Items& items) {
-    for (const std::size_t i : items) statuses_[i] = ok;
+    for (const std::size_t i : items) statuses_[i] = item_ok;
     const auto select = [&](auto wanted) {
       Items selected;
       std::ranges::copy_if(items, std::back_inserter(selected),
-                           [&](std::size_t i) { return statuses_[i] == ok && wanted(keys_[i]); });
+                           [&](std::size_t i) { return statuses_[i] == item_ok && wanted(keys_[i]); });
       return selected;
     };
     using Key = const DecodedKey&;
@@ -79,9 +78,9 @@ class KeyCheck {
 
   template <class F>
   static void in_slices(const Items& items, F f) {
-    for (std::size_t first = 0; first < items.size(); first += slice_items) {
+    for (std::size_t first = 0; first < items.size(); first += items_of_a_check) {
       const auto begin = items.begin() + static_cast<std::ptrdiff_t>(first);
-      const auto count = static_cast<std::ptrdiff_t>(std::min(slice_items, items.size() - first));
+      const auto count = static_cast<std::ptrdiff_t>(std::min(items_of_a_check, items.size() - first));
       f(Items(begin, begin + count));
     }
   }
@@ -95,7 +94,7 @@ class KeyCheck {
 
   // Runs a batch of these items; those that fail get its status. Throws Error where it failed as a whole.
   void run(Batch batch, const Items& items) {
-    std::vector<std::uint8_t> statuses(items.size(), static_cast<std::uint8_t>(ItemStatus::pending));
+    std::vector<std::uint8_t> statuses(items.size(), item_pending);
     batch.count = items.size();
     batch.statuses = statuses.data();
     const CallResult result = engine_.run(batch);
@@ -144,8 +143,8 @@ class KeyCheck {
     for (std::size_t i = 0; i < items.size(); ++i) {
       const DecodedKey& key = keys_[items[i]];
       std::uint8_t& status = statuses_[items[i]];
-      if (verdicts[i] != ok) status = verdicts[i];
-      if (status != ok) continue;
+      if (verdicts[i] != item_ok) status = verdicts[i];
+      if (status != item_ok) continue;
       const bool has_other_ek = key.ek != nullptr && memcmp(key.ek, eks[i], a.ek_bytes) != 0;
       if (has_other_ek || differ(&sent.data()[i * a.K_bytes], &received.data()[i * a.K_bytes], a.K_bytes))
         status = mismatch;
@@ -179,7 +178,7 @@ class KeyCheck {
     for (std::size_t i = 0; i < items.size(); ++i) {
       const DecodedKey& key = keys_[items[i]];
       std::uint8_t& status = statuses_[items[i]];
-      if (status != ok) continue;
+      if (status != item_ok) continue;
       if (key.ek != nullptr && memcmp(key.ek, ek.data() + i * a.ek_bytes, a.ek_bytes) != 0) status = mismatch;
       if (key.expanded != nullptr && differ(key.expanded, dk.data() + i * dk_bytes, dk_bytes)) status = mismatch;
     }
@@ -227,7 +226,7 @@ CallResult check_keys(Engine& engine, std::span<const DecodedKey> keys, std::uin
   }
   CallResult result;
   const std::uint8_t* const end = statuses + keys.size();
-  const auto failed = [](std::uint8_t status) { return status != ok; };
+  const auto failed = [](std::uint8_t status) { return status != item_ok; };
   const std::uint8_t* const first = std::find_if(statuses, statuses + keys.size(), failed);
   result.failed = static_cast<std::size_t>(std::count_if(first, end, failed));
   if (result.failed == 0) return result;

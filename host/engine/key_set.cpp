@@ -13,7 +13,7 @@ KeySet::KeySet(std::shared_ptr<const void> owner, const ForkGuard& fork_guard, c
     : owner_(std::move(owner)),
       fork_guard_(fork_guard),
       encoded_(batch.count * record_bytes),
-      statuses_(batch.count, static_cast<std::uint8_t>(ItemStatus::pending)),
+      statuses_(batch.count, item_pending),
       encoded_batch_(batch),
       record_bytes_(record_bytes) {
   const auto encoded = input_of(spec_of(batch.operation).key);
@@ -41,12 +41,12 @@ KeyForm& KeySet::form(Backend& backend, bool on_one_thread) {
   const auto found = std::ranges::find(forms_, &backend, [](const auto& entry) { return entry.first; });
   if (found != forms_.end()) return *found->second;
   // The first backend's verdicts stand: a second one must not write statuses that calls are reading.
-  std::vector<std::uint8_t> verdicts(count(), static_cast<std::uint8_t>(ItemStatus::pending));
+  std::vector<std::uint8_t> verdicts(count(), item_pending);
   Batch batch = encoded_batch_;
   batch.statuses = verdicts.data();
   batch.on_one_thread = on_one_thread;
   std::unique_ptr<KeyForm> form = backend.prepare(batch);
-  if (std::ranges::find(verdicts, static_cast<std::uint8_t>(ItemStatus::pending)) != verdicts.end()) {
+  if (std::ranges::find(verdicts, item_pending) != verdicts.end()) {
     throw Error(Status::backend_failed, backend.info().name + ": not every key was prepared");
   }
   if (forms_.empty()) std::ranges::copy(verdicts, statuses_.begin());

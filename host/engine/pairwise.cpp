@@ -7,12 +7,7 @@
 
 namespace warpkem::host {
 
-namespace {
-
-constexpr auto pending = static_cast<std::uint8_t>(ItemStatus::pending);
-constexpr auto ok = static_cast<std::uint8_t>(ItemStatus::ok);
-
-}  // namespace
+namespace {}  // namespace
 
 std::size_t PairwiseTest::item_bytes(const Algorithm& algorithm) noexcept {
   return algorithm.m_bytes + 2 * algorithm.K_bytes + algorithm.c_bytes;
@@ -31,8 +26,8 @@ void PairwiseTest::begin(const Batch& keygen, const std::vector<std::uint32_t>& 
     ek_[i] = keygen.ek_out[items[i]];
     dk_[i] = keygen.dk_out[items[i]];
   }
-  encaps_statuses_.assign(items.size(), pending);
-  decaps_statuses_.assign(items.size(), pending);
+  encaps_statuses_.assign(items.size(), item_pending);
+  decaps_statuses_.assign(items.size(), item_pending);
   const std::size_t bytes = items.size() * item_bytes(algorithm);
   if (memory_.size() < bytes) memory_ = SecureBuffer(bytes);
   used_ = bytes;
@@ -40,7 +35,7 @@ void PairwiseTest::begin(const Batch& keygen, const std::vector<std::uint32_t>& 
 }
 
 Batch PairwiseTest::of_operation(Operation operation, std::vector<std::uint8_t>& statuses) noexcept {
-  std::ranges::fill(statuses, pending);
+  std::ranges::fill(statuses, item_pending);
   Batch batch = bare_;
   batch.operation = operation;
   batch.count = count();
@@ -69,11 +64,11 @@ Batch PairwiseTest::decaps() noexcept {
 }
 
 std::size_t PairwiseTest::undone(bool of_decaps) const noexcept {
-  return static_cast<std::size_t>(std::ranges::count(of_decaps ? decaps_statuses_ : encaps_statuses_, pending));
+  return static_cast<std::size_t>(std::ranges::count(of_decaps ? decaps_statuses_ : encaps_statuses_, item_pending));
 }
 
 bool PairwiseTest::agrees(std::size_t i) const noexcept {
-  if (encaps_statuses_[i] != ok || decaps_statuses_[i] != ok) return false;
+  if (encaps_statuses_[i] != item_ok || decaps_statuses_[i] != item_ok) return false;
   const std::uint8_t* const K = memory_.data() + count() * m_bytes_ + i * K_bytes_;
   const std::uint8_t* const K_prime = K + count() * K_bytes_;
   unsigned difference = 0;

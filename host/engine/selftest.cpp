@@ -141,7 +141,7 @@ void Engine::selftest(Slot& slot) {
         batch.algorithm = expected.algorithm;
         batch.count = iterations;
         batch.statuses = r.statuses.data();
-        std::ranges::fill(r.statuses, static_cast<std::uint8_t>(ItemStatus::pending));
+        std::ranges::fill(r.statuses, item_pending);
         return batch;
       };
       const auto run = [&](const Batch& batch) {

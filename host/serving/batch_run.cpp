@@ -15,9 +15,6 @@ namespace warpkem::host {
 
 namespace {
 
-constexpr auto pending = static_cast<std::uint8_t>(ItemStatus::pending);
-constexpr auto ok = static_cast<std::uint8_t>(ItemStatus::ok);
-
 // Whose verdict an item's status is.
 constexpr std::uint8_t by_backend = 0, by_key = 1, by_engine = 2;
 
@@ -46,7 +43,7 @@ bool BatchRun::build(Random& random) {
   // Seeds and m that requests do not bring.
   const std::size_t record = record_bytes(*find_algorithm(kind_.algorithm), spec.drawn, bare_.dk_format);
   std::size_t bytes = 0;
-  std::uint8_t refusal = ok;  // what the items get that want randomness
+  std::uint8_t refusal = item_ok;  // what the items get that want randomness
   for (const Piece& piece : pieces) {
     if (!piece.request->work.in[0].present()) bytes += piece.count * record;
   }
@@ -69,14 +66,14 @@ bool BatchRun::build(Random& random) {
       if (has_key) all_.in[1][at] = from.in[1][i];
       if (has_out[0]) all_.out[0][at] = from.out[0][i];
       if (has_out[1]) all_.out[1][at] = from.out[1][i];
-      all_.statuses[at] = pending;
-      std::uint8_t verdict = draws ? refusal : ok, verdict_by = by_engine;
+      all_.statuses[at] = item_pending;
+      std::uint8_t verdict = draws ? refusal : item_ok, verdict_by = by_engine;
       if (bare_.keys != nullptr) {
         const std::size_t key = from.key_of(i);
         all_.index[at] = static_cast<std::uint32_t>(key);
-        if (verdict == ok) verdict = bare_.keys->verdict(key), verdict_by = by_key;
+        if (verdict == item_ok) verdict = bare_.keys->verdict(key), verdict_by = by_key;
       }
-      if (verdict == ok) continue;
+      if (verdict == item_ok) continue;
       all_.statuses[at] = verdict;
       decided_[at] = verdict_by;
     }
@@ -84,7 +81,7 @@ bool BatchRun::build(Random& random) {
   items_ = items;
   // Items that are decided already do not go to a backend, which expects good indices only.
   if (std::ranges::any_of(decided_, [](std::uint8_t by) { return by != by_backend; })) retry();
-  return refusal == ok;
+  return refusal == item_ok;
 }
 
 Batch BatchRun::view(Tables& tables, std::size_t items) noexcept {
@@ -131,7 +128,7 @@ std::size_t BatchRun::collect() noexcept {
     }
   }
   const auto& statuses = stage == Stage::check ? part_.statuses : all_.statuses;
-  return static_cast<std::size_t>(std::ranges::count(statuses, pending));
+  return static_cast<std::size_t>(std::ranges::count(statuses, item_pending));
 }
 
 void BatchRun::gather(const std::vector<std::uint32_t>& chosen) {
@@ -143,14 +140,14 @@ void BatchRun::gather(const std::vector<std::uint32_t>& chosen) {
       part_.out[k][i] = all_.out[k][from];
     }
     part_.index[i] = all_.index[from];
-    part_.statuses[i] = pending;
+    part_.statuses[i] = item_pending;
   }
 }
 
 void BatchRun::retry() {
   chosen_.clear();
   for (std::uint32_t i = 0; i < items_; ++i) {
-    if (all_.statuses[i] == pending) chosen_.push_back(i);
+    if (all_.statuses[i] == item_pending) chosen_.push_back(i);
   }
   gather(chosen_);
   stage = Stage::again;
@@ -177,7 +174,7 @@ bool BatchRun::choose(std::uint32_t chance, std::uint64_t& dice) {
   return true;
 }
 
-void BatchRun::check_again() noexcept { std::ranges::fill(part_.statuses, pending); }
+void BatchRun::check_again() noexcept { std::ranges::fill(part_.statuses, item_pending); }
 
 std::size_t BatchRun::compare() noexcept {
   const std::array<std::size_t, 2> records = out_records();
@@ -186,7 +183,7 @@ std::size_t BatchRun::compare() noexcept {
     const std::uint32_t item = chosen_[i];
     unsigned difference = part_.statuses[i] ^ all_.statuses[item];
     // What a failed item's outputs hold is nobody's business: the engine clears them.
-    const bool compare_outputs = all_.statuses[item] == ok;
+    const bool compare_outputs = all_.statuses[item] == item_ok;
     for (std::size_t k = 0; k < 2 && compare_outputs; ++k) {
       const std::uint8_t *a = part_.out[k][i], *b = all_.out[k][item];
       for (std::size_t j = 0; j < records[k]; ++j) difference |= static_cast<unsigned>(a[j] ^ b[j]);
@@ -207,7 +204,7 @@ void BatchRun::expect_pairs(std::uint64_t first_pair) noexcept {
 void BatchRun::prepare_pairs(const PairwiseChoice& choice, Random& random) {
   chosen_.clear();
   for (std::uint32_t i = 0; i < items_; ++i) {
-    if (all_.statuses[i] == ok && choice.is_chosen(first_pair_ + i)) chosen_.push_back(i);
+    if (all_.statuses[i] == item_ok && choice.is_chosen(first_pair_ + i)) chosen_.push_back(i);
   }
   Batch keygen = view(all_, items_);
   keygen.on_one_thread = true;
@@ -227,7 +224,7 @@ std::size_t BatchRun::judge_pairs() noexcept {
 
 void BatchRun::fail_pairs(const PairwiseChoice& choice, Status status) noexcept {
   for (std::size_t i = 0; i < items_; ++i) {
-    if (all_.statuses[i] != ok || !choice.is_chosen(first_pair_ + i)) continue;
+    if (all_.statuses[i] != item_ok || !choice.is_chosen(first_pair_ + i)) continue;
     all_.statuses[i] = static_cast<std::uint8_t>(status);
     decided_[i] = by_engine;
   }
@@ -235,13 +232,13 @@ void BatchRun::fail_pairs(const PairwiseChoice& choice, Status status) noexcept 
 
 void BatchRun::distrust() noexcept {
   for (std::size_t i = 0; i < items_; ++i) {
-    if (decided_[i] == by_backend) all_.statuses[i] = pending;
+    if (decided_[i] == by_backend) all_.statuses[i] = item_pending;
   }
 }
 
 void BatchRun::fail_pending(Status status) noexcept {
   for (std::size_t i = 0; i < items_; ++i) {
-    if (all_.statuses[i] != pending) continue;
+    if (all_.statuses[i] != item_pending) continue;
     all_.statuses[i] = static_cast<std::uint8_t>(status);
     decided_[i] = by_engine;
   }
@@ -255,7 +252,7 @@ bool BatchRun::settle(const Piece& piece, std::size_t at) noexcept {
     const std::uint8_t status = built() ? all_.statuses[at + i] : static_cast<std::uint8_t>(failure);
     const std::uint32_t item = piece.first + i;
     if (r.work.statuses != nullptr) r.work.statuses[item] = status;
-    if (status == ok) {
+    if (status == item_ok) {
       if (r.items_by_backend == nullptr) continue;
       // As std::atomic_ref does, which libc++ has only since version 19.
       __atomic_fetch_add(&r.items_by_backend[item_slots_[at + i]], std::uint64_t{1}, __ATOMIC_RELAXED);

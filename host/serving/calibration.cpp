@@ -24,7 +24,7 @@ std::optional<Cost> measure(const Engine::Slot& slot, Clock& clock) {
     batch.algorithm = a.id;
     batch.statuses = statuses.data();
     batch.on_one_thread = true;
-    std::ranges::fill(statuses, static_cast<std::uint8_t>(ItemStatus::pending));
+    std::ranges::fill(statuses, item_pending);
     Waiter waiter;
     const std::uint64_t begin = clock.now_ns();
     slot.backend->submit(batch, waiter.completion());

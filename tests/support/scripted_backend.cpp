@@ -19,8 +19,6 @@ namespace {
 
 using namespace host;
 
-constexpr auto ok = static_cast<std::uint8_t>(ItemStatus::ok);
-
 class ScriptedBackend final : public Backend {
  public:
   ScriptedBackend(const Script& script, std::unique_ptr<Backend> inner)
@@ -104,7 +102,7 @@ std::span<const BackendEntry> table(std::vector<Script> scripts) {
 
 Behaviour null() {
   return [](Backend&, const Batch& batch, Completion done) {
-    memset(batch.statuses, ok, batch.count);
+    memset(batch.statuses, item_ok, batch.count);
     done.call(done.context, {});
   };
 }
@@ -117,7 +115,7 @@ Behaviour lying(double p, std::uint64_t seed, std::shared_ptr<std::atomic<std::u
   return [p, dice = std::make_shared<Dice>(seed), bad](Backend& inner, const Batch& batch, Completion done) {
     run_inner(inner, batch);
     for (std::size_t i = 0; i < batch.count; ++i) {
-      if (batch.statuses[i] != ok || !dice->roll(p)) continue;
+      if (batch.statuses[i] != item_ok || !dice->roll(p)) continue;
       bool lied = false;
       for_each_output(batch, [&](const Out& out, std::size_t bytes) {
         if (std::exchange(lied, true)) return;

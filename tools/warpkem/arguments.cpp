@@ -48,7 +48,7 @@ constexpr std::pair<const char*, const char*> synonyms[] = {
 
 bool is_help(const std::string& word) { return word == "-h" || word == "--help"; }
 bool is_option(const std::string& word) { return word.size() > 1 && word.front() == '-'; }
-std::string name_of(const std::string& option) { return option.substr(0, option.find('=')); }
+std::string option_name(const std::string& option) { return option.substr(0, option.find('=')); }
 
 bool is_flag(const CLI::Option* option) { return option->get_items_expected_max() == 0; }
 
@@ -235,7 +235,7 @@ std::string unknown_options(const std::vector<std::string>& words, const CLI::Ap
     for (const CLI::Option* const option : options_of(*one)) own.push_back(option->get_name());
   }
   const auto text_of = [&](const std::string& word) {
-    const std::string name = name_of(word);
+    const std::string name = option_name(word);
     std::string text = fmt::format("unknown option '{}'", name);
     std::string meant;
     for (const auto& [other, ours] : synonyms) {
@@ -286,7 +286,7 @@ std::string fault(const CLI::ParseError& error, const std::vector<std::string>& 
                   const Command* command) {
   std::vector<std::string> unknown, stray;
   for (const std::string& word : program.remaining(true)) {
-    const auto owners = owners_of(name_of(word), program);
+    const auto owners = owners_of(option_name(word), program);
     const bool known = command == nullptr ? !owners.empty() : std::ranges::find(owners, command) != owners.end();
     if (word != "--") (is_option(word) && !known ? unknown : stray).push_back(word);
   }
@@ -460,7 +460,7 @@ void Program::arrange() {
     return std::ranges::any_of(owners, [&](auto* one) { return !is_flag(one->get_option(word)); });
   };
   for (std::size_t i = 0; i < words_.size(); ++i) {
-    const std::string name = name_of(words_[i]);
+    const std::string name = option_name(words_[i]);
     if (name.size() + 1 != words_[i].size() || !takes_value(name)) continue;
     words_[i] = name;
     words_.insert(words_.begin() + static_cast<std::ptrdiff_t>(i + 1), "");

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <ctime>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -19,6 +18,7 @@
 #include "tools/warpkem/engine.hpp"
 #include "tools/warpkem/io.hpp"
 #include "tools/warpkem/progress.hpp"
+#include "tools/warpkem/threads.hpp"
 
 namespace warpkem::tool {
 namespace {
@@ -51,12 +51,6 @@ std::uint32_t usable_cores() {
 
 double seconds_between(Clock::time_point from, Clock::time_point to) {
   return std::chrono::duration<double>(to - from).count();
-}
-
-double cpu_seconds() {
-  timespec now{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
 }
 
 double median(std::vector<double> values) {

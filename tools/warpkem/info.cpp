@@ -75,7 +75,7 @@ Json statuses() {
   return all;
 }
 
-std::string as_text(const Json& report) {
+std::string info_as_text(const Json& report) {
   // Lines are cut to the terminal's width only: what reads a pipe wants whole ones.
   const std::size_t width = isatty(STDOUT_FILENO) == 1 ? text_width(STDOUT_FILENO) : SIZE_MAX;
   const auto hanging = [width](const std::string& begin, const std::string& rest) {
@@ -139,7 +139,7 @@ int info(const InfoOptions& options) {
                        {"cpu_features", warpkem_cpu_features()},
                        {"backends", backends(engine)},
                        {"statuses", statuses()}};
-  write_stdout(options.json ? report.dump(2) + "\n" : as_text(report));
+  write_stdout(options.json ? report.dump(2) + "\n" : info_as_text(report));
   for (const auto& one : report["backends"]) {
     if (one.value("selftest", "passed") != "passed") return exit_error;
   }

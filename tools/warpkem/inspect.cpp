@@ -53,7 +53,7 @@ Json fingerprint(warpkem_algorithm algorithm, const std::uint8_t* ek) {
 }
 
 // Keys that have the same algorithm and form.
-struct Group {
+struct KeyGroup {
   std::string param, form;
   bool encrypted;
   std::uint64_t count = 0, valid = 0;
@@ -111,7 +111,7 @@ class Inspection {
         check_keys(stream, first, last);
         stream.each(first, last, [&](const KeyObject& object) {
           const bool is_valid = object.status == WARPKEM_OK;
-          Group& group = group_of(object);
+          KeyGroup& group = group_of(object);
           ++group.count, group.valid += is_valid, valid += is_valid;
           if (listed.size() < options_.list) listed.push_back(entry_of(count, object));
           ++count;
@@ -124,7 +124,7 @@ class Inspection {
     report_["objects"] = count;
     report_["valid"] = valid;
     Json groups = Json::array();
-    for (const Group& group : groups_) {
+    for (const KeyGroup& group : groups_) {
       groups.push_back({{"param", group.param},
                         {"form", group.form},
                         {"encrypted", group.encrypted},
@@ -151,15 +151,15 @@ class Inspection {
     }
   }
 
-  Group& group_of(const KeyObject& object) {
+  KeyGroup& group_of(const KeyObject& object) {
     const bool is_known = object.key.algorithm != 0;
     const std::string param = is_known ? warpkem_algorithm_name(object.key.algorithm) : "";
     const std::string form = is_known ? name_of_encoding(object.key.encoding) : "";
-    const auto found = std::ranges::find_if(groups_, [&](const Group& group) {
+    const auto found = std::ranges::find_if(groups_, [&](const KeyGroup& group) {
       return group.param == param && group.form == form && group.encrypted == object.was_encrypted;
     });
     if (found != groups_.end()) return *found;
-    return groups_.emplace_back(Group{param, form, object.was_encrypted});
+    return groups_.emplace_back(KeyGroup{param, form, object.was_encrypted});
   }
 
   Json entry_of(std::uint64_t number, const KeyObject& object) {
@@ -261,7 +261,7 @@ class Inspection {
   const InspectOptions& options_;
   const Engine engine_;
   Passphrase passphrase_;
-  std::vector<Group> groups_;
+  std::vector<KeyGroup> groups_;
   Json report_;
 };
 
@@ -269,7 +269,7 @@ std::string text_or(const Json& value, const char* otherwise) {
   return value.is_string() && !value.get<std::string>().empty() ? value.get<std::string>() : otherwise;
 }
 
-std::string as_text(const Json& report) {
+std::string inspection_as_text(const Json& report) {
   const std::string kind = report["kind"].get<std::string>();
   const bool is_keys = kind == "pem" || kind == "der";
   std::string text = report["file"].get<std::string>() + ": ";
@@ -315,7 +315,7 @@ std::string as_text(const Json& report) {
 
 int inspect(const InspectOptions& options) {
   const Json report = Inspection(options).run();
-  write_stdout(options.json ? report.dump(2) + "\n" : as_text(report));
+  write_stdout(options.json ? report.dump(2) + "\n" : inspection_as_text(report));
   const std::uint64_t objects = report.value("objects", std::uint64_t{0});
   return objects > 0 && report["valid"] == objects && !report.contains("bytes_left_over") ? exit_ok : exit_items_failed;
 }

@@ -34,7 +34,7 @@ std::string folder_of(const std::string& path) {
   return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
 }
 
-std::string name_of(const std::string& path) {
+std::string file_name_of(const std::string& path) {
   const auto slash = path.rfind('/');
   return slash == std::string::npos ? path : path.substr(slash + 1);
 }
@@ -58,7 +58,7 @@ Target resolve(const std::string& label, std::string path) {
   for (int links = 0; links < 40; ++links) {
     const auto folder = real_path(folder_of(path));
     if (!folder) fail(label, "folder " + folder_of(path));
-    const std::string name = name_of(path);
+    const std::string name = file_name_of(path);
     if (*folder == own_descriptors && !name.empty() && name.find_first_not_of("0123456789") == std::string::npos) {
       return {path, static_cast<int>(std::strtol(name.c_str(), nullptr, 10))};
     }
@@ -336,7 +336,7 @@ Output::Output(const std::string& argument, const std::string& path, Secrecy sec
   } else if (errno != ENOENT) {
     fail(label_, "stat");
   }
-  name_ = name_of(target_);
+  name_ = file_name_of(target_);
   folder_ = FileDescriptor(::open(folder_of(target_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (folder_.get() < 0) fail(label_, "folder " + folder_of(target_));
   if (!id_) {

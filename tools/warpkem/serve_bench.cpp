@@ -19,7 +19,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr const char* op_names[] = {"", "keygen", "encaps", "decaps"};
+constexpr const char* operation_names[] = {"", "keygen", "encaps", "decaps"};
 
 struct ServeBenchOptions {
   ServeOptions load;
@@ -38,8 +38,8 @@ std::vector<ServeOp> parse_mix(std::string_view text) {
     if (colon == std::string_view::npos) throw refuse();
     ServeOp op;
     op.operation = 0;
-    for (std::uint32_t i = 1; i < std::size(op_names); ++i) {
-      if (part.substr(0, colon) == op_names[i]) op.operation = i;
+    for (std::uint32_t i = 1; i < std::size(operation_names); ++i) {
+      if (part.substr(0, colon) == operation_names[i]) op.operation = i;
     }
     const std::string param(part.substr(colon + 1, equals == std::string_view::npos ? equals : equals - colon - 1));
     op.algorithm = algorithm_named(param);
@@ -105,7 +105,7 @@ Json to_json(const ServeReport& r) {
   for (const warpkem_usage& u : r.usages) {
     j["usage"].push_back({{"backend", u.backend},
                           {"param", warpkem_algorithm_name(u.algorithm)},
-                          {"op", op_names[u.operation]},
+                          {"op", operation_names[u.operation]},
                           {"items", u.items},
                           {"batches", u.batches}});
   }

@@ -1,8 +1,9 @@
-// Threads that say what they were for when they cannot be started.
+// Threads that say what they were for when they cannot be started, and the processor time of all.
 #pragma once
 
 #include <fmt/core.h>
 
+#include <ctime>
 #include <functional>
 #include <string>
 #include <system_error>
@@ -13,6 +14,13 @@
 #include "tools/warpkem/error.hpp"
 
 namespace warpkem::tool {
+
+// Processor time of all threads of this process so far.
+inline double cpu_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
 
 // What `make` gives, a std::thread or the like. Throws Error where that takes a thread that the system does not give.
 template <class Make>

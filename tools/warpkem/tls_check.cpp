@@ -31,16 +31,16 @@ struct TlsCheckOptions {
 };
 
 // Groups that hold against a quantum computer: name in TLS, OpenSSL's algorithm, IANA's number.
-struct Group {
+struct TlsGroup {
   const char *name, *algorithm;
   int id;
 };
-constexpr std::array<Group, 6> post_quantum{{{"X25519MLKEM768", "X25519MLKEM768", 4588},
-                                             {"SecP256r1MLKEM768", "SecP256r1MLKEM768", 4587},
-                                             {"SecP384r1MLKEM1024", "SecP384r1MLKEM1024", 4589},
-                                             {"MLKEM512", "ML-KEM-512", 512},
-                                             {"MLKEM768", "ML-KEM-768", 513},
-                                             {"MLKEM1024", "ML-KEM-1024", 514}}};
+constexpr std::array<TlsGroup, 6> post_quantum{{{"X25519MLKEM768", "X25519MLKEM768", 4588},
+                                                {"SecP256r1MLKEM768", "SecP256r1MLKEM768", 4587},
+                                                {"SecP384r1MLKEM1024", "SecP384r1MLKEM1024", 4589},
+                                                {"MLKEM512", "ML-KEM-512", 512},
+                                                {"MLKEM768", "ML-KEM-768", 513},
+                                                {"MLKEM1024", "ML-KEM-1024", 514}}};
 
 using Context = std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)>;
 
@@ -77,8 +77,8 @@ std::string plain(std::string element, bool& may_be_unknown) {
   return element == "DEFAULT" ? "" : element;
 }
 
-const Group* find_group(const std::string& name, int id) {
-  for (const Group& group : post_quantum) {
+const TlsGroup* find_group(const std::string& name, int id) {
+  for (const TlsGroup& group : post_quantum) {
     if (strcasecmp(name.c_str(), group.name) == 0 || (id != 0 && id == group.id)) return &group;
   }
   return nullptr;
@@ -98,7 +98,7 @@ Json check(const TlsCheckOptions& options) {
   }
   report["groups"] = Json::array();
   bool any = false;
-  for (const Group& group : post_quantum) {
+  for (const TlsGroup& group : post_quantum) {
     const bool is_served = serves(group.name);
     any = any || is_served;
     report["groups"].push_back({{"name", group.name},
@@ -108,13 +108,13 @@ Json check(const TlsCheckOptions& options) {
   }
   if (!any) problems.push_back("no provider serves a post-quantum group");
   report["configured_groups"] = Json::array();
-  std::set<const Group*> named;
+  std::set<const TlsGroup*> named;
   for (const std::string& element : configuration.groups) {
     bool may_be_unknown = false;
     const std::string name = plain(element, may_be_unknown);
     const bool is_served = name.empty() || serves(name);
     report["configured_groups"].push_back({{"name", element}, {"served", is_served}});
-    const Group* const group = find_group(name.empty() ? "X25519MLKEM768" : name, 0);  // DEFAULT has this one
+    const TlsGroup* const group = find_group(name.empty() ? "X25519MLKEM768" : name, 0);  // DEFAULT has this one
     if (element[0] == '-') {
       named.erase(group);
     } else if (is_served) {
@@ -130,7 +130,7 @@ Json check(const TlsCheckOptions& options) {
   if (!options.host.empty()) {
     const tls::Handshake made =
         tls::shake_hands(context.get(), options.host, options.port, static_cast<int>(options.seconds));
-    const Group* const group = find_group(made.group, made.group_id);
+    const TlsGroup* const group = find_group(made.group, made.group_id);
     report["handshake"] = {{"host", made.host},
                            {"port", made.port},
                            {"protocol", made.protocol},
@@ -152,7 +152,7 @@ Json check(const TlsCheckOptions& options) {
   return report;
 }
 
-std::string as_text(const Json& report) {
+std::string handshake_as_text(const Json& report) {
   std::string text = fmt::format("{}\nconfiguration {}\n", report["openssl"].get<std::string>(),
                                  report["configuration"].get<std::string>());
   for (const Json& one : report["providers"]) {
@@ -186,7 +186,8 @@ std::string as_text(const Json& report) {
 
 int tls_check(const TlsCheckOptions& options) {
   const Json report = check(options);
-  write_stdout(options.json ? report.dump(2, ' ', false, Json::error_handler_t::replace) + "\n" : as_text(report));
+  write_stdout(options.json ? report.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"
+                            : handshake_as_text(report));
   return report["good"].get<bool>() ? exit_ok : exit_items_failed;
 }
 

@@ -22,9 +22,6 @@ namespace warpkem::host {
 
 namespace {
 
-constexpr auto pending = static_cast<std::uint8_t>(ItemStatus::pending);
-constexpr auto ok = static_cast<std::uint8_t>(ItemStatus::ok);
-
 // A batch is done in pieces of this many items, which bounds the memory that it takes besides the caller's.
 constexpr std::size_t slice_items = 32768;
 
@@ -253,7 +250,7 @@ Call::Call(HybridBackend& backend, const Batch& batch, Whole* whole)
   }
   if (has_ml_kem()) view_ml_kem();
   std::memset(good_, 1, batch.count);
-  std::memset(verdicts_, ok, batch.count);
+  std::memset(verdicts_, item_ok, batch.count);
 }
 
 void Call::take_memory() {
@@ -348,7 +345,7 @@ void Call::start() noexcept {
     };
     backend_.ml_kem_->submit(ml_kem_, {done, this});
   } else {
-    if (!has_ml_kem()) std::memset(batch_.statuses, ok, batch_.count);
+    if (!has_ml_kem()) std::memset(batch_.statuses, item_ok, batch_.count);
     half_done();
   }
   run(&Call::do_group, group_.lanes());
@@ -386,7 +383,7 @@ void Call::expand(std::size_t first, std::size_t count, std::uint8_t* workspace)
 void Call::judge(std::size_t first, std::size_t count, ItemStatus status) noexcept {
   declassify(good_ + first, count);  // the item's status says so
   for (std::size_t i = first; i < first + count; ++i) {
-    if (good_[i] == 0 && verdicts_[i] == ok) verdicts_[i] = static_cast<std::uint8_t>(status);
+    if (good_[i] == 0 && verdicts_[i] == item_ok) verdicts_[i] = static_cast<std::uint8_t>(status);
     good_[i] = 1;
   }
 }
@@ -545,7 +542,7 @@ void Call::combine(std::size_t first, std::size_t count, std::uint8_t* workspace
 // What the group says of items that ML-KEM has no complaint about.
 void Call::settle() noexcept {
   for (std::size_t i = 0; i < batch_.count; ++i) {
-    if (batch_.statuses[i] == ok) batch_.statuses[i] = verdicts_[i];
+    if (batch_.statuses[i] == item_ok) batch_.statuses[i] = verdicts_[i];
   }
 }
 
@@ -554,7 +551,7 @@ void Call::half_done() noexcept {
   if (halves_left_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   if (messages_ != nullptr && !has_failed()) run(&Call::combine, backend_.hashes_.lanes);
   if (has_failed()) {
-    std::replace(batch_.statuses, batch_.statuses + batch_.count, ok, pending);
+    std::replace(batch_.statuses, batch_.statuses + batch_.count, item_ok, item_pending);
     whole_->slice_done(failure_.load(), text_of_failure());
   } else {
     settle();
@@ -614,7 +611,7 @@ std::unique_ptr<KeyForm> HybridBackend::prepare(const Batch& batch) {
 void HybridBackend::submit(const Batch& batch, Completion done) noexcept {
   if (find_hybrid(batch.algorithm) == nullptr) {
     if (!is_check_of_seeds(batch.operation, batch.dk_format)) return ml_kem_->submit(batch, done);
-    std::memset(batch.statuses, ok, batch.count);
+    std::memset(batch.statuses, item_ok, batch.count);
     return done.call(done.context, {});
   }
   Whole* const whole = new (std::nothrow) Whole(done);

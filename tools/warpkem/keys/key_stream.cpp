@@ -16,7 +16,6 @@ namespace {
 constexpr std::size_t chunk_bytes = std::size_t{8} << 20;
 // No key comes near; certificates with composite signatures have some 20 KiB.
 constexpr std::size_t longest_object = std::size_t{1} << 20;
-constexpr auto npos = std::string_view::npos;
 
 // What the label of a PEM block promises.
 bool is_kept(std::string_view label, std::uint32_t encoding) {

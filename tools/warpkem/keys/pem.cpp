@@ -20,7 +20,6 @@ namespace warpkem::tool {
 namespace {
 
 constexpr std::size_t line_chars = 64;
-constexpr auto npos = std::string_view::npos;
 
 // A body in the form that RFC 7468 says generators write (Section 2): lines of 64 characters, the last one shorter, LF
 // alone. Returns the number of bytes; npos: it has another form.

@@ -9,6 +9,7 @@
 namespace warpkem::tool {
 
 inline constexpr std::string_view pem_begin = "-----BEGIN ", pem_end = "-----END ", pem_dashes = "-----";
+inline constexpr auto npos = std::string_view::npos;
 
 // Where the next block begins at or after `from`; npos: nowhere. Not only at the start of a line: files that have no
 // line end at their end get joined, and what is no block after all should be listed rather than lost.

@@ -27,7 +27,6 @@ using host::Status;
 
 namespace {
 
-constexpr auto pending = static_cast<std::uint8_t>(ItemStatus::pending);
 constexpr std::size_t alignment = 256;  // of every array in the slot
 
 constexpr std::size_t align_up(std::size_t bytes) noexcept { return (bytes + alignment - 1) / alignment * alignment; }
@@ -212,7 +211,7 @@ void Lane::stage(const Batch& items, const Layout& layout) {
         std::memcpy(to + i * array.record_bytes, array.item(i), array.record_bytes);
     }
   }
-  std::memset(pinned_.data() + layout.statuses, pending, items.count);  // until the copy-out says otherwise
+  std::memset(pinned_.data() + layout.statuses, host::item_pending, items.count);  // until the copy-out says otherwise
 }
 
 void Lane::submit(const Batch& items, const Layout& layout, const KeyForms& keys) {
@@ -306,7 +305,7 @@ cudaError_t Lane::poll(Query query, const Layout& layout) {
 void Lane::deliver(const Batch& items, const Layout& layout) {
   const Span span("deliver");
   const std::uint8_t* statuses = pinned_.data() + layout.statuses;
-  if (std::memchr(statuses, pending, items.count) != nullptr) {
+  if (std::memchr(statuses, host::item_pending, items.count) != nullptr) {
     throw ChunkFailure(Fate::refused, Status::backend_failed, context(items) + "the kernels left items undone");
   }
   for (const Layout::Array& array : layout.all()) {
