@@ -25,7 +25,6 @@ if shutil.which("ccache"):
     for language in ("C", "CXX", "CUDA"):
         os.environ.setdefault(f"CMAKE_{language}_COMPILER_LAUNCHER", "ccache")
     os.environ.setdefault("CCACHE_DIR", str(BUILD / "ccache"))
-    os.environ.setdefault("CCACHE_BASEDIR", str(ROOT))
     os.environ.setdefault("CCACHE_NOHASHDIR", "1")  # debug information may name another stage's folder
 
 
