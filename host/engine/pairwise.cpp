@@ -7,8 +7,6 @@
 
 namespace warpkem::host {
 
-namespace {}  // namespace
-
 std::size_t PairwiseTest::item_bytes(const Algorithm& algorithm) noexcept {
   return algorithm.m_bytes + 2 * algorithm.K_bytes + algorithm.c_bytes;
 }

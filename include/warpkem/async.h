@@ -207,9 +207,9 @@ WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_cancel(warpkem_engine *eng
 #define WARPKEM_DRAIN 0u
 #define WARPKEM_ABORT 1u
 
-/// Ends submission. `how` is WARPKEM_DRAIN or WARPKEM_ABORT: DRAIN finishes every request; ABORT completes as ABORTED those that no backend has begun. Returns when
-/// every request has completed. Completions stay in their queues. Synchronous calls still work. warpkem_engine_free() does
-/// an ABORT. WOULD_DEADLOCK in a callback of the engine.
+/// Ends submission. `how` is WARPKEM_DRAIN or WARPKEM_ABORT: DRAIN finishes every request; ABORT completes as ABORTED those
+/// that no backend has begun. Returns when every request has completed. Completions stay in their queues. Synchronous calls
+/// still work. warpkem_engine_free() does an ABORT. WOULD_DEADLOCK in a callback of the engine.
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_shutdown(warpkem_engine *engine, uint32_t how);
 
 /// Lets the engine use a backend again that the sentinel had quarantined for a wrong result. UNSUPPORTED: no backend of
