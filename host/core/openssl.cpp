@@ -18,6 +18,11 @@ namespace {
 constinit Gate gate;
 const int not_guarded = guard_at_fork<gate>();
 
+// OpenSSL 3.5 waits for itself for ever if memory runs out in the very first step of its start: the error is to be
+// noted by what is being started. Any call makes that step. This one is made when the library is loaded, and memory may
+// run out later.
+[[maybe_unused]] const unsigned long first_step = ERR_peek_error();
+
 enum class State { unknown, started, over };
 constinit std::atomic<State> state{State::unknown};
 
