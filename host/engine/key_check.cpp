@@ -8,7 +8,7 @@
 #include <new>
 #include <vector>
 
-#include "host/core/ct.hpp"
+#include "host/core/differ.hpp"
 #include "host/core/hybrids.hpp"
 #include "host/core/secure.hpp"
 
@@ -27,14 +27,6 @@ using Pointer = const std::uint8_t* DecodedKey::*;
 
 constexpr std::size_t ek_in_dk(const Algorithm& a) noexcept {
   return a.dk_record(DkFormat::expanded) - a.ek_bytes - 64;
-}
-
-// In time that does not depend on where the difference is.
-bool differ(const std::uint8_t* a, const std::uint8_t* b, std::size_t bytes) noexcept {
-  unsigned difference = 0;
-  for (std::size_t i = 0; i < bytes; ++i) difference |= static_cast<unsigned>(a[i] ^ b[i]);
-  declassify(&difference, sizeof difference);  // the key's status says so
-  return difference != 0;
 }
 
 class KeyCheck {

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "host/core/algorithms.hpp"
-#include "host/core/ct.hpp"
+#include "host/core/differ.hpp"
 
 namespace warpkem::host {
 
@@ -68,11 +68,7 @@ std::size_t PairwiseTest::undone(bool of_decaps) const noexcept {
 bool PairwiseTest::agrees(std::size_t i) const noexcept {
   if (encaps_statuses_[i] != item_ok || decaps_statuses_[i] != item_ok) return false;
   const std::uint8_t* const K = memory_.data() + count() * m_bytes_ + i * K_bytes_;
-  const std::uint8_t* const K_prime = K + count() * K_bytes_;
-  unsigned difference = 0;
-  for (std::size_t j = 0; j < K_bytes_; ++j) difference |= static_cast<unsigned>(K[j] ^ K_prime[j]);
-  declassify(&difference, sizeof difference);  // the key pair's status says so
-  return difference == 0;
+  return !differ(K, K + count() * K_bytes_, K_bytes_);
 }
 
 void PairwiseTest::wipe_secrets() noexcept {

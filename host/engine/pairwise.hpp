@@ -1,5 +1,5 @@
 // The pairwise consistency test of key pairs (FIPS 140-3 IG 10.3.A): what is encapsulated to ek is what dk gives back.
-// Two batches, which any backend may do; whoever runs them judges at the end.
+// The test is two batches, which any backend may do. Their results are compared at the end.
 #pragma once
 
 #include <atomic>

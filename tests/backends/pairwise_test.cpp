@@ -6,6 +6,7 @@
 #include <warpkem/warpkem.hpp>
 
 #include "tests/support/backends.hpp"
+#include "tests/support/keygen.hpp"
 
 namespace warpkem::test {
 namespace {
@@ -35,27 +36,6 @@ std::uint64_t items_of(warpkem_engine* engine, const std::string& backend) {
   }
   return 0;
 }
-
-// A key generation of packed records.
-struct Keygen {
-  Keygen(warpkem_algorithm algorithm, std::uint32_t format, std::size_t count)
-      : ek(count * warpkem_size(algorithm, WARPKEM_SIZE_EK)),
-        dk(count * warpkem_size(algorithm, format == WARPKEM_DK_SEED        ? WARPKEM_SIZE_DK_SEED
-                                           : format == WARPKEM_DK_COMPOSITE ? WARPKEM_SIZE_DK_COMPOSITE
-                                                                            : WARPKEM_SIZE_DK)),
-        statuses(count, 0xEE) {
-    batch.struct_size = sizeof batch;
-    batch.operation = WARPKEM_OP_KEYGEN;
-    batch.algorithm = algorithm;
-    batch.dk_format = format;
-    batch.count = count;
-    batch.ek_out = {ek.data(), ek.size(), 0, nullptr};
-    batch.dk_out = {dk.data(), dk.size(), 0, nullptr};
-    batch.statuses = statuses.data();
-  }
-  Bytes ek, dk, statuses;
-  warpkem_batch batch{};
-};
 
 using Case = std::tuple<std::string, warpkem_algorithm>;
 class Pairwise : public testing::TestWithParam<Case> {};

@@ -7,9 +7,10 @@ WARPKEM_BUILD: where it works. WARPKEM_CLEAN_ROOTS: a folder with roots SUITE-pr
 import os
 import pathlib
 import shutil
-import subprocess
 import sys
 import unittest
+
+from commands import run
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 WORK = pathlib.Path(os.environ.get("WARPKEM_BUILD") or sys.exit("WARPKEM_BUILD is not set")).resolve()
@@ -33,14 +34,6 @@ with warpkem.Engine() as engine:
     assert (engine.decaps("ML-KEM-768", pairs.dk, sent.c).K == sent.K).all()
 END
 """
-
-
-def run(*words, **more):
-    done = subprocess.run([str(word) for word in words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, errors="replace", **more)
-    if done.returncode != 0:
-        raise AssertionError(f"{' '.join(map(str, words))}\n{done.stdout[-6000:]}")
-    return done.stdout
 
 
 def inside(root, script):

@@ -8,9 +8,10 @@ import os
 import pathlib
 import re
 import shutil
-import subprocess
 import sys
 import unittest
+
+from commands import run
 
 SOURCE, WORK = (pathlib.Path(path).resolve() for path in sys.argv[1:3])
 CONSUMER = SOURCE / "tests" / "install" / "consumer"
@@ -19,14 +20,6 @@ KINDS = {"shared": "ON", "static": "OFF"}
 # Options as of preset dev, so that ccache has what stage gcc compiled.
 AS_BUILT_BEFORE = ["-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O2 -g1 -DNDEBUG", "-DWARPKEM_WERROR=ON"]
 COMPILERS = [pair for pair in (("cc", "c++"), ("clang", "clang++"), ("clang-14", "clang++-14")) if shutil.which(pair[1])][:2]
-
-
-def run(*words, cwd=None, env=None):
-    done = subprocess.run([str(word) for word in words], cwd=cwd, env={**os.environ, **(env or {})}, text=True,
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace")
-    if done.returncode != 0:
-        raise AssertionError(f"{' '.join(map(str, words))}\n{done.stdout[-6000:]}")
-    return done.stdout
 
 
 def prefix(kind):

@@ -4,9 +4,10 @@ import os
 import pathlib
 import re
 import shutil
-import subprocess
 import sys
 import unittest
+
+from commands import run
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("WARPKEM_BUILD") or sys.exit("WARPKEM_BUILD is not set"))
@@ -15,14 +16,6 @@ ROOT = WORK / "root"  # where the packages are unpacked
 CONSUMER = SOURCE / "tests" / "install" / "consumer"
 VERSION = re.search(r'VERSION_STRING "(.*)"', (SOURCE / "include/warpkem/version.h").read_text())[1]
 MAJOR = VERSION.split(".")[0]
-
-
-def run(*words, env=None):
-    done = subprocess.run([str(word) for word in words], env={**os.environ, **(env or {})}, text=True,
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace")
-    if done.returncode != 0:
-        raise AssertionError(f"{' '.join(map(str, words))}\n{done.stdout[-6000:]}")
-    return done.stdout
 
 
 class Packages(unittest.TestCase):

@@ -11,11 +11,12 @@ import os
 import pathlib
 import re
 import shutil
-import subprocess
 import sys
 import tarfile
 import tomllib
 import unittest
+
+from commands import run
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 WORK = pathlib.Path(os.environ.get("WARPKEM_BUILD") or sys.exit("WARPKEM_BUILD is not set")).resolve()
@@ -25,17 +26,9 @@ sbom = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(sbom)
 
 
-def run(*words, **more):
-    done = subprocess.run([str(word) for word in words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, errors="replace", **more)
-    if done.returncode != 0:
-        raise AssertionError(f"{' '.join(map(str, words))}\n{done.stdout[-6000:]}")
-    return done.stdout
-
-
 def release(name, *options, env=None):
     folder = WORK / name
-    run(SOURCE / "tools/release", "--out", folder, *options, env={**os.environ, **(env or {})})
+    run(SOURCE / "tools/release", "--out", folder, *options, env=env)
     return folder
 
 
