@@ -87,7 +87,7 @@ struct Case {
     EVP_PKEY_CTX_free(context);
     EVP_PKEY_free(key);
   }
-  // The server makes a share of its own, and the secret: for a group that is a key exchange and not a KEM.
+  // The server makes its own share and derives the secret. This is for a group that is a key exchange, not a KEM.
   void exchange(const Octets& share, Octets& own_share, Octets& secret) const {
     EVP_PKEY* const own = generate(EVP_PKEY_keygen_init);
     own_share = this->share(own);
