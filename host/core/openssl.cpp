@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include <atomic>
+#include <cstdint>
 #include <mutex>
 #include <new>
 
@@ -19,9 +20,11 @@ constinit Gate gate;
 const int not_guarded = guard_at_fork<gate>();
 
 // OpenSSL 3.5 waits for itself for ever if memory runs out in the very first step of its start: the error is to be
-// noted by what is being started. Any call makes that step. This one is made when the library is loaded, and memory may
-// run out later.
-[[maybe_unused]] const unsigned long first_step = ERR_peek_error();
+// noted by what is being started. That step is made when the library is loaded, for memory may run out later, and
+// nothing else of the start is: OpenSSL would register its end before the program registers the libraries', and end
+// after them. The number is the one that OpenSSL's header reserves for OPENSSL_INIT_BASE_ONLY.
+constexpr std::uint64_t init_base_only = 0x00040000;
+[[maybe_unused]] const int first_step = OPENSSL_init_crypto(init_base_only, nullptr);
 
 enum class State { unknown, started, over };
 constinit std::atomic<State> state{State::unknown};
@@ -54,7 +57,7 @@ void start_openssl() {
   const std::scoped_lock lock(mutex);
   if (!called_at_cleanup && !called_at_exit) stay_loaded();
   called_at_cleanup = called_at_cleanup || OPENSSL_atexit(end_openssl) == 1;
-  // At exit this comes before OpenSSL's own handler, which it registered above, sets out.
+  // At exit this comes before OpenSSL's own handler sets out, if that was registered already.
   called_at_exit = called_at_exit || atexit(end_openssl) == 0;
   if (!called_at_cleanup || !called_at_exit) throw std::bad_alloc();
   State unknown = State::unknown;

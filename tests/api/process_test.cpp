@@ -1,7 +1,9 @@
 // The library in its process: threads, forks, core dumps.
 #include <dirent.h>
 #include <gtest/gtest.h>
+#include <openssl/crypto.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <warpkem/warpkem.h>
@@ -414,6 +416,29 @@ TEST(Fork, ParentAndChildDrawDifferentRandomness) {
   EXPECT_FALSE(std::equal(theirs.begin(), theirs.end(), calls.ek.begin()));
   close(ends[0]);
   close(ends[1]);
+}
+
+enum class Cleanup { not_expected, expected, done };
+Cleanup cleanup = Cleanup::not_expected;
+
+// Among the last destructors of a process are those of its libraries, in which threads may still run that OpenSSL's
+// cleanup would have stopped.
+[[gnu::destructor]] void look_for_cleanup() {
+  if (cleanup == Cleanup::expected) _exit(70);
+}
+
+TEST(Exit, OpensslIsCleanedUpBeforeTheLibrariesDestructorsRun) {
+  const pid_t child = fork();
+  if (child == 0) {
+    cleanup = Cleanup::expected;
+    exit(OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CRYPTO_STRINGS, nullptr) == 1 &&
+                 OPENSSL_atexit([] { cleanup = Cleanup::done; }) == 1
+             ? 0
+             : 71);
+  }
+  int status = -1;
+  waitpid(child, &status, 0);
+  EXPECT_EQ(status, 0);
 }
 
 // Bytes of the mappings that stay out of core dumps: those with the flag dd.
