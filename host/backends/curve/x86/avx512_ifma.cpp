@@ -10,7 +10,6 @@ namespace {
 struct Avx512Integers : Avx512Words {
   static I multiply_add_low(I sum, I a, I b) { return _mm512_madd52lo_epu64(sum, a, b); }
   static I multiply_add_high(I sum, I a, I b) { return _mm512_madd52hi_epu64(sum, a, b); }
-  static I select(Mask mask, I a, I b) { return _mm512_mask_blend_epi64(mask, a, b); }  // b where the mask is set
   static I look_up(const u64* table, const Digit& digit) {
     return _mm512_permutex2var_epi64(_mm512_load_si512(table), digit.entry, _mm512_load_si512(table + 8));
   }

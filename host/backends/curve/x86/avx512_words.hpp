@@ -11,7 +11,9 @@ namespace {
 
 struct Avx512Words {
   using I = __m512i;
-  using Mask = __mmask8;
+  // All bits of a lane, or none. No mask register: it would depend on a secret, and the compiler might mask an access
+  // to memory with it.
+  using Mask = __m512i;
   static constexpr int lanes = 8;
 
   static I set(u64 x) { return _mm512_set1_epi64(static_cast<i64>(x)); }
@@ -30,7 +32,9 @@ struct Avx512Words {
   static I shift_right(I a) {
     return _mm512_maskz_srli_epi64(0xff, a, n);
   }
-  static Mask top_bit(I a) { return _mm512_movepi64_mask(a); }
+  static Mask top_bit(I a) { return _mm512_maskz_srai_epi64(0xff, a, 63); }
+  // b where the mask is set
+  static I select(Mask mask, I a, I b) { return _mm512_ternarylogic_epi64(a, b, mask, 0xd8); }
 
   // A window's five bits. The lowest four pick one of sixteen table entries.
   struct Digit {
@@ -38,8 +42,8 @@ struct Avx512Words {
     Mask negative;
   };
   static Digit digit(I window) {
-    const Mask negative = _mm512_testn_epi64_mask(window, set(u64{16}));
-    return {_mm512_mask_xor_epi64(window, negative, window, set(u64{15})), negative};
+    const Mask negative = top_bit(sub(bit_and(window, set(u64{16})), set(u64{1})));
+    return {_mm512_ternarylogic_epi64(window, negative, set(u64{15}), 0x78), negative};  // window ^ (negative & 15)
   }
   static Mask negative(const Digit& digit) { return digit.negative; }
 };
