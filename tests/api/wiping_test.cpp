@@ -98,7 +98,7 @@ struct Searcher {
     for (std::size_t i = 0; i + needle_bytes <= bytes; ++i) {
       if (!prefixes[p[i] | std::size_t{p[i + 1]} << 8]) continue;
       for (std::size_t n = 0; n < num_needles; ++n) {
-        if (memcmp(p + i, needles[n].bytes, needle_bytes) == 0) report(needles[n].name, p + i, where);
+        if (is_needle(p + i, needles[n].bytes)) report(needles[n].name, p + i, where);
       }
     }
     search_numbers(p + (reinterpret_cast<std::uintptr_t>(p) & 1), bytes - (reinterpret_cast<std::uintptr_t>(p) & 1),
@@ -106,6 +106,18 @@ struct Searcher {
   }
 
  private:
+  // memcmp would leave the needle in a vector register, and the dynamic linker saves these on the stack when it looks
+  // up a function at its first call.
+  static bool is_needle(const std::uint8_t* at, const std::uint8_t* needle) {
+    for (std::size_t i = 0; i < needle_bytes; i += 8) {
+      std::uint64_t a, b;
+      memcpy(&a, at + i, 8);
+      memcpy(&b, needle + i, 8);
+      if (a != b) return false;
+    }
+    return true;
+  }
+
   void search_numbers(const std::uint8_t* p, std::size_t bytes, const char* where) {
     constexpr std::size_t row = 64;
     std::size_t in_row[3] = {}, small = 0;
