@@ -598,9 +598,9 @@ def portability(run):
     clang = min((one for one in numbered("clang++") if libcpp_version(one) >= 16000), key=libcpp_version, default=None)
     if clang:
         compiles("libc++", clang, "-stdlib=libc++")
-        # For a message, headers of this machine do.
+        # For a message, headers of this machine do, if they are told that they are at home.
         headers = [f"-isystem{folder}" for folder in pathlib.Path("/usr/include").glob("*-linux-gnu")]
-        text = subprocess.run([clang, "--target=s390x-linux-gnu", "-stdlib=libc++", *common, *headers,
+        text = subprocess.run([clang, "--target=s390x-linux-gnu", "-D__x86_64__", "-stdlib=libc++", *common, *headers,
                                ROOT / "host/backends/portable/portable.cpp"], stderr=subprocess.PIPE, text=True).stderr
         if "WarpKEM is for little-endian machines" in text:
             run.note_pass()
@@ -609,10 +609,18 @@ def portability(run):
     else:
         run.note_skip("libc++", "no clang with a libc++ from version 16 on")
 
+    # OpenSSL's headers, which lie in two folders, one of them this machine's.
+    openssl = BUILD / "portability" / "openssl-headers"
+    (openssl / "openssl").mkdir(parents=True, exist_ok=True)
+    for header in (*pathlib.Path("/usr/include/openssl").glob("*.h"), *pathlib.Path("/usr/include").glob("*-linux-gnu/openssl/*.h")):
+        link = openssl / "openssl" / header.name
+        link.unlink(missing_ok=True)
+        link.symlink_to(header)
+
     # musl has no C++ library of its own. The kernel's headers are the system's.
     musl = next(pathlib.Path("/usr/include").glob("*-linux-musl"), None)
     if clang and musl:
-        kernel = BUILD / "kernel-headers"
+        kernel = BUILD / "portability" / "kernel-headers"
         kernel.mkdir(parents=True, exist_ok=True)
         for part in ("linux", "asm", "asm-generic"):
             (kernel / part).unlink(missing_ok=True)
@@ -621,14 +629,15 @@ def portability(run):
         searched = output(clang, "-stdlib=libc++", "-E", "-v", "-x", "c++", os.devnull)
         own = re.findall(r"(?m)^ (/.*(?:c\+\+/v1|/lib/clang/.*/include))$", searched)
         compiles("musl", clang, "-nostdinc", "-nostdinc++", "-D_LIBCPP_HAS_MUSL_LIBC",
-                 *(f"-isystem{folder}" for folder in (*own, musl, kernel)))
+                 *(f"-isystem{folder}" for folder in (*own, musl, kernel, openssl)))
     else:
         run.note_skip("musl", "no musl headers, or no libc++ for them")
 
-    if output("g++", "-m32", "-fsyntax-only", "-x", "c++", "-", text="#include <vector>\n") is not None:
-        compiles("32 bits", "g++", "-m32")
+    # Not by g++ -m32: Debian's g++-multilib cannot be installed beside a cross compiler for Arm.
+    if shutil.which("i686-linux-gnu-g++"):
+        compiles("32 bits", "i686-linux-gnu-g++", f"-isystem{openssl}")
     else:
-        run.note_skip("32 bits", "no g++ for them (g++-multilib)")
+        run.note_skip("32 bits", "no compiler for them (g++-i686-linux-gnu)")
 
 
 @stage(only_all=True)
