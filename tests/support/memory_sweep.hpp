@@ -325,13 +325,23 @@ struct Scenario {
 
   friend void PrintTo(const Scenario& scenario, std::ostream* out) { *out << scenario.name; }
 };
+// OpenSSL 3.5 ends the process where a thread that is the first to look at its list of modules finds no memory. No
+// caller can help that.
+inline int ended_by_openssl = 0;
+inline bool is_openssls_end(const std::string& errors) {
+  return errors.find("threads_pthread.c") != std::string::npos &&
+         errors.find("OpenSSL internal error: assertion failed: data != NULL") != std::string::npos;
+}
+
 // "" if all is well.
 inline std::string fault(const Scenario& scenario, const MemoryPlan& plan) {
   shared().problem[0] = '\0';
   shared().counts = {};
+  const int errors = memfd_create("errors", 0);
   const pid_t child = fork();
   if (child == 0) {
     alarm(120);
+    dup2(errors, STDERR_FILENO);
     memory_fails(plan);
     scenario.body();
     shared().counts = memory_holds();
@@ -339,8 +349,16 @@ inline std::string fault(const Scenario& scenario, const MemoryPlan& plan) {
   }
   int status = 0;
   waitpid(child, &status, 0);
+  std::string text(4096, '\0');
+  text.resize(static_cast<std::size_t>(std::max<ssize_t>(0, pread(errors, text.data(), text.size(), 0))));
+  close(errors);
+  if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT && is_openssls_end(text)) {
+    shared().counts.failed = 1;
+    ++ended_by_openssl;
+    return "";
+  }
   if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM) return "it hangs";
-  if (WIFSIGNALED(status)) return strsignal(WTERMSIG(status));
+  if (WIFSIGNALED(status)) return strsignal(WTERMSIG(status)) + (": " + text);
   return WEXITSTATUS(status) == 0 ? "" : shared().problem[0] != '\0' ? shared().problem : "it exits";
 }
 
@@ -367,11 +385,13 @@ inline bool make_records() {
   return status == 0;
 }
 
-// Lets the allocations fail, one of `step` after the other, until there are none left.
+// Lets the allocations fail, one of `step` after the other, until there are none left. The test counts as skipped if
+// OpenSSL itself has ended some of the processes: these have shown nothing.
 inline void sweep(const Scenario& scenario, MemoryPlan plan, bool all_that_follow, long step) {
   static const bool records_are_made = make_records();
   ASSERT_TRUE(records_are_made);
-  int faults = 0;
+  int faults = 0, runs = 0;
+  ended_by_openssl = 0;
   // How many there are varies with the threads' fortune.
   for (long first = 0, beyond = 0; beyond < 3 && faults < 3; first += step) {
     plan.first = first;
@@ -379,7 +399,11 @@ inline void sweep(const Scenario& scenario, MemoryPlan plan, bool all_that_follo
     const std::string what = fault(scenario, plan);
     EXPECT_EQ(what, "") << "when allocation " << first << " fails";
     faults += !what.empty();
+    ++runs;
     beyond = shared().counts.failed == 0 && what.empty() ? beyond + 1 : 0;
+  }
+  if (ended_by_openssl > 0) {
+    GTEST_SKIP() << "an assertion of OpenSSL's own ended " << ended_by_openssl << " of " << runs << " processes";
   }
 }
 
