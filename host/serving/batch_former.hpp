@@ -22,6 +22,11 @@ struct Piece {
 
 class BatchFormer {
  public:
+  // While both classes wait, interactive work gets this many times what bulk does. While others wait, large requests
+  // of a bucket have a right to one item of so many.
+  static constexpr std::uint64_t bulk_share = 8;
+  static constexpr std::size_t large_share = 4;
+
   // Has buckets for the kinds that are numbered there, and for no other.
   explicit BatchFormer(const Kinds& kinds = Kinds());
   BatchFormer(const BatchFormer&) = delete;
@@ -40,7 +45,7 @@ class BatchFormer {
 
   // Of the buckets that `accept`s, the one whose last turn is longest ago: kinds go in turn, each with what came since
   // its last, so that nobody's batches become small and dear by being favoured. While both classes wait, bulk has its
-  // turn after interactive work was given eight times what bulk was.
+  // turn after interactive work was given `bulk_share` times what bulk was.
   template <class Accept>
   Bucket* next(Accept accept) const {
     Bucket* best[2] = {nullptr, nullptr};
@@ -56,8 +61,8 @@ class BatchFormer {
   // Takes up to `most` items from the bucket's head, and up to `slack` more if they follow for the same queue: who gets
   // completions in two parts is woken twice. Requests that were cancelled or have expired go to `ended` (with `fatal`
   // set) instead. A request that is not taken whole stays at the head. Of large requests one has its turn, with all
-  // that the others leave of the batch; in the long run they leave at least a quarter. `pieces` has room for one of
-  // every item.
+  // that the others leave of the batch; in the long run they leave at least the part that is `large_share`'s. `pieces`
+  // has room for one of every item.
   void take(Bucket& bucket, std::size_t most, std::size_t slack, std::uint64_t now_ns, std::vector<Piece>& pieces,
             RequestChain& ended) noexcept;
   // Ends the requests at the bucket's head that have its first `items`.
@@ -85,9 +90,6 @@ class BatchFormer {
   static bool end(Request* request, Status fatal) noexcept;
 
  private:
-  static constexpr std::uint64_t bulk_share = 8;
-  static constexpr std::size_t large_share = 4;
-
   Bucket& bucket_of(const Request& request) noexcept;
   static void link(Bucket& bucket, Request* request, Request* behind) noexcept;
   static void unlink(Bucket& bucket, Request* request) noexcept;

@@ -20,6 +20,10 @@ namespace warpkem::host {
 class RequestPool {
  public:
   static constexpr std::size_t slab_requests = 64;
+  static constexpr std::size_t num_shards = 8;
+  // What is spare beyond that and as much again, in slabs, goes when it is also more than twice what is in use. Who
+  // needs again what was given back has more kept for the next time.
+  static constexpr std::size_t keep_least = 64, keep_most = 512;
 
   RequestPool();
   ~RequestPool();  // all requests are back
@@ -52,11 +56,6 @@ class RequestPool {
   std::size_t slabs_made() noexcept;
 
  private:
-  static constexpr std::size_t num_shards = 8;
-  // What is spare beyond that and as much again, in slabs, goes when it is also more than twice what is in use. Who
-  // needs again what was given back has more kept for the next time.
-  static constexpr std::size_t keep_least = 64, keep_most = 512;
-
   struct Slab {
     std::array<Request, slab_requests> requests;
   };

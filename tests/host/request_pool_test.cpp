@@ -21,7 +21,8 @@ using host::RequestChain;
 using host::RequestPool;
 
 // What may stay when nothing is in use: what is kept in any case, and slabs of which a shard still holds a request.
-constexpr std::size_t small = (4 * 64 + 8 * 64) * RequestPool::slab_requests;
+constexpr std::size_t small =
+    (4 * RequestPool::keep_least + RequestPool::num_shards * RequestPool::slab_requests) * RequestPool::slab_requests;
 
 std::vector<Request*> get(RequestPool& pool, std::size_t n) {
   std::vector<Request*> requests;

@@ -177,6 +177,17 @@ inline void expect_done(Queue& queue, const Encaps& begun) {
   EXPECT_TRUE(begun.is_right());
 }
 
+// A request as a submission makes it, for tests of the units that a scheduler is made of: no deadline, on no list.
+struct PlainRequest : host::Request {
+  explicit PlainRequest(const host::Batch& batch, host::RequestClass of_class = host::RequestClass::interactive) {
+    work = host::Work(batch);
+    count = static_cast<std::uint32_t>(batch.count);
+    left = count;
+    request_class = of_class;
+    close_ns = deadline_ns = host::never;
+  }
+};
+
 inline warpkem_submit_options to(const Queue& queue) {
   warpkem_submit_options o{};
   o.struct_size = sizeof o;
