@@ -5,8 +5,9 @@
 #include <deque>
 #include <string>
 #include <thread>
+#include <vector>
 
-#include "tests/host/serving.hpp"
+#include "tests/host/held.hpp"
 
 namespace warpkem::testing {
 namespace {
@@ -23,11 +24,6 @@ struct Bounded {
     o.device_sentinel = 0;
     o.most_items = most_items;
     o.most_bytes = most_bytes;
-    return o;
-  }
-  static host::EngineOptions one_thread() {
-    host::EngineOptions o;
-    o.threads = 1;
     return o;
   }
   Encaps& request(std::size_t count) {
@@ -321,6 +317,76 @@ TEST(Admission, AStreamOfSmallRequestsDoesNotStarveALargeOne) {
   }
   over = true;
   for (std::thread& other : others) other.join();
+}
+
+TEST(Admission, ARefusalCountsEveryRequestThatWasOffered) {
+  Manual manual;
+  Held held;
+  std::deque<Encaps> requests;
+  std::vector<warpkem_batch> batches;
+  for (std::uint32_t i = 0; i < 5; ++i) batches.push_back(requests.emplace_back(oracle(), 1, i).batch);
+  const Encaps& one = requests.front();
+  host::SchedulerOptions options = manual.options();
+  options.most_items = 3;
+  options.most_bytes = 2 * (oracle().ek.size() + one.m.size() + one.c.size() + one.K.size());
+  TestEngine engine({{"a", true, 1, held.behaviour()}}, options, one_thread());
+  Queue queue(engine);
+  const warpkem_submit_options o = to(queue);
+  std::size_t submitted = 99;
+  EXPECT_EQ(warpkem_submit(engine.get(), batches.data(), 5, &o, nullptr, &submitted), WARPKEM_WOULD_BLOCK);
+  EXPECT_EQ(submitted, 2u) << "bytes bind before items";
+  EXPECT_EQ(engine.counters().refused, 3u);
+  engine.settle();
+  held.finish();
+  EXPECT_EQ(queue.poll().size(), 2u);
+}
+
+TEST(Admission, AFullQueueRefusesAtOnceAndLosesNothing) {
+  Manual manual;
+  Held held;
+  host::SchedulerOptions options = manual.options();
+  options.most_items = 3;
+  TestEngine engine({{"a", true, 1, held.behaviour()}}, options, one_thread());
+  Queue queue(engine);
+  std::deque<Encaps> requests;
+  std::vector<warpkem_batch> batches;
+  for (std::uint32_t i = 0; i < 5; ++i) batches.push_back(requests.emplace_back(oracle(), 1, i).batch);
+  const warpkem_submit_options o = to(queue);
+  std::size_t submitted = 99;
+  std::vector<warpkem_request> handles(5, 0);
+  EXPECT_EQ(warpkem_submit(engine.get(), batches.data(), 5, &o, handles.data(), &submitted), WARPKEM_WOULD_BLOCK);
+  EXPECT_EQ(submitted, 3u);
+  EXPECT_NE(handles[2], 0u);
+  EXPECT_EQ(handles[3], 0u);
+  EXPECT_EQ(engine.counters().refused, 2u);
+  engine.settle();
+  held.finish();
+  EXPECT_EQ(warpkem_submit(engine.get(), &batches[3], 1, &o, nullptr, nullptr), WARPKEM_WOULD_BLOCK)
+      << "what nobody fetched still counts";
+  EXPECT_EQ(queue.poll().size(), 3u);
+  check(warpkem_submit(engine.get(), &batches[3], 2, &o, nullptr, nullptr));
+  engine.settle();
+  held.finish();
+  EXPECT_EQ(queue.poll().size(), 2u);
+  for (const Encaps& e : requests) EXPECT_TRUE(e.is_right());
+}
+
+TEST(Admission, AFullQueueInBytesToo) {
+  Manual manual;
+  host::SchedulerOptions options = manual.options();
+  options.most_bytes = 5'000;
+  TestEngine engine({{"a", true, 1, scripted::honest()}}, options, one_thread());
+  Queue queue(engine);
+  Encaps large(oracle(), 8, 1), a(oracle(), 1, 2);
+  const warpkem_submit_options o = to(queue);
+  submit(engine, large, o);  // alone it may be larger than the bound
+  EXPECT_EQ(warpkem_submit(engine.get(), &a.batch, 1, &o, nullptr, nullptr), WARPKEM_WOULD_BLOCK);
+  engine.settle();
+  EXPECT_EQ(queue.poll().size(), 1u);
+  submit(engine, a, o);
+  engine.settle();
+  EXPECT_EQ(queue.poll().size(), 1u);
+  EXPECT_EQ(engine.counters().bytes, 0u);
 }
 
 }  // namespace

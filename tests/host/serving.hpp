@@ -169,6 +169,20 @@ struct Encaps {
   warpkem_batch batch{};
 };
 
+// A set of the oracle's key alone, for the caller to release.
+inline warpkem_keys* one_prepared_key(TestEngine& engine) {
+  warpkem_keys* keys = nullptr;
+  check(warpkem_prepare_ek(engine.get(), WARPKEM_ML_KEM_512, 1, {oracle().ek.data(), oracle().ek.size(), 0}, nullptr,
+                           nullptr, &keys));
+  return keys;
+}
+
+inline void name_keys(Encaps& e, warpkem_keys* keys, const std::uint32_t* index) {
+  e.batch.ek = {};
+  e.batch.keys = keys;
+  e.batch.index = index;
+}
+
 // That this request alone has completed, and is right.
 inline void expect_done(Queue& queue, const Encaps& begun) {
   const auto completions = queue.poll();
