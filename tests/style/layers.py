@@ -181,7 +181,7 @@ class Layers(unittest.TestCase):
             self.assertTrue(found("tools/warpkem/serve/load.cpp", f'#include "{inside}"'))
         self.assertFalse(found("tools/warpkem/serve/load.cpp", "#include <warpkem/async.h>"))
         self.assertFalse(found(avx2, '#include "host/backends/x86/ntt.hpp"'))
-        self.assertFalse(found("host/api/c_api.cpp", "#include <warpkem/warpkem.h>"))
+        self.assertFalse(found("host/api/batch_api.cpp", "#include <warpkem/warpkem.h>"))
 
 
 if __name__ == "__main__":
