@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "host/core/operation.hpp"
-#include "host/engine/engine.hpp"
 #include "host/engine/key_set.hpp"
 
 namespace warpkem::host {
@@ -267,6 +266,46 @@ Batch checked_batch(const Engine& engine, const warpkem_batch& arguments, Operat
   extents.check();
   batch.statuses = arguments.statuses;
   return batch;
+}
+
+Messages checked_messages(std::size_t count, const std::uint8_t* prefix, std::size_t prefix_bytes,
+                          std::size_t num_parts, const warpkem_in* parts, const std::size_t* part_bytes,
+                          const warpkem_out& digests, std::size_t digest_bytes) {
+  constexpr std::size_t most_bytes = std::size_t{1} << 16;
+  const auto check_bytes = [](const char* name, std::size_t bytes) {
+    if (bytes == 0 || bytes > most_bytes) {
+      refuse(std::string(name) + ": " + std::to_string(bytes) + " is not from 1 to " + std::to_string(most_bytes));
+    }
+  };
+  Messages result;
+  Extents extents;
+  std::size_t message_bytes = 0;
+  const auto add = [&](const In& items, std::size_t bytes) {
+    check_bytes("bytes of a part", bytes);
+    result.parts[result.num_parts++] = {items, bytes};
+    message_bytes += bytes;
+  };
+  if (prefix_bytes != 0) {
+    if (prefix == nullptr) refuse("prefix is NULL");
+    add({prefix, 0, nullptr}, prefix_bytes);
+    add_plain(extents, "prefix", prefix, prefix_bytes, false);
+  }
+  if (num_parts > Messages::most_parts) {
+    refuse("num_parts: " + std::to_string(num_parts) + " is more than " + std::to_string(Messages::most_parts));
+  }
+  if (num_parts != 0 && (parts == nullptr || part_bytes == nullptr)) refuse("parts or part_bytes is NULL");
+  for (std::size_t j = 0; j < num_parts; ++j) {
+    In items;
+    const warpkem_source from{parts[j].data, parts[j].bytes, parts[j].stride, nullptr};
+    check_array(items, "a part", from, part_bytes[j], count, Memory::host, extents);
+    add(items, part_bytes[j]);
+  }
+  check_bytes("bytes of a message", message_bytes);
+  check_bytes("digest_bytes", digest_bytes);
+  const warpkem_target to{digests.data, digests.bytes, digests.stride, nullptr};
+  check_array(result.digests, "digests", to, digest_bytes, count, Memory::host, extents);
+  extents.check();
+  return result;
 }
 
 Derivation checked_derivation(const warpkem_in& ikm, std::size_t ikm_bytes, const warpkem_out& seeds,

@@ -2,18 +2,18 @@
 // operation.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <span>
 
 #include "host/api/struct_versions.hpp"
 #include "host/core/batch.hpp"
 #include "host/core/key_encoding.hpp"
+#include "host/engine/engine.hpp"
 #include "warpkem/keyfile.h"
 #include "warpkem/warpkem.h"
 
 namespace warpkem::host {
-
-class Engine;
 
 // What warpkem_batch.operation says. Throws Error.
 Operation public_operation(std::uint32_t number);
@@ -24,6 +24,17 @@ Operation public_operation(std::uint32_t number);
 enum class Memory { host, device };
 Batch checked_batch(const Engine& engine, const warpkem_batch& arguments, Operation operation,
                     Memory memory = Memory::host);
+
+// The arrays of warpkem_shake256(), checked. Throws Error.
+struct Messages {
+  static constexpr std::size_t most_parts = 8;
+  std::array<Engine::MessagePart, 1 + most_parts> parts;  // the prefix is one, and the first
+  std::size_t num_parts = 0;
+  Out digests;
+};
+Messages checked_messages(std::size_t count, const std::uint8_t* prefix, std::size_t prefix_bytes,
+                          std::size_t num_parts, const warpkem_in* parts, const std::size_t* part_bytes,
+                          const warpkem_out& digests, std::size_t digest_bytes);
 
 // The arrays of warpkem_hpke_derive_seeds(), checked. Throws Error.
 struct Derivation {

@@ -1,6 +1,7 @@
 // The C ABI of batches: warpkem_run(), and the named calls that fill a batch (warpkem/warpkem.h).
 #include <string.h>
 
+#include <span>
 #include <string>
 
 #include "host/api/arguments.hpp"
@@ -125,6 +126,19 @@ warpkem_status warpkem_check_dk(warpkem_engine* engine, warpkem_algorithm algori
   warpkem_batch batch = describe(WARPKEM_OP_CHECK_DK, algorithm, count, statuses, failed);
   batch.dk = source(dk);
   return run(engine, batch);
+}
+
+warpkem_status warpkem_shake256(warpkem_engine* engine, size_t count, const uint8_t* prefix, size_t prefix_bytes,
+                                size_t num_parts, const warpkem_in* parts, const size_t* part_bytes,
+                                warpkem_out digests, size_t digest_bytes) {
+  return guarded([&] {
+    Engine& e = usable(engine);
+    if (count == 0) return WARPKEM_OK;
+    const Messages messages =
+        checked_messages(count, prefix, prefix_bytes, num_parts, parts, part_bytes, digests, digest_bytes);
+    e.shake256(count, std::span(messages.parts.data(), messages.num_parts), messages.digests, digest_bytes);
+    return WARPKEM_OK;
+  });
 }
 
 warpkem_status warpkem_hpke_derive_seeds(warpkem_engine* engine, warpkem_algorithm algorithm, size_t count,

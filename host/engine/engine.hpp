@@ -110,8 +110,15 @@ class Engine : public std::enable_shared_from_this<Engine> {
                                              const Batch& batch, std::size_t record_bytes);
   CallResult prepare(const Batch& batch, KeySet*& keys, MakeKeySet make = make_key_set) noexcept;
 
-  // Of each `ikm` the seed that HPKE's DeriveKeyPair gives to key generation; neither has a table. Throws
-  // std::bad_alloc; then no seed is left.
+  // SHAKE256 (FIPS 202) of `count` messages: message i is item i of each part, one behind the other. No array has a
+  // table, and a part of stride 0 is the same in all messages. Throws std::bad_alloc; then no digest is left.
+  struct MessagePart {
+    In items;
+    std::size_t bytes;
+  };
+  void shake256(std::size_t count, std::span<const MessagePart> parts, const Out& digest, std::size_t digest_bytes);
+
+  // Of each `ikm` the seed that HPKE's DeriveKeyPair gives to key generation; as shake256() else.
   static bool derives_hpke_seeds(std::uint32_t algorithm) noexcept;
   void derive_hpke_seeds(const Algorithm& algorithm, std::size_t count, const In& ikm, std::size_t ikm_bytes,
                          const Out& seeds);

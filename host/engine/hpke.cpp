@@ -1,13 +1,7 @@
 // DeriveKeyPair of HPKE (draft-ietf-hpke-pq) as far as the seed: what follows is the KEM's own key generation.
-#include <algorithm>
 #include <array>
-#include <atomic>
-#include <cstring>
-#include <new>
 #include <string_view>
 
-#include "host/backends/registry.hpp"
-#include "host/core/secure.hpp"
 #include "host/engine/engine.hpp"
 
 namespace warpkem::host {
@@ -48,46 +42,10 @@ bool Engine::derives_hpke_seeds(std::uint32_t algorithm) noexcept { return kem_i
 void Engine::derive_hpke_seeds(const Algorithm& algorithm, std::size_t count, const In& ikm, std::size_t ikm_bytes,
                                const Out& seeds) {
   const std::size_t seed_bytes = algorithm.seed_record(DkFormat::seed);
-  struct Shared {
-    const In& ikm;
-    const std::size_t ikm_bytes;
-    const Out& seeds;
-    const std::size_t seed_bytes;
-    const Suffix suffix;
-    const CpuKernels& hashes;
-    std::atomic<bool> out_of_memory;
-  } shared{ikm, ikm_bytes, seeds, seed_bytes, Suffix(kem_id_of(algorithm.id), seed_bytes), best_hashes(), false};
-  const auto derive = [](void* context, std::size_t first, std::size_t num_items) noexcept {
-    Shared& s = *static_cast<Shared*>(context);
-    constexpr std::size_t most_items = 64;
-    HashBatch hash;
-    hash.function = HashFunction::shake256;
-    hash.message_bytes = s.ikm_bytes + s.suffix.bytes().size();
-    hash.digest_bytes = s.seed_bytes;
-    try {
-      const SecureBuffer messages(std::min(most_items, num_items) * hash.message_bytes),
-          workspace(s.hashes.hash_workspace_bytes);
-      hash.message = {messages.data(), hash.message_bytes, nullptr};
-      for (std::size_t done = 0; done < num_items; done += hash.count) {
-        hash.count = std::min(most_items, num_items - done);
-        for (std::size_t i = 0; i < hash.count; ++i) {
-          std::uint8_t* const message = messages.data() + i * hash.message_bytes;
-          std::memcpy(message, s.ikm[first + done + i], s.ikm_bytes);
-          std::ranges::copy(s.suffix.bytes(), message + s.ikm_bytes);
-        }
-        hash.digest = s.seeds;
-        hash.digest.data += (first + done) * s.seeds.stride;
-        s.hashes.hash(hash, workspace.data());
-      }
-    } catch (const std::bad_alloc&) {
-      s.out_of_memory.store(true, std::memory_order_relaxed);
-    }
-    clear_vector_registers();
-  };
-  pool_->run(count, shared.hashes.lanes, derive, &shared);
-  if (!shared.out_of_memory.load(std::memory_order_relaxed)) return;
-  for (std::size_t i = 0; i < count; ++i) wipe(seeds[i], seed_bytes);
-  throw std::bad_alloc();
+  const Suffix suffix(kem_id_of(algorithm.id), seed_bytes);
+  const std::array<MessagePart, 2> parts{
+      {{ikm, ikm_bytes}, {{suffix.bytes().data(), 0, nullptr}, suffix.bytes().size()}}};
+  shake256(count, parts, seeds, seed_bytes);
 }
 
 }  // namespace warpkem::host

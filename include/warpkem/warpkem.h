@@ -284,6 +284,22 @@ WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_decaps_prepared(warpkem_en
                                                                       const uint32_t *index, size_t count, warpkem_in c,
                                                                       warpkem_out K, uint8_t *statuses, size_t *failed);
 
+/* ---- derivation --------------------------------------------------------------------------------------------------- */
+
+/// SHAKE256 (FIPS 202) of `count` messages. A job derives seeds and m in this way from a secret of its own and from what an item
+/// is called, so that an item that is done again gives the same bytes. Message i is `prefix`, then record i of each part.
+/// Everything counts as secret. The CPU does it, whatever the engine's backends are.
+///
+/// @param prefix  in:  prefix_bytes bytes; may be NULL if that is 0
+/// @param parts   in:  num_parts arrays, at most 8, of `count` records each; part j has records of part_bytes[j] bytes, at
+///                     least 1. A message has at most 65536 bytes.
+/// @param digests out: `count` records of digest_bytes bytes, 1 to 65536; may not share a byte with a part
+/// @return OK; INVALID_ARGUMENT, FORKED: nothing was written; OUT_OF_MEMORY: every digest is zero. Blocks. Thread-safe.
+WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_shake256(warpkem_engine *engine, size_t count, const uint8_t *prefix,
+                                                               size_t prefix_bytes, size_t num_parts,
+                                                               const warpkem_in *parts, const size_t *part_bytes,
+                                                               warpkem_out digests, size_t digest_bytes);
+
 /* ---- HPKE --------------------------------------------------------------------------------------------------------- */
 
 /// Derives of each of `count` ikm the seed that HPKE's DeriveKeyPair gives to key generation (draft-ietf-hpke-pq): what

@@ -1401,6 +1401,60 @@ static void NothingIsReturnedWithoutRandomness(void) {
   }
 }
 
+static void MessagesAreHashedWhateverTheirParts(void) {
+  /* SHAKE256 of "abc", and records of two strides: the bytes between them stay. */
+  static const uint8_t known[32] = {0x48, 0x33, 0x66, 0x60, 0x13, 0x60, 0xa8, 0x77, 0x1c, 0x68, 0x63,
+                                    0x08, 0x0c, 0xc4, 0x11, 0x4d, 0x8d, 0xb4, 0x45, 0x30, 0xf8, 0xf1,
+                                    0xe1, 0xee, 0x4f, 0x94, 0xea, 0x37, 0xe7, 0x8b, 0x57, 0x39};
+  enum { count = 21 };
+  uint8_t b[3 * count], c[count];
+  const warpkem_in parts[2] = {{b, 3 * count, 3}, {c, count, 0}};
+  const size_t bytes[2] = {1, 1};
+  const warpkem_out digests = {arena, 40 * count, 40};
+  size_t i;
+  memset(b, 'b', sizeof b), memset(c, 'c', sizeof c);
+  c[20] = 'd';
+  fresh_arena();
+  EXPECT_STATUS(WARPKEM_OK, warpkem_shake256(engine, count, (const uint8_t*)"a", 1, 2, parts, bytes, digests, 32));
+  for (i = 0; i < count; ++i) {
+    EXPECT((memcmp(arena + 40 * i, known, 32) == 0) == (i != 20), "item %u", (unsigned)i);
+    EXPECT(memcmp(arena + 40 * i + 32, before + 40 * i + 32, 8) == 0, "behind item %u", (unsigned)i);
+  }
+  fresh_arena();
+  EXPECT_STATUS(WARPKEM_OK, warpkem_shake256(engine, 1, (const uint8_t*)"abc", 3, 0, NULL, NULL, digests, 32));
+  EXPECT(memcmp(arena, known, 32) == 0, "a prefix alone");
+}
+
+static void MessagesAreChecked(void) {
+  static const size_t good_bytes[2] = {4, 4}, no_bytes[2] = {4, 0}, many_bytes[2] = {4, 65536};
+  static const uint8_t prefix[1] = {0};
+  const warpkem_in parts[2] = {{arena, 40, 0}, {arena + 40, 40, 0}},
+                   short_parts[2] = {{arena, 40, 0}, {arena + 40, 39, 0}};
+  const warpkem_out digests = {arena + 80, 320, 0}, overlapping = {arena + 70, 320, 0};
+  fresh_arena();
+#define EXPECT_MESSAGES_REFUSED(text, ...)                                  \
+  do {                                                                      \
+    EXPECT_STATUS(WARPKEM_INVALID_ARGUMENT, warpkem_shake256(__VA_ARGS__)); \
+    EXPECT(strstr(warpkem_last_error(), text) != NULL, "want: %s", text);   \
+  } while (0)
+  EXPECT_MESSAGES_REFUSED("engine", NULL, 10, prefix, 1, 2, parts, good_bytes, digests, 32);
+  EXPECT_MESSAGES_REFUSED("prefix", engine, 10, NULL, 1, 2, parts, good_bytes, digests, 32);
+  EXPECT_MESSAGES_REFUSED("num_parts", engine, 10, prefix, 1, 9, parts, good_bytes, digests, 32);
+  EXPECT_MESSAGES_REFUSED("parts", engine, 10, prefix, 1, 2, NULL, good_bytes, digests, 32);
+  EXPECT_MESSAGES_REFUSED("part_bytes", engine, 10, prefix, 1, 2, parts, NULL, digests, 32);
+  EXPECT_MESSAGES_REFUSED("bytes of a part", engine, 10, prefix, 1, 2, parts, no_bytes, digests, 32);
+  EXPECT_MESSAGES_REFUSED("bytes of a message", engine, 10, prefix, 0, 0, NULL, NULL, digests, 32);
+  EXPECT_MESSAGES_REFUSED("bytes of a message", engine, 1, prefix, 1, 2,
+                          ((const warpkem_in[2]){{arena, 4, 0}, {arena, 65536, 0}}), many_bytes,
+                          ((warpkem_out){arena + 65536, 32, 0}), 32);
+  EXPECT_MESSAGES_REFUSED("digest_bytes", engine, 10, prefix, 1, 2, parts, good_bytes, digests, 0);
+  EXPECT_MESSAGES_REFUSED("a part: 39 bytes given", engine, 10, prefix, 1, 2, short_parts, good_bytes, digests, 32);
+  EXPECT_MESSAGES_REFUSED("overlaps", engine, 10, prefix, 1, 2, parts, good_bytes, overlapping, 32);
+#undef EXPECT_MESSAGES_REFUSED
+  EXPECT_STATUS(WARPKEM_OK, warpkem_shake256(engine, 0, NULL, 0, 0, NULL, NULL, digests, 0));
+  EXPECT(arena_untouched(), "a refused call wrote");
+}
+
 static void* fail_on_a_thread(void* text) {
   warpkem_engine* made = NULL;
   warpkem_options options = WARPKEM_OPTIONS_DEFAULT;
@@ -1462,6 +1516,8 @@ static const struct {
             TEST(PoliciesAllowOnlyTheirAlgorithms),
             TEST(BackendsCanBeListed),
             TEST(TheSelfTestPassesAndKnowsItsBackends),
+            TEST(MessagesAreHashedWhateverTheirParts),
+            TEST(MessagesAreChecked),
             TEST(EveryThreadHasItsOwnText)};
 
 static int passed, failed;

@@ -1,4 +1,5 @@
 """Engine: shapes, errors, results, prepared keys, threads and forks."""
+import hashlib
 import os
 import pickle
 import subprocess
@@ -342,6 +343,23 @@ def test_parent_and_child_draw_different_randomness(engine):
             os._exit(0)
     os.waitpid(child, 0)
     assert os.read(read, 2000) not in (b"", engine.keygen(P).ek)
+
+
+def test_many_messages_are_hashed_at_once(engine):
+    for count, lengths in ((0, (5,)), (1, (1,)), (9, (136,)), (21, (10, 1184)), (100, (7, 120, 300))):
+        parts = [random_bytes(i, count, length) for i, length in enumerate(lengths)]
+        found = engine.shake256(b"prefix", *parts, size=200)
+        expected = [hashlib.shake_256(b"prefix" + b"".join(row.tobytes() for row in rows)).digest(200) for rows in zip(*parts)]
+        assert [row.tobytes() for row in found] == expected
+    every = random_bytes(4, 12, 40)
+    out = np.zeros((6, 50), np.uint8)
+    assert engine.shake256(b"", every[::2, :9], size=32, out=out[:, :32]).base is not None and not out[:, 32:].any()
+    assert (out[:, :32] == engine.shake256(b"", every[::2, :9].copy(), size=32)).all()
+    for wrong, reason in (((), "at least one"), ((every, every[:3]), "different lengths"), ((every[0],), "shape"),
+                          ((every.astype(int),), "uint8"), ((np.zeros((2, 0), np.uint8),), "bytes of a part"),
+                          ((np.zeros((1, 70000), np.uint8),), "bytes of a part")):
+        with pytest.raises(ValueError, match=reason):
+            engine.shake256(b"", *wrong, size=32)
 
 
 def test_a_library_that_cannot_be_loaded_is_an_import_error():

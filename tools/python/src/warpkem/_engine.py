@@ -384,6 +384,29 @@ class Engine:
 
     # ---- queries --------------------------------------------------------------------------------------------------------
 
+    def shake256(self, prefix: bytes, *parts: np.ndarray, size: int, out: np.ndarray | None = None) -> np.ndarray:
+        """SHAKE256 (FIPS 202) of many messages at once, (n, size): message i is `prefix`, then row i of each part. Parts are
+        arrays (n, any number of bytes), at least one. What a job derives seeds and m with; nothing is kept of them here."""
+        if not parts:
+            raise ValueError("parts: takes at least one array")
+        records = [source("part", part, part.shape[1] if getattr(part, "ndim", 0) == 2 else 1) for part in parts]
+        count = len(records[0][0])
+        if any(len(array) != count for array, _, _ in records):
+            raise ValueError(f"parts: of different lengths: {', '.join(str(len(array)) for array, _, _ in records)}")
+        digests = target("digests", out, count, size)
+        many = len(records)
+        lengths = (ctypes.c_size_t * many)(*(array.shape[1] for array, _, _ in records))
+        try:
+            if count:
+                check(lib.warpkem_shake256((self._handle or self._make()).pointer, count, prefix, len(prefix), many,
+                                           (_library.In * many)(*(_library.In(*place[:3]) for _, place, _ in records)), lengths,
+                                           _library.In(*digests[1][:3]), size))
+        finally:
+            for array, _, is_copy in records:
+                if is_copy:
+                    array[...] = 0
+        return digests[0]
+
     def backends(self) -> list[Backend]:
         """The engine's backends, best first."""
         handle = self._handle or self._make()

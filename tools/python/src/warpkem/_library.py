@@ -107,6 +107,7 @@ _SIGNATURES = {
     "prepare_dk": (c_uint32, c_void_p, c_uint32, c_uint32, c_size_t, In, c_void_p, c_void_p, POINTER(c_void_p)),
     "keys_release": (None, c_void_p),
     "keys_bytes_per_key": (c_size_t, c_void_p),
+    "shake256": (c_uint32, c_void_p, c_size_t, c_char_p, c_size_t, c_size_t, POINTER(In), POINTER(c_size_t), In, c_size_t),
     "engine_backend": (c_uint32, c_void_p, c_size_t, POINTER(BackendInfo)),
     "selftest": (c_uint32, c_void_p, c_char_p),
     "take_back": (c_uint32, c_void_p, c_char_p),
