@@ -31,6 +31,11 @@ def to_numpy(column: Any, size: int, name: str = "column") -> np.ndarray:
     return rows
 
 
+def new_rows(count: int, size: int) -> np.ndarray:
+    """An array (count, size) for what will be a column. Its memory is of Arrow's pool, which has pages at hand."""
+    return np.frombuffer(pa.allocate_buffer(count * size), np.uint8).reshape(count, size)
+
+
 def from_numpy(array: np.ndarray, valid: np.ndarray | None = None) -> pa.FixedSizeBinaryArray:
     """A column over the memory of an array (n, size). Rows where `valid` is False are null."""
     count, size = array.shape
@@ -85,13 +90,14 @@ def keygen_derand(engine: Engine, algorithm: AnyAlgorithm, seeds: Any, *, dk_for
 def encaps(engine: Engine, algorithm: AnyAlgorithm, ek: Any) -> pa.RecordBatch:
     """Encapsulates to a column of keys: columns c, K, status."""
     a = _algorithm(algorithm)
-    return _run(lambda ek: engine.encaps(a, ek), ek=(ek, a.ek_bytes))
+    return _run(lambda ek: engine.encaps(a, ek, out={"c": new_rows(len(ek), a.c_bytes)}), ek=(ek, a.ek_bytes))
 
 
 def encaps_derand(engine: Engine, algorithm: AnyAlgorithm, ek: Any, m: Any) -> pa.RecordBatch:
     """The same with a column of given randomness."""
     a = _algorithm(algorithm)
-    return _run(lambda ek, m: engine.encaps_derand(a, ek, m), ek=(ek, a.ek_bytes), m=(m, a.m_bytes))
+    return _run(lambda ek, m: engine.encaps_derand(a, ek, m, out={"c": new_rows(len(ek), a.c_bytes)}), ek=(ek, a.ek_bytes),
+                m=(m, a.m_bytes))
 
 
 def decaps(engine: Engine, algorithm: AnyAlgorithm, dk: Any, c: Any, *, dk_format: str | None = None) -> pa.RecordBatch:
