@@ -789,7 +789,8 @@ class Reports(ToolTest):
             lines = json.loads(done.stdout)["benchmarks"]
             self.assertEqual([(line["name"], line["keys"]) for line in lines],
                              [(f"{op}/{P}/portable/batch:4/threads:1/prepared", keys) for op in ("encaps", "decaps")])
-        table = self.tool("bench", "--op", "keygen", "--backend", "portable", "--batch", 1, "--seconds", 0.01).stdout
+        table = self.tool("bench", "--op", "keygen", "--param", "512", "--backend", "portable", "--batch", 1, "--seconds",
+                          0.01).stdout
         self.assertIn(b"keygen/ML-KEM-512/portable/batch:1/", table)
 
     def test_progress_on_a_terminal_only(self):
