@@ -1,7 +1,4 @@
 // What surrounds the operations: copying records of any alignment, resolving key indices, and the failed items.
-#include <thrust/iterator/counting_iterator.h>
-#include <thrust/iterator/transform_iterator.h>
-
 #include "kernels/collect.cuh"
 #include "kernels/policy.hpp"
 #include "kernels/steps.hpp"

@@ -43,7 +43,7 @@ LAYERS = [
     ("examples", r"tools/examples/", [PUBLIC, r"tools/examples/.*"]),
 ]
 CUDA_HEADERS = r"(cuda|cub/|thrust/|nvtx|curand|cooperative_groups)"
-CUDA_FILES = r"(kernels/|host/backends/cuda/|tests/|bench/)"
+CUDA_FILES = r"(kernels/|host/backends/cuda/|tests/|bench/|tools/examples/.*\.cu$)"
 
 
 def includes(text):
@@ -60,7 +60,7 @@ def violations(path, text, exists):
     folder = path.rsplit("/", 1)[0]
     for number, kind, target in includes(text):
         if kind == "<" and re.match(CUDA_HEADERS, target) and not re.match(CUDA_FILES, path):
-            yield f"{path}:{number}: only the kernels and their backend include CUDA headers: <{target}>"
+            yield f"{path}:{number}: only the kernels, their backend and examples for CUDA include CUDA headers: <{target}>"
         if kind == '"' and exists(f"{folder}/{target}"):
             target = f"{folder}/{target}"
         target = target.removeprefix("include/")
