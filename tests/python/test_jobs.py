@@ -6,6 +6,8 @@ import json
 import os
 import pathlib
 import resource
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 import warpkem
 from conftest import ROOT, random_bytes
+from mint_prekeys import Mint
 from warpkem import arrow, jobs, ray
 
 P = "ML-KEM-768"
@@ -216,6 +219,14 @@ def mint(secrets, out, *more, users=50):
             100, "--out", out, *more]
 
 
+def undisturbed(secrets, out, rows=2000):
+    """What mint() makes, made here."""
+    jobs.run(jobs.Job(jobs.Made(rows, 100), Mint, {"algorithm": P, "job_secret": secrets["job"], "context": "", "keys": 40,
+                                                   "wrap_key": secrets["wrap"]}, ["user", "key", "ek", "seed"], out),
+             [ray.secret(secrets["job"]), ray.secret(secrets["wrap"])])
+    return contents(out)
+
+
 def test_minted_prekeys_open(secrets, engine, tmp_path):
     text = finish(start("mint_prekeys.py", *mint(secrets, tmp_path / "out")))
     assert "2.00k/2.00k" in text
@@ -227,7 +238,7 @@ def test_minted_prekeys_open(secrets, engine, tmp_path):
 
 
 def test_a_killed_job_goes_on_and_its_output_is_an_undisturbed_ones(secrets, tmp_path):
-    finish(start("mint_prekeys.py", *mint(secrets, tmp_path / "whole", users=200)))
+    undisturbed(secrets, tmp_path / "whole", 8000)
     words = mint(secrets, tmp_path / "killed", users=200)
     process = start("mint_prekeys.py", *words)
     deadline = time.monotonic() + 60
@@ -245,23 +256,50 @@ def test_a_killed_job_goes_on_and_its_output_is_an_undisturbed_ones(secrets, tmp
     # Another job does not go on there.
     text = finish(start("mint_prekeys.py", *mint(secrets, tmp_path / "killed", users=201)), 1)
     assert "holds another job" in text
-    text = finish(start("mint_prekeys.py", *mint({**secrets, "job": secrets["content"]}, tmp_path / "killed", users=200)), 1)
-    assert "holds another job" in text
+    with pytest.raises(SystemExit, match="holds another job"):
+        undisturbed({**secrets, "job": secrets["content"]}, tmp_path / "killed", 8000)
 
 
 def test_a_full_disk_is_one_clear_line_and_the_job_goes_on(secrets, tmp_path):
-    """A limit on the size of files stands in for a full disk: the same error path, without a disk to fill."""
-    words = mint(secrets, tmp_path / "out")
+    """On a small file system, in a mount namespace of the shell's own."""
+    out, then = tmp_path / "out", tmp_path / "then"
+    out.mkdir()
+    unshare = ["unshare", "--mount"] if os.getuid() == 0 else ["unshare", "--mount", "--user", "--map-root-user"]
+    mount = f"mount -t tmpfs -o size=1m none '{out}'"
+    if not shutil.which("unshare") or subprocess.run([*unshare, "sh", "-c", mount], capture_output=True).returncode != 0:
+        pytest.skip("no file system can be mounted")
+    job = shlex.join([sys.executable, str(EXAMPLES / "mint_prekeys.py"), *map(str, mint(secrets, out))])
+    done = subprocess.run([*unshare, "sh", "-c", f"""
+        {mount} || exit 9
+        {job}; first=$?
+        cp -r '{out}' '{then}'
+        mount -o remount,size=20m '{out}' || exit 9
+        test $first = 1 && {job} && cp -r '{out}' '{tmp_path}/end'"""], text=True, capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert os.strerror(errno.ENOSPC) in done.stderr and "start it again" in done.stderr and "Traceback" not in done.stderr
+    whole = undisturbed(secrets, tmp_path / "whole")
+    stopped = contents(then)
+    assert 2 <= len(stopped) < len(whole) and stopped.items() <= whole.items()  # nothing half-written, nothing left over
+    assert contents(tmp_path / "end") == whole
 
-    def limit():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
 
-    text = finish(start("mint_prekeys.py", *words, preexec_fn=limit), 1)
-    assert os.strerror(errno.EFBIG) in text and "start it again" in text and "Traceback" not in text
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["job.json"]
-    finish(start("mint_prekeys.py", *words))
-    assert len(jobs.parts(tmp_path / "out")) == 20
+@pytest.mark.parametrize("size", [0, 60_000])
+def test_a_file_that_cannot_be_written_leaves_nothing(secrets, tmp_path, size):
+    """A limit on the size of files: the manifest does not fit, or the first part. The job can be started again."""
+    out = tmp_path / "out"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[0][1]))
+    try:
+        with pytest.raises(OSError, match=os.strerror(errno.EFBIG)):
+            undisturbed(secrets, out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before[0])
+        signal.signal(signal.SIGXFSZ, before[1])
+    assert [path.name for path in out.iterdir()] == (["job.json"] if size else [])
+    (out / ".job.json.host.1.tmp").write_bytes(b"{")  # of a writer that was killed
+    if size:
+        (out / ".part-00000-00003.parquet.host.1.tmp").write_bytes(b"PAR1")
+    assert undisturbed(secrets, out) == undisturbed(secrets, tmp_path / "whole")
 
 
 def recipients(engine, path, rows=900, groups=400):
@@ -308,7 +346,7 @@ def test_wrong_inputs_are_one_line(secrets, tmp_path):
 
 
 def test_manifests_hold_no_secret(secrets, tmp_path):
-    finish(start("mint_prekeys.py", *mint(secrets, tmp_path / "out")))
+    undisturbed(secrets, tmp_path / "out")
     text = (tmp_path / "out" / "job.json").read_text()
     json.loads(text)
     for name in ("job", "wrap"):

@@ -20,10 +20,11 @@ def parser(description):
     return made
 
 
-def run(make_source, step, arguments, keep, args, secrets):
-    """Runs the job; says in one line what is wrong with it."""
+def run(make_source, step, arguments, keep, args, secrets, finish=lambda out: None):
+    """Runs the job, and then `finish`, on its folder; says in one line what is wrong with it."""
     arguments = {"algorithm": args.algorithm.name, "job_secret": args.job_secret, "context": args.context, **arguments}
     try:
         jobs.run(jobs.Job(make_source(), step, arguments, keep, args.out), [ray.secret(one) for one in secrets], args.ray, args.cpus)
+        finish(args.out)
     except (OSError, ValueError, warpkem.Error) as error:
         sys.exit(f"{pathlib.Path(sys.argv[0]).name}: {error}\nWhat is done stays done: start it again to go on.")

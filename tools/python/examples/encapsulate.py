@@ -4,7 +4,7 @@
 encapsulate.py recipients.parquet --content-key file:content.key --job-secret file:job.key --out messages
 """
 import csv
-import os
+import io
 
 import common
 import pyarrow.parquet as pq
@@ -13,14 +13,14 @@ from warpkem import Status, jobs, ray
 
 def list_bad(out):
     """Writes bad.csv from the statuses of all parts."""
-    with open(out / ".bad.csv.tmp", "w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["id", "status"])
-        for path in jobs.parts(out):
-            table = pq.read_table(path, columns=["id", "status"])
-            status = table.column("status").to_numpy()
-            rows.writerows((table.column("id")[i].as_py(), Status(status[i]).name) for i in status.nonzero()[0])
-    os.replace(out / ".bad.csv.tmp", out / "bad.csv")
+    text = io.StringIO()
+    rows = csv.writer(text)
+    rows.writerow(["id", "status"])
+    for path in jobs.parts(out):
+        table = pq.read_table(path, columns=["id", "status"])
+        status = table.column("status").to_numpy()
+        rows.writerows((table.column("id")[i].as_py(), Status(status[i]).name) for i in status.nonzero()[0])
+    jobs.write(out / "bad.csv", lambda file: file.write(text.getvalue().encode()))
 
 
 def main():
@@ -29,8 +29,7 @@ def main():
     parser.add_argument("--content-key", required=True, metavar="SECRET")
     args = parser.parse_args()
     common.run(lambda: jobs.Parquet(args.recipients, args.rows_per_part), ray.Encapsulate, {"content_key": args.content_key},
-               ["id", "c", "wrapped_key", "status"], args, [args.job_secret, args.content_key])
-    list_bad(args.out)
+               ["id", "c", "wrapped_key", "status"], args, [args.job_secret, args.content_key], list_bad)
 
 
 if __name__ == "__main__":

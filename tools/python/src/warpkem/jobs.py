@@ -85,7 +85,7 @@ class Job:
         for number, table in self.source.batches(task, lambda number: not self.part(task, number).exists()):
             step = step or _made(self.step, self.arguments)
             table = step(table)
-            write(table.select(self.keep) if self.keep else table, self.part(task, number))
+            write_part(table.select(self.keep) if self.keep else table, self.part(task, number))
             rows += len(table)
             note(len(table))
         return rows
@@ -103,17 +103,22 @@ def _made(step: type, arguments: dict) -> Step:
     return _steps[key]
 
 
-def write(table: pa.Table, path: pathlib.Path) -> None:
-    """Writes a Parquet file that appears whole or not at all. Its bytes are random, so nothing is compressed."""
+def write(path: pathlib.Path, fill: Callable[[Any], Any]) -> None:
+    """Writes a file that appears whole or not at all. `fill` writes to the open file, bytes."""
     temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
-            pq.write_table(table, file, compression="none", use_dictionary=False, write_statistics=False)
+            fill(file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_part(table: pa.Table, path: pathlib.Path) -> None:
+    """Writes a Parquet file. Its bytes are random, so nothing is compressed."""
+    write(path, lambda file: pq.write_table(table, file, compression="none", use_dictionary=False, write_statistics=False))
 
 
 def begin(job: Job, secrets: list[bytes]) -> None:
@@ -129,18 +134,18 @@ def begin(job: Job, secrets: list[bytes]) -> None:
     if manifest.exists():
         if json.loads(manifest.read_text()) != json.loads(json.dumps(now)):
             raise SystemExit(f"{folder} holds another job, or one of other secrets or input; see {manifest}")
-    elif any(folder.iterdir()):
+    elif any(not path.match(".job.json.*.tmp") for path in folder.iterdir()):
         raise SystemExit(f"{folder} is not empty and holds no job")
     else:
-        temporary = folder / ".job.json.tmp"
-        temporary.write_text(json.dumps(now, indent=1))
-        os.replace(temporary, manifest)
+        write(manifest, lambda file: file.write(json.dumps(now, indent=1).encode()))
+    clean(job)
 
 
 def clean(job: Job) -> None:
     """Removes what killed writers left behind."""
-    for leftover in pathlib.Path(job.out).glob(".part-*.tmp"):
-        leftover.unlink(missing_ok=True)
+    for name in ("part-*.parquet", "job.json", "bad.csv"):
+        for leftover in pathlib.Path(job.out).glob(f".{name}.*.tmp"):
+            leftover.unlink(missing_ok=True)
 
 
 def run(job: Job, secrets: list[bytes], ray_address: str | None = None, cpus: int = 1) -> None:
@@ -148,7 +153,6 @@ def run(job: Job, secrets: list[bytes], ray_address: str | None = None, cpus: in
     this machine belongs to. All nodes need the input, the folder and the secrets under the same paths."""
     from tqdm import tqdm
     begin(job, secrets)
-    clean(job)
     tasks = job.source.tasks()
     with tqdm(total=job.source.total, unit=" rows", unit_scale=True) as bar:
         if ray_address is None:
@@ -165,7 +169,10 @@ def run(job: Job, secrets: list[bytes], ray_address: str | None = None, cpus: in
                 under_way = {do.remote(job, task): rows for task, rows in enumerate(tasks)}
                 while under_way:
                     done, _ = ray.wait(list(under_way), num_returns=1)
-                    ray.get(done[0])
+                    try:
+                        ray.get(done[0])
+                    except ray.exceptions.RayTaskError as error:
+                        raise error.cause from None  # what the task met, as without Ray
                     bar.update(under_way.pop(done[0]))
             finally:
                 if started_here:
