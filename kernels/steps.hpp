@@ -1,4 +1,4 @@
-// The steps that launch.cpp composes into operations: each enqueues one kernel. Internal to kernels/.
+// The steps that pass.hpp composes into operations: each enqueues one kernel. Internal to kernels/.
 #pragma once
 
 #include <cuda_runtime_api.h>

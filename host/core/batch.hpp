@@ -65,7 +65,7 @@ inline constexpr std::size_t num_arrays = static_cast<std::size_t>(Array::none);
 
 // f(array, batch.array ...) for every array of one or more structs that name them as Batch does.
 template <class F, class... Batches>
-WARPKEM_LEAF void for_each_array(F f, Batches&... batches) {
+WARPKEM_LEAF constexpr void for_each_array(F f, Batches&... batches) {
   f(Array::seeds, batches.seeds...);
   f(Array::m, batches.m...);
   f(Array::ek, batches.ek...);

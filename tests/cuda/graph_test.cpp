@@ -358,9 +358,9 @@ TEST_F(CudaGraphs, ModelKnowsTheNumberOfCalls) {
   start();
   const Inputs inputs(WARPKEM_ML_KEM_768, 100, 3);
   for (const auto& [name, operation] :
-       {std::pair{"keygen", host::Operation::keygen}, std::pair{"encaps", host::Operation::encaps},
-        std::pair{"decaps", host::Operation::decaps}, std::pair{"check_ek", host::Operation::check_ek},
-        std::pair{"check_dk", host::Operation::check_dk}}) {
+       {std::pair{"keygen", kernels::Operation::keygen}, std::pair{"encaps", kernels::Operation::encaps},
+        std::pair{"decaps", kernels::Operation::decaps}, std::pair{"check_ek", kernels::Operation::check_ek},
+        std::pair{"check_dk", kernels::Operation::check_dk}}) {
     ask_right(inputs, operation_named(name));  // the slot grows
     const Calls calls = ask_right(inputs, operation_named(name));
     EXPECT_NEAR(static_cast<double>(calls.kernels + calls.others), launch_cost::num_calls(operation, false), 2) << name;

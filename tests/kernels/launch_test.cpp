@@ -6,6 +6,9 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "kat/acvp.hpp"
 #include "kat/kem.hpp"
@@ -450,6 +453,73 @@ TEST_P(Launch, RefusesWhatMakesNoSense) {
   b.algorithm = algorithm;
   b.count = 0;
   EXPECT_EQ(kernels::launch(b, nullptr, 0, nullptr), cudaSuccess);
+}
+
+// Without any one of its arrays, or with what it does not take.
+TEST_P(Launch, RefusesWhatAnOperationCannotDo) {
+  const DeviceMemory memory(1 << 16);
+  const In in{memory.get(), 64, nullptr};
+  const Out out{memory.get(), 64, nullptr};
+  const std::size_t ek_form = kernels::form_bytes(algorithm, KeyKind::ek),
+                    dk_form = kernels::form_bytes(algorithm, KeyKind::dk);
+  const auto is_refused = [](const DeviceBatch& b) { return kernels::workspace_bytes(b) == 0; };
+  using Arrays = std::pair<std::vector<In DeviceBatch::*>, std::vector<Out DeviceBatch::*>>;
+  const std::pair<Operation, Arrays> all[] = {
+      {Operation::keygen, {{&DeviceBatch::seeds}, {&DeviceBatch::ek_out, &DeviceBatch::dk_out}}},
+      {Operation::encaps, {{&DeviceBatch::m, &DeviceBatch::ek}, {&DeviceBatch::c_out, &DeviceBatch::K_out}}},
+      {Operation::decaps, {{&DeviceBatch::c, &DeviceBatch::dk}, {&DeviceBatch::K_out}}},
+      {Operation::check_ek, {{&DeviceBatch::ek}, {}}},
+      {Operation::check_dk, {{&DeviceBatch::dk}, {}}},
+      {Operation::prepare_ek, {{&DeviceBatch::ek}, {}}},
+      {Operation::prepare_dk, {{&DeviceBatch::dk}, {}}}};
+  for (const auto& [operation, arrays] : all) {
+    SCOPED_TRACE("operation " + std::to_string(static_cast<std::uint32_t>(operation)));
+    const bool prepares = operation == Operation::prepare_ek || operation == Operation::prepare_dk;
+    DeviceBatch good = of(operation, 1);
+    for (const auto array : arrays.first) good.*array = in;
+    for (const auto array : arrays.second) good.*array = out;
+    if (prepares) good.forms = memory.get(), good.forms_stride = operation == Operation::prepare_ek ? ek_form : dk_form;
+    EXPECT_FALSE(is_refused(good));
+    for (const auto array : arrays.first) {
+      DeviceBatch b = good;
+      b.*array = {};
+      EXPECT_TRUE(is_refused(b));
+    }
+    for (const auto array : arrays.second) {
+      DeviceBatch b = good;
+      b.*array = {};
+      EXPECT_TRUE(is_refused(b));
+    }
+    DeviceBatch b = good;
+    b.dk_format = DkFormat::seed;
+    EXPECT_EQ(is_refused(b), operation == Operation::check_dk);
+    b.dk_format = static_cast<DkFormat>(2);
+    EXPECT_TRUE(is_refused(b));
+    if (prepares) {
+      for (const std::size_t stride : {good.forms_stride - 128, good.forms_stride + 64}) {
+        b = good;
+        b.forms_stride = stride;
+        EXPECT_TRUE(is_refused(b));
+      }
+      b = good;
+      b.forms = nullptr;
+      EXPECT_TRUE(is_refused(b));
+    }
+    for (const KeyKind kind : {KeyKind::ek, KeyKind::dk}) {
+      b = good;
+      b.prepared = true;
+      b.keys = {memory.get(), kind == KeyKind::ek ? ek_form : dk_form, 1, nullptr, kind};
+      if (operation == Operation::encaps || operation == Operation::decaps) b.*arrays.first[1] = {};
+      const bool takes = operation == Operation::encaps || (operation == Operation::decaps && kind == KeyKind::dk);
+      EXPECT_EQ(is_refused(b), !takes);
+      b.keys.data = nullptr;
+      EXPECT_TRUE(is_refused(b));
+      b.keys.num_keys = 0;
+      EXPECT_EQ(is_refused(b), !takes) << "an empty set";
+    }
+  }
+  EXPECT_TRUE(is_refused(of(static_cast<Operation>(0), 1)));
+  EXPECT_TRUE(is_refused(of(static_cast<Operation>(8), 1)));
 }
 
 TEST_P(Launch, WorkspaceGrowsWithTheCountUntilOnePassIsFull) {

@@ -8,7 +8,7 @@
 #include <chrono>
 #include <cstddef>
 
-#include "host/core/batch.hpp"
+#include "kernels/launch.hpp"
 
 namespace warpkem::cuda::launch_cost {
 
@@ -29,18 +29,10 @@ inline constexpr double staging_bytes_per_ns = 10;
 // policy.hpp).
 inline constexpr std::chrono::microseconds small_chunk_patience{200}, patience{50};
 
-// Calls for one chunk beside its event: kernels, copies and memsets. tests/cuda/graph_test.cpp counts them.
-constexpr int num_calls(host::Operation operation, bool prepared) noexcept {
-  switch (operation) {
-    case host::Operation::keygen:
-      return 12;
-    case host::Operation::encaps:
-      return prepared ? 9 : 13;
-    case host::Operation::decaps:
-      return prepared ? 11 : 15;
-    default:
-      return 5;
-  }
+// Calls for one chunk beside its event.
+constexpr int num_calls(kernels::Operation operation, bool prepared) noexcept {
+  const kernels::OperationSpec* const spec = kernels::find_operation(operation);
+  return spec == nullptr ? 0 : prepared ? spec->calls_prepared : spec->calls;
 }
 
 // The counts that graphs are made for: all up to 8, then four to the octave, so that a replay computes less than a

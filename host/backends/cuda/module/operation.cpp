@@ -1,22 +1,44 @@
 #include "host/backends/cuda/module/operation.hpp"
 
+#include <algorithm>
+#include <type_traits>
+
 namespace warpkem::cuda {
 
 using host::Array;
-using host::Operation;
 
-// The kernels include nothing of the host.
+// The kernels include nothing of the host: numbers, and the tables of operations, must agree.
 template <class Host, class Kernels>
 static constexpr bool same(Host a, Kernels b) {
   return static_cast<std::uint32_t>(a) == static_cast<std::uint32_t>(b);
 }
-static_assert(same(Operation::keygen, kernels::Operation::keygen) &&
-              same(Operation::encaps, kernels::Operation::encaps) &&
-              same(Operation::decaps, kernels::Operation::decaps) &&
-              same(Operation::check_ek, kernels::Operation::check_ek) &&
-              same(Operation::check_dk, kernels::Operation::check_dk) &&
-              same(Operation::prepare_ek, kernels::Operation::prepare_ek) &&
-              same(Operation::prepare_dk, kernels::Operation::prepare_dk));
+template <class A, class B>
+static constexpr bool is_same(const A* a, const B* b) {
+  if constexpr (std::is_same_v<A, B>) return a == b;
+  return false;
+}
+static_assert([] {
+  for (const host::OperationSpec& spec : host::all_operations()) {
+    const kernels::OperationSpec* const of_kernels =
+        kernels::find_operation(static_cast<kernels::Operation>(spec.operation));
+    if (of_kernels == nullptr) continue;  // only other backends have it
+    if (spec.takes_keys != of_kernels->takes_keys || spec.prepares != of_kernels->makes_keys) return false;
+    const kernels::DeviceBatch batch;
+    bool same_arrays = true;
+    host::for_each_array(
+        [&](Array which, const auto& array) {
+          const auto has = [&](const auto& members) {
+            return std::ranges::any_of(
+                members, [&](auto member) { return member != nullptr && is_same(&(batch.*member), &array); });
+          };
+          const bool of_host = std::ranges::count(spec.in, which) + std::ranges::count(spec.out, which) != 0;
+          same_arrays = same_arrays && of_host == (has(of_kernels->in) || has(of_kernels->out));
+        },
+        batch);
+    if (!same_arrays) return false;
+  }
+  return true;
+}());
 static_assert(same(host::DkFormat::expanded, kernels::DkFormat::expanded) &&
               same(host::DkFormat::seed, kernels::DkFormat::seed));
 static_assert(same(host::ItemStatus::ok, kernels::ItemStatus::ok) &&

@@ -1,0 +1,287 @@
+// The operations of FIPS 203 as sequences of steps (steps.hpp), for one pass over a batch. The same code runs twice:
+// once to measure, once to enqueue. Internal to kernels/.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+
+#include "kernels/batch.hpp"
+#include "kernels/policy.hpp"
+#include "kernels/staging.hpp"
+#include "kernels/steps.hpp"
+#include "warpkem/params.hpp"
+
+namespace warpkem::kernels {
+
+template <class P>
+struct FormLayout {  // of a prepared key
+  static constexpr std::size_t A_bytes = 512 * P::k * P::k;
+  static constexpr std::size_t h_offset = A_bytes + P::ek_bytes;  // of an ek: A || ek || H(ek)
+  static constexpr std::size_t ek_form_bytes = round_up(h_offset + 32, form_alignment);
+  static constexpr std::size_t dk_form_bytes = round_up(A_bytes + P::dk_bytes, form_alignment);  // A || dk
+};
+
+template <class P>
+class Pass : private Staging {
+ public:
+  Pass(const DeviceBatch& batch, std::size_t first, Workspace& workspace, int num_multiprocessors, bool measuring,
+       cudaStream_t stream) noexcept
+      : Staging{batch, first, workspace, measuring, stream}, num_multiprocessors_{num_multiprocessors} {}
+
+  cudaError_t run() noexcept {
+    if (batch_.prepared) {
+      resolve();
+    } else {
+      enqueue([&] { return cudaMemsetAsync(statuses_, 0, items_, stream_); });
+    }
+    // In the order of the table.
+    static constexpr void (Pass::*compositions[])() noexcept = {
+        &Pass::KeyGen_internal, &Pass::Encaps_internal, &Pass::Decaps_internal, &Pass::check_ek,
+        &Pass::check_dk,        &Pass::prepare_ek,      &Pass::prepare_dk};
+    static_assert(std::size(compositions) == std::size(operations));
+    const std::size_t row = row_of(batch_.operation);
+    (this->*compositions[row])();
+    copy_outputs();
+    if (operations[row].items_fail) finish_items();
+    return error_;
+  }
+
+ private:
+  bool by_warp(u32 states_per_item) const noexcept {
+    if (batch_.hashing != DeviceBatch::Hashing::chosen) return batch_.hashing == DeviceBatch::Hashing::by_warp;
+    return policy::warps_are_better(std::uint64_t{items_} * states_per_item, num_multiprocessors_);
+  }
+
+  // Hashing steps of which none waits for another.
+  template <class... Steps>
+  void hash(const Steps&... steps) noexcept {
+    WarpJobs jobs;
+    bool any = false;
+    const auto take = [&]<class Step>(const Step& step) {
+      if (by_warp(states(step))) {
+        jobs.add(step);
+        any = true;
+      } else {
+        enqueue([&] { return by_thread(step); });
+      }
+    };
+    (take(steps), ...);
+    if (any) enqueue([&] { return hash_by_warp(jobs, statuses_, items_, stream_); });
+  }
+  static u32 states(const Sponge&) noexcept { return 1; }
+  static u32 states(const PrfArgs& args) noexcept { return args.polynomials; }
+  static u32 states(const MatrixArgs& args) noexcept { return args.k * args.k; }
+  cudaError_t by_thread(const Sponge& job) noexcept { return sponge(job, statuses_, items_, stream_); }
+  cudaError_t by_thread(const PrfArgs& args) noexcept { return kernels::PRF(args, items_, stream_); }
+  cudaError_t by_thread(const MatrixArgs& args) noexcept { return kernels::SampleNTT(args, items_, stream_); }
+
+  // G, H and J of FIPS 203, 4.1.
+  static Sponge G(Rows prefix, Rows body, u64 pad, Rows first_half, Rows second_half) noexcept {
+    Sponge job;
+    job.prefix = prefix;
+    job.body = body;
+    job.body_words = 4;
+    job.rate_words = 9;
+    job.pad = pad;
+    job.out[0] = first_half;
+    job.out[1] = second_half;
+    return job;
+  }
+  static Sponge H(Rows ek, Rows h, Rows copy, Rows also_from = {}, Rows also_to = {}) noexcept {
+    Sponge job;
+    job.also_from = also_from;
+    job.also_to = also_to;
+    job.body = ek;
+    job.body_words = P::ek_bytes / 8;
+    job.out[0] = h;
+    job.body_copy = copy;
+    return job;
+  }
+  static Sponge J(Rows z, Rows c, Rows out) noexcept {
+    Sponge job;
+    job.prefix = z;
+    job.body = c;
+    job.body_words = P::c_bytes / 8;
+    job.pad = 0x1F;
+    job.out[0] = out;
+    return job;
+  }
+  static Sponge hash_check(const KeyRows& key) noexcept {
+    Sponge job;
+    job.body = key.ek;
+    job.body_words = P::ek_bytes / 8;
+    job.expected = key.h;
+    job.failure = static_cast<u8>(ItemStatus::invalid_dk);
+    return job;
+  }
+  void check_modulus(Rows ek) noexcept {
+    enqueue([&] { return kernels::check_modulus(ek, P::k, statuses_, items_, stream_); });
+  }
+
+  PrfArgs PRF(Rows seed, u32 polynomials, u32 first, int eta) noexcept {
+    PrfArgs args;
+    args.seed = seed;
+    args.polynomials = polynomials;
+    args.first = first;
+    args.words = static_cast<u32>(16 * eta);
+    args.out = secret_.take(std::size_t{items_} * polynomials * 64 * static_cast<std::size_t>(eta));
+    return args;
+  }
+
+  Rows matrix_room() noexcept { return room(FormLayout<P>::A_bytes, Secrecy::open); }
+  MatrixArgs SampleNTT(Rows rho, Rows A) noexcept {
+    MatrixArgs args;
+    args.rho = rho;
+    args.A = A;
+    args.k = P::k;
+    args.unfinished = reinterpret_cast<u32*>(open_.take((std::size_t{items_} * P::k * P::k + 31) / 32 * sizeof(u32)));
+    args.queue = reinterpret_cast<u32*>(open_.take(std::size_t{items_} * P::k * P::k * sizeof(u32)));
+    args.queued = reinterpret_cast<u32*>(open_.take(sizeof(u32)));
+    return args;
+  }
+
+  // K-PKE.KeyGen, FIPS 203 Algorithm 13. `seeds` are d || z.
+  void KeyGen(Rows seeds, Rows A, Rows ek, Rows dk_pke) noexcept {
+    const Rows rho = ek.offset(P::dk_pke_bytes);
+    const Rows sigma = room(32, Secrecy::secret);
+    hash(G({}, seeds, 0x0600 | P::k, rho, sigma));
+    const PrfArgs eta1 = PRF(sigma, 2 * P::k, 0, P::eta1);
+    hash(SampleNTT(rho, A), eta1);
+    const Noise bytes{eta1.out, nullptr};
+    enqueue([&] { return kernels::keygen<P>(A, bytes, ek, dk_pke, items_, stream_); });
+  }
+
+  // ML-KEM.KeyGen_internal, FIPS 203 Algorithm 16.
+  void KeyGen_internal() noexcept {
+    const Rows seeds = input(batch_.seeds, P::seed_bytes, Secrecy::secret);
+    const Rows ek = output(batch_.ek_out, P::ek_bytes, Secrecy::open);
+    if (batch_.dk_format == DkFormat::seed) {
+      const Rows dk = output(batch_.dk_out, P::seed_bytes, Secrecy::secret);
+      KeyGen(seeds, matrix_room(), ek, {});
+      copy(seeds, dk, P::seed_bytes);
+    } else {
+      const Rows dk = output(batch_.dk_out, P::dk_bytes, Secrecy::secret);
+      KeyGen(seeds, matrix_room(), ek, dk);
+      hash(H(ek, dk.offset(P::dk_h_offset), dk.offset(P::dk_ek_offset), seeds.offset(32), dk.offset(P::dk_z_offset)));
+    }
+  }
+
+  static KeyRows parts_of_dk(Rows dk) noexcept {
+    KeyRows key;
+    key.s = dk;
+    key.ek = dk.offset(P::dk_ek_offset);
+    key.h = dk.offset(P::dk_h_offset);
+    key.z = dk.offset(P::dk_z_offset);
+    return key;
+  }
+
+  KeyRows parts_of_form(Rows form, KeyKind kind) noexcept {
+    KeyRows key;
+    if (kind == KeyKind::dk) {
+      key = parts_of_dk(form.offset(FormLayout<P>::A_bytes));
+    } else {
+      key.ek = form.offset(FormLayout<P>::A_bytes);
+      key.h = form.offset(FormLayout<P>::h_offset);
+    }
+    key.A = form;
+    return key;
+  }
+
+  void resolve() noexcept {
+    auto* const safe = reinterpret_cast<u32*>(open_.take(items_ * sizeof(u32)));
+    const u32* const index = batch_.index != nullptr ? batch_.index + first_ : nullptr;
+    enqueue([&] {
+      return resolve_keys(index, batch_.keys.num_keys, batch_.keys.statuses, safe, statuses_, items_, stream_);
+    });
+    prepared_ = parts_of_form({const_cast<u8*>(batch_.keys.data), batch_.keys.stride, safe}, batch_.keys.kind);
+    if (batch_.index == nullptr)
+      prepared_ = parts_of_form({const_cast<u8*>(batch_.keys.data), 0, nullptr}, batch_.keys.kind);
+  }
+
+  // G(m || h), and what need not wait for it; then the noise of Encrypt.
+  template <class... Others>
+  Noise derive(Rows m, Rows h, Rows K, const Others&... others) noexcept {
+    const Rows r = room(32, Secrecy::secret);
+    hash(G(m, h, 0x06, K, r), others...);
+    const PrfArgs eta1 = PRF(r, P::k, 0, P::eta1), eta2 = PRF(r, P::k + 1, P::k, P::eta2);
+    hash(eta1, eta2);
+    return {eta1.out, eta2.out};
+  }
+
+  // ML-KEM.Encaps_internal, FIPS 203 Algorithm 17, with the check of 7.2.
+  void Encaps_internal() noexcept {
+    const Rows m = input(batch_.m, P::m_bytes, Secrecy::secret);
+    const Rows c = output(batch_.c_out, P::c_bytes, Secrecy::open);
+    const Rows K = output(batch_.K_out, P::K_bytes, Secrecy::secret);
+    KeyRows key = prepared_;
+    if (batch_.prepared) {
+      if (batch_.keys.num_keys == 0) return;
+    } else {
+      key.ek = input(batch_.ek, P::ek_bytes, Secrecy::open);
+      key.h = room(32, Secrecy::open);
+      key.A = matrix_room();
+      hash(H(key.ek, key.h, {}), SampleNTT(key.ek.offset(P::dk_pke_bytes), key.A));
+    }
+    const Noise bytes = derive(m, key.h, K);
+    u8* const checked = batch_.prepared ? nullptr : statuses_;
+    enqueue([&] { return encrypt<P>(key, bytes, m, c, checked, items_, stream_); });
+  }
+
+  // ML-KEM.Decaps_internal, FIPS 203 Algorithm 18, with the check of 7.3.
+  void Decaps_internal() noexcept {
+    const Rows c = input(batch_.c, P::c_bytes, Secrecy::open);
+    const Rows K = output(batch_.K_out, P::K_bytes, Secrecy::secret);
+    const Rows m_prime = room(32, Secrecy::secret), K_prime = room(32, Secrecy::secret),
+               K_bar = room(32, Secrecy::secret);
+    KeyRows key = prepared_;
+    if (batch_.prepared) {
+      if (batch_.keys.num_keys == 0) return;
+    } else if (batch_.dk_format == DkFormat::seed) {
+      const Rows seeds = input(batch_.dk, P::seed_bytes, Secrecy::secret);
+      key.A = matrix_room();
+      key.ek = room(P::ek_bytes, Secrecy::open);
+      key.s = room(P::dk_pke_bytes, Secrecy::secret);
+      key.h = room(32, Secrecy::open);
+      key.z = seeds.offset(32);
+      KeyGen(seeds, key.A, key.ek, key.s);
+      hash(H(key.ek, key.h, {}), J(key.z, c, K_bar));
+    } else {
+      key = parts_of_dk(input(batch_.dk, P::dk_bytes, Secrecy::secret));
+      key.A = matrix_room();
+      hash(hash_check(key), J(key.z, c, K_bar), SampleNTT(key.ek.offset(P::dk_pke_bytes), key.A));
+    }
+    enqueue([&] { return decrypt<P>(key, c, m_prime, items_, stream_); });
+    const Noise bytes =
+        batch_.prepared ? derive(m_prime, key.h, K_prime, J(key.z, c, K_bar)) : derive(m_prime, key.h, K_prime);
+    enqueue([&] { return reencrypt<P>(key, bytes, m_prime, c, K_prime, K_bar, K, items_, stream_); });
+  }
+
+  void check_ek() noexcept { check_modulus(input(batch_.ek, P::ek_bytes, Secrecy::open)); }
+  void check_dk() noexcept { hash(hash_check(parts_of_dk(input(batch_.dk, P::dk_bytes, Secrecy::secret)))); }
+
+  void prepare_ek() noexcept {
+    const Rows ek = input(batch_.ek, P::ek_bytes, Secrecy::open);
+    const KeyRows key = parts_of_form(forms_output(FormLayout<P>::ek_form_bytes), KeyKind::ek);
+    check_modulus(ek);
+    hash(H(ek, key.h, key.ek), SampleNTT(ek.offset(P::dk_pke_bytes), key.A));
+  }
+
+  void prepare_dk() noexcept {
+    const KeyRows key = parts_of_form(forms_output(FormLayout<P>::dk_form_bytes), KeyKind::dk);
+    if (batch_.dk_format == DkFormat::seed) {
+      const Rows seeds = input(batch_.dk, P::seed_bytes, Secrecy::secret);
+      KeyGen(seeds, key.A, key.ek, key.s);
+      hash(H(key.ek, key.h, {}, seeds.offset(32), key.z));
+    } else {
+      const AnyRows dk = from_item(any(batch_.dk), first_);
+      enqueue([&] { return copy_records(dk, any(key.s), P::dk_bytes, items_, stream_); });
+      hash(hash_check(key), SampleNTT(key.ek.offset(P::dk_pke_bytes), key.A));
+    }
+  }
+
+  const int num_multiprocessors_;
+  KeyRows prepared_;
+};
+
+}  // namespace warpkem::kernels
