@@ -65,7 +65,7 @@ WARPKEM_FN Moved<d> spread(Packed<d> p, float* exchange) {
   } else {
     // Odd lanes give their first half word to the lane before, and have one word less.
     const u32 odd = t % 2;
-    const u32 next = __shfl_down_sync(0xFFFFFFFF, p.w[0], 1, 16);
+    const u32 next = __shfl_down_sync(all_lanes, p.w[0], 1, 16);
 #pragma unroll
     for (int i = 0; i + 1 < p.words; ++i) {
       words[(d * t + 1) / 2 + i] = __funnelshift_r(p.w[i], p.w[i + 1], 16 * odd);
@@ -222,8 +222,8 @@ WARPKEM_FN u32 compress_to_message(const Poly& f) {
   u32 word = 0;
 #pragma unroll
   for (int i = 0; i < 8; ++i) {
-    const u32 low = __ballot_sync(0xFFFFFFFF, (Compress<1>(f.c[2 * i]) & 1) != 0);
-    const u32 high = __ballot_sync(0xFFFFFFFF, (Compress<1>(f.c[2 * i + 1]) & 1) != 0);
+    const u32 low = __ballot_sync(all_lanes, (Compress<1>(f.c[2 * i]) & 1) != 0);
+    const u32 high = __ballot_sync(all_lanes, (Compress<1>(f.c[2 * i + 1]) & 1) != 0);
     const u32 joined = ((low >> shift) & 0xFFFF) | ((high >> shift) << 16);
     word = lane() == i ? joined : word;
   }

@@ -41,7 +41,7 @@ __global__ void __launch_bounds__(policy::arithmetic_threads) reencrypt_kernel(R
                      }
                    });
 #pragma unroll
-  for (int step = 8; step > 0; step /= 2) difference |= __shfl_xor_sync(0xFFFFFFFF, difference, step, 16);
+  for (int step = 8; step > 0; step /= 2) difference |= __shfl_xor_sync(all_lanes, difference, step, 16);
   // All ones where c' differs from c. No branch: nobody may learn which of the two keys was taken.
   const u32 reject = static_cast<u32>(static_cast<int>(difference | (0 - difference)) >> 31);
   if (halfwarp::lane() < 8) {

@@ -24,6 +24,7 @@ using u32 = std::uint32_t;
 using u64 = std::uint64_t;
 
 inline constexpr int n = MlKem768::n, q = MlKem768::q;  // of every parameter set
+inline constexpr u32 all_lanes = 0xFFFFFFFF;            // of a warp, for shuffles and votes
 
 // -1664 <= result <= 1664.
 WARPKEM_HD constexpr int centered(int x) noexcept {

@@ -3,6 +3,7 @@
 #include "kernels/collect.cuh"
 #include "kernels/policy.hpp"
 #include "kernels/sample.cuh"
+#include "kernels/sponge.cuh"
 #include "kernels/steps.hpp"
 
 namespace warpkem::kernels {
@@ -10,178 +11,37 @@ namespace {
 
 using thread::KeccakF1600;
 using thread::KeccakState;
-
-constexpr u32 all_lanes = 0xFFFFFFFF;
-
-WARPKEM_FN KeccakState zero_state() {
-  KeccakState s;
-#pragma unroll
-  for (int i = 0; i < 25; ++i) s.lo[i] = s.hi[i] = 0;
-  return s;
-}
-
-// The address that lane `source` holds.
-template <class T>
-WARPKEM_FN T* shuffle_pointer(T* pointer, u32 source) {
-  const u64 bits = reinterpret_cast<u64>(pointer);
-  const u32 lo = __shfl_sync(all_lanes, static_cast<u32>(bits), static_cast<int>(source));
-  const u32 hi = __shfl_sync(all_lanes, static_cast<u32>(bits >> 32), static_cast<int>(source));
-  return reinterpret_cast<T*>(u64{hi} << 32 | lo);
-}
-
-// 8 bytes from global to shared memory, done when wait_for_copies() returns; before 8.0 at once.
-WARPKEM_FN void copy_async(uint2* to, const uint2* from) {
-#if __CUDA_ARCH__ >= 800
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 8;" ::"r"(static_cast<u32>(__cvta_generic_to_shared(to))),
-               "l"(__cvta_generic_to_global(from))
-               : "memory");
-#else
-  *to = *from;
-#endif
-}
-WARPKEM_FN void wait_for_copies() {
-#if __CUDA_ARCH__ >= 800
-  asm volatile("cp.async.wait_all;" ::: "memory");
-#endif
-}
-
-constexpr int sponge_pitch = 17;  // in 8 bytes: odd, so that the lanes' own rows meet every bank
+using thread::zero_state;
 
 __global__ void __launch_bounds__(policy::sponge.threads, policy::resident_blocks(policy::sponge))
     sponge_kernel(Sponge job, u8* statuses, u32 items) {
-  __shared__ uint2 tiles[policy::sponge.threads / 32][32 * sponge_pitch];
+  using warp::Messages;
+  __shared__ uint2 tiles[policy::sponge.threads / 32][32 * Messages::pitch];
   static_assert(sizeof tiles == policy::sponge.shared_bytes);
   const u32 lane = threadIdx.x % 32;
   const u32 thread = blockIdx.x * blockDim.x + threadIdx.x;
   if (thread - lane >= items) return;
   const bool active = thread < items;
   const u32 item = active ? thread : items - 1;
-  uint2* tile = tiles[threadIdx.x / 32];
-  const uint2* body = reinterpret_cast<const uint2*>(job.body[item]);
-  const uint2* prefix = job.prefix.data != nullptr ? reinterpret_cast<const uint2*>(job.prefix[item]) : nullptr;
-  uint2* copy = job.body_copy.data != nullptr ? reinterpret_cast<uint2*>(job.body_copy[item]) : nullptr;
-  const u32 prefix_words = prefix != nullptr ? 4 : 0;
-  const u32 total = prefix_words + job.body_words;
-  const u32 blocks = total / job.rate_words + 1;
-
-  // Block `block` of the message on its way to the tile: what memory has of it asynchronously, so that it comes while
-  // the block before it is being permuted. Eight lanes an item take columns 0 to 7 and 8 to 15, then each item's own
-  // lane the last. The multiple of four that is added to lane / 8 is a constant of the code, and so are all offsets in
-  // shared memory.
-  uint2* const to = tile + lane / 8 * sponge_pitch + lane % 8;
-  const auto is_inside = [&](u32 block) {
-    return job.rate_words == 17 && block * 17 >= prefix_words && (block + 1) * 17 <= total;
-  };
-  const auto fetch = [&](u32 block) {
-    const u32 first = block * job.rate_words - prefix_words;  // of the body; negative in the first block after a prefix
-    if (is_inside(block)) {
-#pragma unroll
-      for (int row = 0; row < 32; row += 4) {
-        const uint2* from = shuffle_pointer(body, row + lane / 8) + first + lane % 8;
-        copy_async(to + row * sponge_pitch, from);
-        copy_async(to + row * sponge_pitch + 8, from + 8);
-      }
-      copy_async(tile + lane * sponge_pitch + 16, body + first + 16);
-    } else {
-      const auto stage = [&](u32 row, u32 column, const uint2* prefix_row, const uint2* body_row) {
-        const u32 word = block * job.rate_words + column;
-        uint2* const place = tile + row * sponge_pitch + column;
-        if (word < prefix_words) {
-          copy_async(place, prefix_row + word);
-        } else if (word < total) {
-          copy_async(place, body_row + (word - prefix_words));
-        } else {
-          *place =
-              word == total ? make_uint2(static_cast<u32>(job.pad), static_cast<u32>(job.pad >> 32)) : make_uint2(0, 0);
-        }
-      };
-#pragma unroll 1
-      for (u32 row = lane / 8; row < 32; row += 4) {
-        const uint2* prefix_row = shuffle_pointer(prefix, row);
-        const uint2* body_row = shuffle_pointer(body, row);
-        stage(row, lane % 8, prefix_row, body_row);
-        if (job.rate_words > 9) stage(row, lane % 8 + 8, prefix_row, body_row);
-      }
-      stage(lane, job.rate_words - 1, prefix, body);
-    }
-  };
-  // Each lane copies what it has fetched itself. Only H(ek) has a copy, and no prefix.
-  const auto copy_out = [&](u32 block) {
-    const u32 first = block * job.rate_words;
-#pragma unroll 4
-    for (u32 row = lane / 8; row < 32; row += 4) {
-      uint2* copy_to = shuffle_pointer(copy, row) + first;
-      const uint2* from = tile + row * sponge_pitch;
-#pragma unroll
-      for (u32 column = lane % 8; column < 16; column += 8) {
-        if (first + column < total) copy_to[column] = from[column];
-      }
-    }
-    if (first + 16 < total) copy[first + 16] = tile[lane * sponge_pitch + 16];
-  };
+  Messages messages{job, item, lane, tiles[threadIdx.x / 32]};
+  const u32 blocks = messages.num_blocks();
 
   KeccakState state = zero_state();
-  fetch(0);
+  messages.fetch(0);
 #pragma unroll 1
   for (u32 block = 0; block < blocks; ++block) {
-    wait_for_copies();
-    if (copy != nullptr) copy_out(block);
-    __syncwarp();
-    // The words above a rate of 9 are never staged: they stay as they are.
-#pragma unroll
-    for (int i = 0; i < 17; ++i) {
-      if (i < 9 || job.rate_words > 9) {
-        const uint2 value = tile[lane * sponge_pitch + i];
-        state.lo[i] ^= value.x;
-        state.hi[i] ^= value.y;
-      }
-    }
-    __syncwarp();
+    messages.absorb(block, state);
     if (block + 1 < blocks) {
-      fetch(block + 1);
+      messages.fetch(block + 1);
     } else {
-      const u32 last_bit = 0x80000000;
-      state.hi[8] ^= job.rate_words > 9 ? 0 : last_bit;
-      state.hi[16] ^= job.rate_words > 9 ? last_bit : 0;
+      messages.pad(state);
     }
     KeccakF1600(state);
   }
-
-  if (job.also_to.data != nullptr && active) {
-    const uint4* from = reinterpret_cast<const uint4*>(job.also_from[item]);
-    uint4* to = reinterpret_cast<uint4*>(job.also_to[item]);
-    to[0] = from[0];
-    to[1] = from[1];
-  }
-  if (job.expected.data != nullptr) {
-    const uint4* expected = reinterpret_cast<const uint4*>(job.expected[item]);
-    u32 difference = 0;
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      const uint4 v = expected[i];
-      difference |=
-          (v.x ^ state.lo[2 * i]) | (v.y ^ state.hi[2 * i]) | (v.z ^ state.lo[2 * i + 1]) | (v.w ^ state.hi[2 * i + 1]);
-    }
-    // The verdict of the hash check is public (FIPS 203, 7.3).
-    if (active && difference != 0 && statuses[item] == 0) statuses[item] = job.failure;
-  }
-  if (active) {
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      if (job.out[half].data != nullptr) {
-        uint4* out = reinterpret_cast<uint4*>(job.out[half][item]);
-#pragma unroll
-        for (int i = 0; i < 2; ++i) {
-          const int word = 4 * half + 2 * i;
-          out[i] = make_uint4(state.lo[word], state.hi[word], state.lo[word + 1], state.hi[word + 1]);
-        }
-      }
-    }
-  }
-#pragma unroll
-  for (int i = 0; i < 17; ++i) {
-    if (i < 9 || job.rate_words > 9) tile[lane * sponge_pitch + i] = make_uint2(0, 0);
-  }
+  if (active) thread::copy_along(job, item);
+  thread::check_digest(job, item, active, state, statuses);
+  if (active) thread::squeeze(job, item, state);
+  messages.wipe();
 }
 
 constexpr int prf_pitch = 35;

@@ -8,8 +8,6 @@
 namespace warpkem::kernels {
 namespace {
 
-constexpr u32 all_lanes = 0xFFFFFFFF;
-
 WARPKEM_FN void sponge_by_warp(const Sponge& job, u8* statuses, u32 item, u32 lane, const warp::KeccakLanes& lanes) {
   const uint2* body = reinterpret_cast<const uint2*>(job.body[item]);
   const uint2* prefix = job.prefix.data != nullptr ? reinterpret_cast<const uint2*>(job.prefix[item]) : nullptr;

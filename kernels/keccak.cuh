@@ -154,7 +154,7 @@ WARPKEM_FN KeccakLanes keccak_lanes(u32 lane) {
 }
 
 WARPKEM_FN KeccakLane from_lane(const KeccakLane& a, int lane) {
-  return {__shfl_sync(0xFFFFFFFF, a.lo, lane), __shfl_sync(0xFFFFFFFF, a.hi, lane)};
+  return {__shfl_sync(all_lanes, a.lo, lane), __shfl_sync(all_lanes, a.hi, lane)};
 }
 
 WARPKEM_FN void KeccakF1600(KeccakLane& a, const KeccakLanes& lanes) {
