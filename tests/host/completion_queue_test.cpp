@@ -183,6 +183,7 @@ TEST_F(CompletionQueueTest, TwoWaitersShareWhatComes) {
   announce(2);
   std::array<std::size_t, 2> fetched{};
   std::vector<std::thread> waiters;
+  waiters.reserve(fetched.size());
   for (std::size_t& n : fetched) {
     waiters.emplace_back([&] {
       CompletionRecord one;
