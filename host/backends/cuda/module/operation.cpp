@@ -1,6 +1,7 @@
 #include "host/backends/cuda/module/operation.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <type_traits>
 
 namespace warpkem::cuda {
@@ -19,10 +20,10 @@ static constexpr bool is_same(const A* a, const B* b) {
 }
 static_assert([] {
   for (const host::OperationSpec& spec : host::all_operations()) {
-    const kernels::OperationSpec* const of_kernels =
-        kernels::find_operation(static_cast<kernels::Operation>(spec.operation));
-    if (of_kernels == nullptr) continue;  // only other backends have it
-    if (spec.takes_keys != of_kernels->takes_keys || spec.prepares != of_kernels->makes_keys) return false;
+    const std::size_t row = kernels::row_of(static_cast<kernels::Operation>(spec.operation));
+    if (row == std::size(kernels::operations)) continue;  // only other backends have it
+    const kernels::OperationSpec& of_kernels = kernels::operations[row];
+    if (spec.takes_keys != of_kernels.takes_keys || spec.prepares != of_kernels.makes_keys) return false;
     const kernels::DeviceBatch batch;
     bool same_arrays = true;
     host::for_each_array(
@@ -32,7 +33,7 @@ static_assert([] {
                 members, [&](auto member) { return member != nullptr && is_same(&(batch.*member), &array); });
           };
           const bool of_host = std::ranges::count(spec.in, which) + std::ranges::count(spec.out, which) != 0;
-          same_arrays = same_arrays && of_host == (has(of_kernels->in) || has(of_kernels->out));
+          same_arrays = same_arrays && of_host == (has(of_kernels.in) || has(of_kernels.out));
         },
         batch);
     if (!same_arrays) return false;
