@@ -21,7 +21,7 @@ P from(const Coefficients& f) noexcept {
 template <class P>
 Coefficients to(const P& f) noexcept {
   Coefficients result;
-  std::transform(f.f, f.f + n, result.begin(), canonical);
+  std::transform(f.f, f.f + n, result.begin(), [](std::int16_t x) { return canonical(x); });  // it must be inlined
   return result;
 }
 
