@@ -99,8 +99,8 @@ class Messages {
 
   WARPKEM_FN u32 num_blocks() const { return total_ / job_.rate_words + 1; }
 
-  // Block `block` on its way to the tile: what memory has of it asynchronously, so that it comes while the block before
-  // it is being permuted. Eight lanes an item take columns 0 to 7 and 8 to 15, then each item's own lane the last. The
+  // Starts copying block `block` to the tile. What lies in memory is copied asynchronously, while the block before it
+  // is permuted. Eight lanes an item take columns 0 to 7 and 8 to 15, then each item's own lane the last. The
   // multiple of four that is added to lane_ / 8 is a constant of the code, and so are all offsets in shared memory.
   WARPKEM_FN void fetch(u32 block) {
     uint2* const to = tile_ + lane_ / 8 * pitch + lane_ % 8;

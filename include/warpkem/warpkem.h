@@ -286,9 +286,9 @@ WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_decaps_prepared(warpkem_en
 
 /* ---- derivation --------------------------------------------------------------------------------------------------- */
 
-/// SHAKE256 (FIPS 202) of `count` messages. A job derives seeds and m in this way from a secret of its own and from what an item
-/// is called, so that an item that is done again gives the same bytes. Message i is `prefix`, then record i of each part.
-/// Everything counts as secret. The CPU does it, whatever the engine's backends are.
+/// SHAKE256 (FIPS 202) of `count` messages: message i is `prefix`, then record i of each part. Jobs derive seeds and m with it
+/// from a secret of the job and the name of an item: the same item gets the same bytes each time. Everything counts as
+/// secret. The CPU does the work, whatever backends the engine has.
 ///
 /// @param prefix  in:  prefix_bytes bytes; may be NULL if that is 0
 /// @param parts   in:  num_parts arrays, at most 8, of `count` records each; part j has records of part_bytes[j] bytes, at

@@ -222,7 +222,7 @@ TEST_F(BatchFormerTest, ABatchGoesOnALittleForTheQueueThatItEndsWith) {
   add(kind_a, 10).queue = &third;
   EXPECT_EQ(take(most, slack).items(), 300u) << "256 and the rest of the third";
   EXPECT_EQ(take(most, slack).items(), 10u);
-  // But not for more than that, and not for whoever has a callback.
+  // A request that is longer than the slack does not join, nor does one with a callback.
   add(kind_a, most).queue = &first;
   add(kind_a, slack + 1).queue = &first;
   EXPECT_EQ(take(most, slack).items(), most);

@@ -1,5 +1,5 @@
-// A completion queue without a scheduler: what is announced and pushed comes out again, once and in order, and whoever
-// waits is woken, helps, or is told that nothing can come.
+// A completion queue without a scheduler. Each announced completion comes out once, in the order of the pushes. A
+// thread that waits is woken, helps, or is told that nothing can come.
 #include "host/serving/completion_queue.hpp"
 
 #include <gtest/gtest.h>

@@ -14,8 +14,8 @@ namespace {
 using host::Operation;
 using test::Keygen;
 
-// A backend that is right but for one operation: there it flips a bit of each item i with wrong(i), in the first byte
-// of dk, or of K.
+// A backend that is right but for one operation. There it flips a bit in the first byte of dk, or of K, of each item i
+// with wrong(i).
 scripted::Behaviour faulty(Operation operation, std::function<bool(std::size_t)> wrong) {
   return [=](host::Backend& inner, const host::Batch& batch, host::Completion done) {
     host::Waiter waiter;
