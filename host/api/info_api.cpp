@@ -4,10 +4,12 @@
 #include <string>
 #include <string_view>
 
+#include "host/api/arguments.hpp"
 #include "host/api/last_error.hpp"
 #include "host/api/options.hpp"
 #include "host/api/seam.hpp"
 #include "host/core/algorithms.hpp"
+#include "host/core/hybrids.hpp"
 #include "warpkem/warpkem.h"
 
 namespace {
@@ -82,6 +84,30 @@ const char* warpkem_algorithm_name(warpkem_algorithm algorithm) {
 const char* warpkem_algorithm_oid(warpkem_algorithm algorithm) {
   const Algorithm* const a = find_algorithm(algorithm);
   return a != nullptr ? a->oid : nullptr;
+}
+
+warpkem_status warpkem_describe_algorithm(warpkem_algorithm algorithm, warpkem_algorithm_info* info) {
+  return guarded([&] {
+    const Algorithm* const a = find_algorithm(algorithm);
+    if (a == nullptr) throw Error(Status::unsupported, "unknown algorithm " + std::to_string(algorithm));
+    if (info == nullptr) throw Error(Status::invalid_argument, "info is NULL");
+    clear_out_struct(info, "info");
+    const Hybrid* const hybrid = find_hybrid(algorithm);
+    info->name = a->name;
+    info->oid = a->oid;
+    info->tls_number = a->tls_number;
+    if (a->tls_number != 0) info->tls_group = hybrid != nullptr ? a->name : a->alias;
+    info->hpke_number = a->hpke_number;
+    info->ml_kem = hybrid != nullptr ? hybrid->ml_kem : algorithm;
+    info->category = 2 * info->ml_kem - 1;  // FIPS 203, Section 8
+    if (hybrid == nullptr) return WARPKEM_OK;
+    info->curve = name_of(hybrid->group);
+    info->combines = hybrid->combines();
+    info->ml_kem_in_ek = hybrid->ek().ml_kem;
+    info->ml_kem_in_dk = hybrid->expanded_dk().ml_kem;
+    info->ml_kem_in_c = hybrid->c().ml_kem;
+    return WARPKEM_OK;
+  });
 }
 
 warpkem_status warpkem_policy_allows(const char* policy, warpkem_algorithm algorithm) {

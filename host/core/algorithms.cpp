@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 
 #include "host/core/hybrids.hpp"
-#include "host/core/oids.hpp"
 #include "warpkem/params.hpp"
 
 namespace warpkem::host {
@@ -12,13 +12,15 @@ namespace warpkem::host {
 namespace {
 
 template <ParameterSet P>
-constexpr Algorithm ml_kem(const char* name, const char* alias, const char* oid) {
+constexpr Algorithm ml_kem(const AlgorithmNames& names) {
   // Time goes with the matrix, which goes with the square of the key's length.
   constexpr double length = static_cast<double>(P::ek_bytes) / static_cast<double>(MlKem768::ek_bytes);
   return {.id = P::id,
-          .name = name,
-          .aliases = {alias, nullptr},
-          .oid = oid,
+          .name = names.name,
+          .alias = names.alias,
+          .oid = names.oid,
+          .tls_number = names.tls_number,
+          .hpke_number = names.hpke_number,
           .ek_bytes = P::ek_bytes,
           .dk_bytes = {P::dk_bytes, P::seed_bytes},
           .c_bytes = P::c_bytes,
@@ -28,40 +30,36 @@ constexpr Algorithm ml_kem(const char* name, const char* alias, const char* oid)
           .cost = length * length};
 }
 
-constexpr Algorithm hybrid(std::uint32_t id, double cost, const char* name, std::array<const char*, 2> aliases,
-                           const char* oid) {
-  const Hybrid& h = *find_hybrid(id);
+constexpr Algorithm hybrid(const Hybrid& h) {
   const std::size_t material = h.material().bytes;
   std::array<std::size_t, max_dk_formats> dk{h.expanded_dk().bytes, material}, seed{material, material};
   if (h.combines()) {  // a key is the seed from which all else comes, or a composite
     dk = {0, Hybrid::short_seed_bytes, h.composite_dk().bytes};
     seed = {Hybrid::short_seed_bytes, Hybrid::short_seed_bytes, material};
   }
-  return {.id = id,
-          .name = name,
-          .aliases = aliases,
-          .oid = oid,
+  return {.id = h.algorithm,
+          .name = h.names.name,
+          .alias = h.names.alias,
+          .oid = h.names.oid,
+          .tls_number = h.names.tls_number,
+          .hpke_number = h.names.hpke_number,
           .ek_bytes = h.ek().bytes,
           .dk_bytes = dk,
           .c_bytes = h.c().bytes,
           .K_bytes = h.K().bytes,
           .m_bytes = h.m().bytes,
           .seed_bytes = seed,
-          .cost = cost};
+          .cost = h.cost};
 }
 
-// Aliases: numbers of TLS groups (RFC 10024) and of HPKE KEMs.
-constexpr std::array algorithms{
-    ml_kem<MlKem512>("ML-KEM-512", "MLKEM512", oids::ml_kem_512),
-    ml_kem<MlKem768>("ML-KEM-768", "MLKEM768", oids::ml_kem_768),
-    ml_kem<MlKem1024>("ML-KEM-1024", "MLKEM1024", oids::ml_kem_1024),
-    hybrid(4, 4, "X25519MLKEM768", {"4588", nullptr}, nullptr),
-    hybrid(5, 8, "SecP256r1MLKEM768", {"4587", nullptr}, nullptr),
-    hybrid(6, 100, "SecP384r1MLKEM1024", {"4589", nullptr}, nullptr),
-    hybrid(7, 4, "MLKEM768-X25519", {"X-Wing", "0x647a"}, oids::mlkem768_x25519),
-    hybrid(8, 8, "MLKEM768-P256", {"0x0050", nullptr}, oids::mlkem768_p256),
-    hybrid(9, 100, "MLKEM1024-P384", {"0x0051", nullptr}, oids::mlkem1024_p384),
-};
+// Those of ML-KEM, then all hybrids.
+constexpr auto algorithms = [] {
+  std::array<Algorithm, 3 + hybrids::table.size()> rows{ml_kem<MlKem512>(names_of_ml_kem[0]),
+                                                        ml_kem<MlKem768>(names_of_ml_kem[1]),
+                                                        ml_kem<MlKem1024>(names_of_ml_kem[2])};
+  std::ranges::transform(hybrids::table, rows.begin() + 3, hybrid);
+  return rows;
+}();
 static_assert(MlKem768::id == reference_algorithm);
 static_assert([] {
   for (const Algorithm& a : algorithms) {
@@ -100,7 +98,11 @@ const Algorithm* find_algorithm(std::uint32_t id) noexcept { return id < max_alg
 const Algorithm* find_algorithm(std::string_view text) noexcept {
   const auto* found = std::ranges::find_if(algorithms, [text](const Algorithm& a) {
     const auto is_text = [text](const char* name) { return name != nullptr && equal_ignoring_case(text, name); };
-    return is_text(a.name) || is_text(a.oid) || std::ranges::any_of(a.aliases, is_text);
+    char tls[8], hpke[8];  // as IANA's registries write them
+    std::snprintf(tls, sizeof tls, "%u", unsigned{a.tls_number});
+    std::snprintf(hpke, sizeof hpke, "0x%04x", unsigned{a.hpke_number});
+    return is_text(a.name) || is_text(a.alias) || is_text(a.oid) || (a.tls_number != 0 && is_text(tls)) ||
+           (a.hpke_number != 0 && is_text(hpke));
   });
   return found != algorithms.end() ? found : nullptr;
 }

@@ -1,4 +1,4 @@
-// The table of algorithms: numbers, names, OIDs and record sizes. A later algorithm is one more row.
+// The table of algorithms: numbers, names and record sizes. A later algorithm is one more row, here or in hybrids.hpp.
 #pragma once
 
 #include <array>
@@ -14,8 +14,9 @@ namespace warpkem::host {
 struct Algorithm {
   std::uint32_t id;
   const char* name;
-  std::array<const char*, 2> aliases;  // or null
-  const char* oid;                     // or null
+  const char* alias;                      // or null
+  const char* oid;                        // or null
+  std::uint16_t tls_number, hpke_number;  // see AlgorithmNames
   std::size_t ek_bytes;
   std::array<std::size_t, max_dk_formats> dk_bytes;  // by format; 0: the algorithm has no dk of that format
   std::size_t c_bytes, K_bytes, m_bytes;
@@ -38,7 +39,8 @@ inline constexpr std::uint32_t reference_algorithm = 2;  // ML-KEM-768: what `co
 
 std::span<const Algorithm> all_algorithms() noexcept;
 const Algorithm* find_algorithm(std::uint32_t id) noexcept;
-const Algorithm* find_algorithm(std::string_view name_alias_or_oid) noexcept;
+// By name, alias, OID, number in TLS ("4588") or number in HPKE ("0x647a").
+const Algorithm* find_algorithm(std::string_view text) noexcept;
 
 bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept;
 

@@ -1,5 +1,6 @@
-// The table of hybrid KEMs: of which ML-KEM and which group each is made, where the two halves lie in its records, and
-// how its secret comes about. RFC 10024 (TLS) and draft-irtf-cfrg-concrete-hybrid-kems.
+// The table of hybrid KEMs: of which ML-KEM and which group each is made, where the two halves lie in its records, how
+// its secret comes about, and how others call it. RFC 10024 (TLS), draft-irtf-cfrg-concrete-hybrid-kems (HPKE) and
+// draft-ietf-lamps-pq-composite-kem (OIDs). A later hybrid of these groups is one more row.
 #pragma once
 
 #include <array>
@@ -8,6 +9,7 @@
 #include <span>
 #include <string_view>
 
+#include "host/core/algorithm_names.hpp"
 #include "host/core/batch.hpp"
 #include "warpkem/params.hpp"
 
@@ -49,6 +51,18 @@ constexpr ScalarEncoding encoding_of(Group group) noexcept {
   return {};
 }
 
+constexpr const char* name_of(Group group) noexcept {
+  switch (group) {
+    case Group::x25519:
+      return "X25519";
+    case Group::p256:
+      return "P-256";
+    case Group::p384:
+      return "P-384";
+  }
+  return nullptr;
+}
+
 // Where the halves of a record begin, and its length.
 struct Halves {
   std::size_t ml_kem, group, bytes;
@@ -61,6 +75,8 @@ struct Hybrid {
   Group group;
   bool group_first;        // in ek, c, K and the expanded dk
   std::string_view label;  // of the combiner; empty: K is both secrets, one after the other
+  AlgorithmNames names;
+  double cost;  // of an item, relative to ML-KEM-768: a first guess
   std::size_t ml_kem_ek_bytes, ml_kem_dk_bytes, ml_kem_c_bytes;
 
   constexpr GroupSizes sizes() const noexcept { return sizes_of(group); }
@@ -90,17 +106,22 @@ struct HybridOptions {
 namespace hybrids {
 
 template <ParameterSet P>
-constexpr Hybrid hybrid(std::uint32_t algorithm, Group group, bool group_first, std::string_view label) noexcept {
-  return {algorithm, P::id, group, group_first, label, P::ek_bytes, P::dk_bytes, P::c_bytes};
+constexpr Hybrid hybrid(std::uint32_t algorithm, Group group, bool group_first, double cost,
+                        const AlgorithmNames& names, std::string_view label = {}) noexcept {
+  return {algorithm, P::id, group, group_first, label, names, cost, P::ek_bytes, P::dk_bytes, P::c_bytes};
 }
 
 inline constexpr std::array table{
-    hybrid<MlKem768>(4, Group::x25519, false, {}),
-    hybrid<MlKem768>(5, Group::p256, true, {}),
-    hybrid<MlKem1024>(6, Group::p384, true, {}),
-    hybrid<MlKem768>(7, Group::x25519, false, "\\.//^\\"),
-    hybrid<MlKem768>(8, Group::p256, false, "MLKEM768-P256"),
-    hybrid<MlKem1024>(9, Group::p384, false, "MLKEM1024-P384"),
+    hybrid<MlKem768>(4, Group::x25519, false, 4, {.name = "X25519MLKEM768", .tls_number = 4588}),
+    hybrid<MlKem768>(5, Group::p256, true, 8, {.name = "SecP256r1MLKEM768", .tls_number = 4587}),
+    hybrid<MlKem1024>(6, Group::p384, true, 100, {.name = "SecP384r1MLKEM1024", .tls_number = 4589}),
+    hybrid<MlKem768>(7, Group::x25519, false, 4,
+                     {.name = "MLKEM768-X25519", .alias = "X-Wing", .oid = "1.3.6.1.5.5.7.6.58", .hpke_number = 0x647a},
+                     "\\.//^\\"),
+    hybrid<MlKem768>(8, Group::p256, false, 8,
+                     {.name = "MLKEM768-P256", .oid = "1.3.6.1.5.5.7.6.59", .hpke_number = 0x0050}, "MLKEM768-P256"),
+    hybrid<MlKem1024>(9, Group::p384, false, 100,
+                      {.name = "MLKEM1024-P384", .oid = "1.3.6.1.5.5.7.6.63", .hpke_number = 0x0051}, "MLKEM1024-P384"),
 };
 
 }  // namespace hybrids

@@ -4,7 +4,8 @@
 #include <cstring>
 #include <string_view>
 
-#include "host/core/oids.hpp"
+#include "host/core/algorithm_names.hpp"
+#include "host/core/hybrids.hpp"
 #include "host/core/secure.hpp"
 #include "warpkem/params.hpp"
 
@@ -89,55 +90,54 @@ constexpr FixedEncoding pkcs8(std::uint32_t algorithm, const char* oid, KeyEncod
   return {algorithm, encoding, oid, prefix.room(), prefix.bytes(), first_bytes, middle, second_bytes};
 }
 
+// RFC 9935.
 template <ParameterSet P>
-constexpr FixedEncoding seed_of(const char* oid) noexcept {
-  Prefix prefix(P::seed_bytes);
-  prefix.wrap(seed_tag);
-  return pkcs8(P::id, oid, KeyEncoding::seed, prefix, P::seed_bytes);
-}
-template <ParameterSet P>
-constexpr FixedEncoding expanded_of(const char* oid) noexcept {
-  Prefix prefix(P::dk_bytes);
-  prefix.wrap(octet_string);
-  return pkcs8(P::id, oid, KeyEncoding::expanded, prefix, P::dk_bytes);
-}
-template <ParameterSet P>
-constexpr FixedEncoding both_of(const char* oid) noexcept {
+constexpr std::array<FixedEncoding, 4> encodings_of(const char* oid) noexcept {
+  Prefix seed(P::seed_bytes);
+  seed.wrap(seed_tag);
+  Prefix expanded(P::dk_bytes);
+  expanded.wrap(octet_string);
   constexpr std::array<std::uint8_t, 4> middle{octet_string, 0x82, static_cast<std::uint8_t>(P::dk_bytes >> 8),
                                                static_cast<std::uint8_t>(P::dk_bytes & 0xff)};
-  Prefix prefix(P::seed_bytes + middle.size() + P::dk_bytes);
-  prefix.put(P::seed_bytes), prefix.put(octet_string);
-  prefix.wrap(sequence);
-  return pkcs8(P::id, oid, KeyEncoding::both, prefix, P::seed_bytes, middle, P::dk_bytes);
-}
-template <class H>
-constexpr FixedEncoding composite_of(const char* oid) noexcept {
-  return pkcs8(H::id, oid, KeyEncoding::composite, Prefix(H::composite_dk_bytes), H::composite_dk_bytes);
+  Prefix both(P::seed_bytes + middle.size() + P::dk_bytes);
+  both.put(P::seed_bytes), both.put(octet_string);
+  both.wrap(sequence);
+  return {spki(P::id, oid, P::ek_bytes), pkcs8(P::id, oid, KeyEncoding::seed, seed, P::seed_bytes),
+          pkcs8(P::id, oid, KeyEncoding::expanded, expanded, P::dk_bytes),
+          pkcs8(P::id, oid, KeyEncoding::both, both, P::seed_bytes, middle, P::dk_bytes)};
 }
 
-constexpr std::array encodings{
-    spki(MlKem512::id, oids::ml_kem_512, MlKem512::ek_bytes),
-    seed_of<MlKem512>(oids::ml_kem_512),
-    expanded_of<MlKem512>(oids::ml_kem_512),
-    both_of<MlKem512>(oids::ml_kem_512),
-    spki(MlKem768::id, oids::ml_kem_768, MlKem768::ek_bytes),
-    seed_of<MlKem768>(oids::ml_kem_768),
-    expanded_of<MlKem768>(oids::ml_kem_768),
-    both_of<MlKem768>(oids::ml_kem_768),
-    spki(MlKem1024::id, oids::ml_kem_1024, MlKem1024::ek_bytes),
-    seed_of<MlKem1024>(oids::ml_kem_1024),
-    expanded_of<MlKem1024>(oids::ml_kem_1024),
-    both_of<MlKem1024>(oids::ml_kem_1024),
-    spki(MlKem768X25519::id, oids::mlkem768_x25519, MlKem768X25519::ek_bytes),
-    composite_of<MlKem768X25519>(oids::mlkem768_x25519),
-    spki(MlKem768X25519::id, oids::x_wing, MlKem768X25519::ek_bytes, KeyEncoding::spki_xwing),
-    pkcs8(MlKem768X25519::id, oids::x_wing, KeyEncoding::seed, Prefix(MlKem768X25519::seed_bytes),
-          MlKem768X25519::seed_bytes),
-    spki(MlKem768P256::id, oids::mlkem768_p256, MlKem768P256::ek_bytes),
-    composite_of<MlKem768P256>(oids::mlkem768_p256),
-    spki(MlKem1024P384::id, oids::mlkem1024_p384, MlKem1024P384::ek_bytes),
-    composite_of<MlKem1024P384>(oids::mlkem1024_p384),
-};
+// draft-ietf-lamps-pq-composite-kem.
+constexpr std::array<FixedEncoding, 2> encodings_of(const Hybrid& h) noexcept {
+  const std::size_t dk_bytes = h.composite_dk().bytes;
+  return {spki(h.algorithm, h.names.oid, h.ek().bytes),
+          pkcs8(h.algorithm, h.names.oid, KeyEncoding::composite, Prefix(dk_bytes), dk_bytes)};
+}
+
+// draft-connolly-cfrg-xwing-kem: another OID of MLKEM768-X25519.
+constexpr std::array<FixedEncoding, 2> encodings_of_x_wing() noexcept {
+  constexpr const char* oid = "1.3.6.1.4.1.62253.25722";
+  constexpr std::size_t seed_bytes = MlKem768X25519::seed_bytes;
+  return {spki(MlKem768X25519::id, oid, MlKem768X25519::ek_bytes, KeyEncoding::spki_xwing),
+          pkcs8(MlKem768X25519::id, oid, KeyEncoding::seed, Prefix(seed_bytes), seed_bytes)};
+}
+
+constexpr bool has_oid(const Hybrid& h) noexcept { return h.names.oid != nullptr; }
+
+constexpr auto encodings = [] {
+  constexpr auto num_hybrids = static_cast<std::size_t>(std::ranges::count_if(all_hybrids(), has_oid));
+  std::array<FixedEncoding, 3 * 4 + 2 * num_hybrids + 2> all{};
+  auto* next = all.data();
+  const auto add = [&](const auto& some) { next = std::ranges::copy(some, next).out; };
+  add(encodings_of<MlKem512>(names_of_ml_kem[0].oid));
+  add(encodings_of<MlKem768>(names_of_ml_kem[1].oid));
+  add(encodings_of<MlKem1024>(names_of_ml_kem[2].oid));
+  for (const Hybrid& h : all_hybrids()) {
+    if (has_oid(h)) add(encodings_of(h));
+  }
+  add(encodings_of_x_wing());
+  return all;
+}();
 // RFC 9935, Sections 4 and 6, and Appendix C: sizes of the objects.
 static_assert(encodings[0].bytes() == 822 && encodings[4].bytes() == 1206 && encodings[8].bytes() == 1590);
 static_assert(encodings[1].bytes() == 86 && encodings[5].bytes() == 86 && encodings[9].bytes() == 86);

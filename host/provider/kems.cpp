@@ -21,20 +21,20 @@ constexpr Kem kems[num_kems] = {
      true, WARPKEM_DK_SEED},
 };
 
-const Kem& ml_kem_of(const Kem& kem) noexcept { return kems[kem.ml_kem == 512 ? 0 : kem.ml_kem == 768 ? 1 : 2]; }
-
 }  // namespace
 
-// FIPS 203, Algorithm 16: dk is dk_PKE of 384 k bytes, then ek. RFC 10024: hybrids of NIST's curves begin with the
-// curve.
+// FIPS 203, Algorithm 16: dk is dk_PKE of 384 k bytes, then ek.
 Halves halves_of(const Kem& kem) noexcept {
-  const Kem& ml_kem = ml_kem_of(kem);
-  const std::size_t scalar_bytes = kem.dk_bytes() - ml_kem.dk_bytes(),
-                    element_bytes = kem.ek_bytes() - ml_kem.ek_bytes();
-  const bool group_first = kem.id == WARPKEM_SECP256R1MLKEM768 || kem.id == WARPKEM_SECP384R1MLKEM1024;
-  const std::size_t dk_pke_bytes = ml_kem.ek_bytes() - 32;
-  return {group_first ? 0 : ml_kem.dk_bytes(), scalar_bytes, (group_first ? scalar_bytes : 0) + dk_pke_bytes,
-          group_first ? element_bytes : 0, ml_kem.ek_bytes()};
+  warpkem_algorithm_info info{};
+  info.struct_size = sizeof info;
+  if (warpkem_describe_algorithm(kem.id, &info) != WARPKEM_OK) return {};
+  const std::size_t ek_bytes = warpkem_size(info.ml_kem, WARPKEM_SIZE_EK),
+                    dk_bytes = warpkem_size(info.ml_kem, WARPKEM_SIZE_DK);
+  return {.scalar = info.ml_kem_in_dk != 0 ? 0 : dk_bytes,
+          .scalar_bytes = kem.dk_bytes() - dk_bytes,
+          .ml_kem_ek_in_dk = info.ml_kem_in_dk + ek_bytes - 32,
+          .ml_kem_in_ek = info.ml_kem_in_ek,
+          .ml_kem_ek_bytes = ek_bytes};
 }
 
 std::span<const Kem, num_kems> all_kems() noexcept { return kems; }

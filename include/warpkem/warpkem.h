@@ -395,10 +395,34 @@ WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_selftest(warpkem_engine *e
 /// Bytes of one record, where `what` is one of WARPKEM_SIZE_*; 0: no such algorithm or thing.
 WARPKEM_API size_t warpkem_size(warpkem_algorithm algorithm, uint32_t what);
 
-/// The algorithm of a name ("ML-KEM-768"), alias ("MLKEM768") or dotted OID; ASCII case is ignored. 0: unknown.
+/// The algorithm of a name ("ML-KEM-768"), alias ("MLKEM768"), dotted OID, or number of a TLS group ("4588") or HPKE KEM
+/// ("0x647a"); ASCII case is ignored. 0: unknown.
 WARPKEM_API warpkem_algorithm warpkem_algorithm_by_name(const char *name);
 WARPKEM_API const char *warpkem_algorithm_name(warpkem_algorithm algorithm); /* NULL: unknown */
 WARPKEM_API const char *warpkem_algorithm_oid(warpkem_algorithm algorithm);  /* NULL: unknown */
+
+typedef struct {
+  size_t struct_size;       /* in: sizeof(warpkem_algorithm_info) */
+  const char *name;         /* these live as long as the library; those of what the algorithm lacks are NULL */
+  const char *oid;          /* dotted */
+  const char *tls_group;    /* name in IANA's registry of TLS groups */
+  const char *curve;        /* of hybrids: "X25519", "P-256" or "P-384" */
+  uint32_t tls_number;      /* in that registry; 0: the algorithm is no group of TLS */
+  uint32_t hpke_number;     /* in IANA's registry of HPKE KEMs; 0: the algorithm is none of them */
+  warpkem_algorithm ml_kem; /* of hybrids: the ML-KEM inside; else the algorithm itself */
+  uint32_t category;        /* of NIST's: 1, 3 or 5; of hybrids that of the ML-KEM inside */
+  uint32_t combines;        /* of hybrids, 1: K is a hash of both secrets, a key for every use; 0: K is both secrets */
+  uint32_t reserved;        /* 0 */
+  size_t ml_kem_in_ek;      /* bytes before ML-KEM's record in an ek; what is not ML-KEM's is the curve's */
+  size_t ml_kem_in_dk;      /* in an expanded dk */
+  size_t ml_kem_in_c;
+} warpkem_algorithm_info;
+
+/// Describes `algorithm` in `info`. To list all, count up from 1 until UNSUPPORTED. Whether an engine has an algorithm also
+/// depends on its policy and, for the curves of NIST, on OpenSSL.
+/// @return OK; UNSUPPORTED: there is no such algorithm; INVALID_ARGUMENT: info is NULL or its struct_size no size of it
+WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_describe_algorithm(warpkem_algorithm algorithm,
+                                                                         warpkem_algorithm_info *info);
 
 /// Whether an engine with this options.policy (NULL: none) would do this algorithm. Takes no engine.
 /// @return OK: it would; UNSUPPORTED: it would not, or there is no such algorithm; INVALID_ARGUMENT: no such policy

@@ -375,6 +375,10 @@ static void AlgorithmsAreFoundByNameAliasAndOid(void) {
   }
   for (i = 0; i < sizeof unknown / sizeof *unknown; ++i)
     EXPECT(warpkem_algorithm_by_name(unknown[i]) == 0, "'%s'", unknown[i]);
+  EXPECT(warpkem_algorithm_by_name("513") == 2 && warpkem_algorithm_by_name("0X0041") == 2 &&
+             warpkem_algorithm_by_name("0") == 0 && warpkem_algorithm_by_name("0x0000") == 0 &&
+             warpkem_algorithm_by_name("0x41") == 0 && warpkem_algorithm_by_name("0513") == 0,
+         "numbers");
   EXPECT(warpkem_algorithm_by_name(NULL) == 0, "NULL");
   EXPECT(warpkem_algorithm_name(0) == NULL && warpkem_algorithm_name(10) == NULL && warpkem_algorithm_oid(0) == NULL &&
              warpkem_algorithm_oid(99) == NULL,

@@ -190,6 +190,7 @@ void try_out_sizes(const std::string& text, const std::function<warpkem_status(S
 
 TEST(StructSize, OfWhatIsFilledIsNotTooShort) {
   try_out_sizes<warpkem_backend_info>("info", [](auto* i) { return warpkem_engine_backend(engine(), 0, i); });
+  try_out_sizes<warpkem_algorithm_info>("info", [](auto* i) { return warpkem_describe_algorithm(4, i); });
   try_out_sizes<warpkem_counters>("counters",
                                   [](auto* c) { return warpkem_metrics(engine(), c, nullptr, 0, nullptr); });
 }

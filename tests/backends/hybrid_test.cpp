@@ -705,5 +705,47 @@ TEST(HybridNames, AreThoseOfTheDocuments) {
   EXPECT_EQ(warpkem_algorithm_by_name("0x647A"), 7u);
 }
 
+TEST(HybridNames, ComeWithWhatTheAlgorithmIsMadeOf) {
+  struct Row {
+    const char *name, *oid, *tls_group, *curve;
+    std::uint32_t tls_number, hpke_number, ml_kem, category, combines;
+    std::size_t ek, dk, c;  // bytes before ML-KEM's record
+  };
+  const Row rows[] = {
+      {"ML-KEM-512", "2.16.840.1.101.3.4.4.1", "MLKEM512", nullptr, 512, 0x40, 1, 1, 0, 0, 0, 0},
+      {"ML-KEM-768", "2.16.840.1.101.3.4.4.2", "MLKEM768", nullptr, 513, 0x41, 2, 3, 0, 0, 0, 0},
+      {"ML-KEM-1024", "2.16.840.1.101.3.4.4.3", "MLKEM1024", nullptr, 514, 0x42, 3, 5, 0, 0, 0, 0},
+      {"X25519MLKEM768", nullptr, "X25519MLKEM768", "X25519", 4588, 0, 2, 3, 0, 0, 0, 0},
+      {"SecP256r1MLKEM768", nullptr, "SecP256r1MLKEM768", "P-256", 4587, 0, 2, 3, 0, 65, 32, 65},
+      {"SecP384r1MLKEM1024", nullptr, "SecP384r1MLKEM1024", "P-384", 4589, 0, 3, 5, 0, 97, 48, 97},
+      {"MLKEM768-X25519", "1.3.6.1.5.5.7.6.58", nullptr, "X25519", 0, 0x647a, 2, 3, 1, 0, 0, 0},
+      {"MLKEM768-P256", "1.3.6.1.5.5.7.6.59", nullptr, "P-256", 0, 0x50, 2, 3, 1, 0, 0, 0},
+      {"MLKEM1024-P384", "1.3.6.1.5.5.7.6.63", nullptr, "P-384", 0, 0x51, 3, 5, 1, 0, 0, 0},
+  };
+  warpkem_algorithm_info info{};
+  for (std::uint32_t id = 1; id <= std::size(rows); ++id) {
+    const Row& row = rows[id - 1];
+    info.struct_size = sizeof info;
+    ASSERT_EQ(warpkem_describe_algorithm(id, &info), WARPKEM_OK);
+    EXPECT_STREQ(info.name, row.name);
+    EXPECT_STREQ(info.oid, row.oid);
+    EXPECT_STREQ(info.tls_group, row.tls_group);
+    EXPECT_STREQ(info.curve, row.curve);
+    EXPECT_EQ(info.tls_number, row.tls_number) << row.name;
+    EXPECT_EQ(info.hpke_number, row.hpke_number) << row.name;
+    EXPECT_EQ(info.ml_kem, row.ml_kem) << row.name;
+    EXPECT_EQ(info.category, row.category) << row.name;
+    EXPECT_EQ(info.combines, row.combines) << row.name;
+    EXPECT_EQ(info.ml_kem_in_ek, row.ek) << row.name;
+    EXPECT_EQ(info.ml_kem_in_dk, row.dk) << row.name;
+    EXPECT_EQ(info.ml_kem_in_c, row.c) << row.name;
+  }
+  for (const std::uint32_t id : {0u, 10u, 0xffffffffu}) {
+    EXPECT_EQ(warpkem_describe_algorithm(id, &info), WARPKEM_UNSUPPORTED);
+    EXPECT_EQ(std::string(warpkem_last_error()), "unknown algorithm " + std::to_string(id));
+  }
+  EXPECT_EQ(warpkem_describe_algorithm(1, nullptr), WARPKEM_INVALID_ARGUMENT);
+}
+
 }  // namespace
 }  // namespace warpkem::test

@@ -1,8 +1,8 @@
 // warpkem info --cbom: a cryptographic bill of materials, CycloneDX 1.6.
 #include "tools/warpkem/cbom.hpp"
 
-#include <initializer_list>
 #include <string_view>
+#include <vector>
 
 #ifdef WARPKEM_TOOL_HAS_OPENSSL
 #include <openssl/crypto.h>
@@ -12,7 +12,7 @@ namespace warpkem::tool {
 namespace {
 
 using Json = nlohmann::ordered_json;
-using Names = std::initializer_list<std::string_view>;
+using Names = std::vector<std::string_view>;
 
 enum class By { warpkem, libcrypto };  // who implements it
 #ifdef WARPKEM_TOOL_HAS_OPENSSL
@@ -40,8 +40,8 @@ constexpr Strength unknown{0, 0};
 class Bill {
  public:
   // `uses`: algorithms that are part of it.
-  void algorithm(const std::string& name, const char* primitive, Names functions, Strength strength, By by,
-                 Names uses = {}, const Json& more = Json::object(), const char* oid = nullptr) {
+  void algorithm(const std::string& name, const char* primitive, const Names& functions, Strength strength, By by,
+                 const Names& uses = {}, const Json& more = Json::object(), const char* oid = nullptr) {
     Json properties = {{"primitive", primitive},
                        {"executionEnvironment", "software-plain-ram"},
                        {"implementationPlatform", platform()},
@@ -64,12 +64,20 @@ class Bill {
     (by == By::warpkem ? own_ : libcrypto_).push_back(reference(name));
   }
 
-  void hybrid(warpkem_algorithm algorithm, const char* ml_kem, Strength strength, const char* curve, Names uses) {
-    algorithm_of(algorithm, strength, uses, {{"curve", curve}, {"parameterSetIdentifier", ml_kem}});
-  }
-  void ml_kem(warpkem_algorithm algorithm, const char* set, Strength strength) {
-    algorithm_of(algorithm, strength, {"SHA3-256", "SHA3-512", "SHAKE128", "SHAKE256"},
-                 {{"parameterSetIdentifier", set}});
+  // FIPS 203, Table 2 and Section 8. A hybrid is as strong as the stronger half.
+  void kem(const warpkem_algorithm_info& info) {
+    constexpr Strength strengths[] = {{128, 1}, {192, 3}, {256, 5}};
+    const std::string_view ml_kem = warpkem_algorithm_name(info.ml_kem);
+    Json more = {{"parameterSetIdentifier", ml_kem.substr(ml_kem.rfind('-') + 1)}};
+    Names uses{"SHA3-256", "SHA3-512", "SHAKE128", "SHAKE256"};
+    if (info.curve != nullptr) {
+      const std::string_view curve = info.curve;
+      more["curve"] = curve == "X25519" ? "Curve25519" : curve;
+      uses = {ml_kem, curve == "P-256" ? "ECDH-P-256" : curve == "P-384" ? "ECDH-P-384" : curve};
+      if (info.combines != 0) uses.insert(uses.end(), {"SHA3-256", "SHAKE256"});
+    }
+    algorithm(info.name, "kem", {"keygen", "encapsulate", "decapsulate"}, strengths[info.ml_kem - 1], By::warpkem, uses,
+              more, info.oid);
   }
 
   Json finish(const Engine& engine) {
@@ -112,11 +120,6 @@ class Bill {
  private:
   static std::string reference(std::string_view name) { return "algorithm:" + std::string(name); }
 
-  void algorithm_of(warpkem_algorithm id, Strength strength, Names uses, const Json& more) {
-    algorithm(warpkem_algorithm_name(id), "kem", {"keygen", "encapsulate", "decapsulate"}, strength, By::warpkem, uses,
-              more, warpkem_algorithm_oid(id));
-  }
-
   Json components_ = Json::array(), dependencies_ = Json::array(), own_ = Json::array(), libcrypto_ = Json::array();
 };
 
@@ -124,20 +127,9 @@ class Bill {
 
 Json cbom(const Engine& engine) {
   Bill bill;
-  // FIPS 203, Table 2 and Section 8: categories 1, 3 and 5.
-  constexpr Strength set512{128, 1}, set768{192, 3}, set1024{256, 5};
-  bill.ml_kem(WARPKEM_ML_KEM_512, "512", set512);
-  bill.ml_kem(WARPKEM_ML_KEM_768, "768", set768);
-  bill.ml_kem(WARPKEM_ML_KEM_1024, "1024", set1024);
-  // A hybrid is as strong as the stronger half.
-  bill.hybrid(WARPKEM_X25519MLKEM768, "768", set768, "Curve25519", {"ML-KEM-768", "X25519"});
-  bill.hybrid(WARPKEM_MLKEM768_X25519, "768", set768, "Curve25519", {"ML-KEM-768", "X25519", "SHA3-256", "SHAKE256"});
-  if (has_libcrypto) {
-    bill.hybrid(WARPKEM_SECP256R1MLKEM768, "768", set768, "P-256", {"ML-KEM-768", "ECDH-P-256"});
-    bill.hybrid(WARPKEM_SECP384R1MLKEM1024, "1024", set1024, "P-384", {"ML-KEM-1024", "ECDH-P-384"});
-    bill.hybrid(WARPKEM_MLKEM768_P256, "768", set768, "P-256", {"ML-KEM-768", "ECDH-P-256", "SHA3-256", "SHAKE256"});
-    bill.hybrid(WARPKEM_MLKEM1024_P384, "1024", set1024, "P-384",
-                {"ML-KEM-1024", "ECDH-P-384", "SHA3-256", "SHAKE256"});
+  for (warpkem_algorithm id = 1; warpkem_algorithm_name(id) != nullptr; ++id) {
+    const warpkem_algorithm_info info = describe(id);
+    if (has_libcrypto || info.curve == nullptr || info.curve == std::string_view("X25519")) bill.kem(info);
   }
   bill.algorithm("X25519", "key-agree", {"keygen", "keyderive"}, {128, 0}, By::warpkem, {}, {{"curve", "Curve25519"}},
                  "1.3.101.110");

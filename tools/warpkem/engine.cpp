@@ -32,7 +32,14 @@ constexpr const char* dk_format_names[] = {"expanded", "seed", "composite"};
 
 }  // namespace
 
-bool is_hybrid(warpkem_algorithm algorithm) { return algorithm > WARPKEM_ML_KEM_1024; }
+warpkem_algorithm_info describe(warpkem_algorithm algorithm) {
+  warpkem_algorithm_info info{};
+  info.struct_size = sizeof info;
+  check(warpkem_describe_algorithm(algorithm, &info));
+  return info;
+}
+
+bool is_hybrid(warpkem_algorithm algorithm) { return describe(algorithm).curve != nullptr; }
 
 const char* name_of_dk_format(std::uint32_t format) { return dk_format_names[format]; }
 

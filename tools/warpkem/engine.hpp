@@ -34,6 +34,8 @@ std::string backend_wish(const std::string& option);
 // What --backend accepts on this machine. Only on the way to an error: forgets WARPKEM_BACKEND.
 std::vector<std::string> usable_backends();
 
+// Of an algorithm that there is.
+warpkem_algorithm_info describe(warpkem_algorithm algorithm);
 bool is_hybrid(warpkem_algorithm algorithm);
 
 // Stands for the algorithm's own: expanded, or seed where there is no expanded form.

@@ -33,9 +33,9 @@ constexpr std::pair<const char*, std::uint32_t> sizes[] = {{"ek", WARPKEM_SIZE_E
 
 // What each algorithm is for, and where its secret may go.
 const char* purpose_of(warpkem_algorithm algorithm) {
-  if (!is_hybrid(algorithm)) return "ML-KEM alone (FIPS 203): where rules ask for it";
-  if (algorithm <= WARPKEM_SECP384R1MLKEM1024) return "hybrid of TLS 1.3: K is for a key schedule alone";
-  return "hybrid for every use: K is a key";
+  const warpkem_algorithm_info info = describe(algorithm);
+  if (info.curve == nullptr) return "ML-KEM alone (FIPS 203): where rules ask for it";
+  return info.combines != 0 ? "hybrid for every use: K is a key" : "hybrid of TLS 1.3: K is for a key schedule alone";
 }
 
 Json algorithms() {

@@ -337,16 +337,14 @@ std::string records(const Sample& sample, const Content& wanted) {
 }  // namespace
 
 MlKemPart ml_kem_part(warpkem_algorithm algorithm) {
-  const bool is_1024 = algorithm == WARPKEM_SECP384R1MLKEM1024 || algorithm == WARPKEM_MLKEM1024_P384;
-  const warpkem_algorithm half = !is_hybrid(algorithm) ? algorithm : is_1024 ? WARPKEM_ML_KEM_1024 : WARPKEM_ML_KEM_768;
-  MlKemPart part{half, warpkem_size(half, WARPKEM_SIZE_EK), warpkem_size(half, WARPKEM_SIZE_DK),
-                 warpkem_size(half, WARPKEM_SIZE_C)};
-  if (algorithm == WARPKEM_SECP256R1MLKEM768 || algorithm == WARPKEM_SECP384R1MLKEM1024) {
-    part.in_ek = warpkem_size(algorithm, WARPKEM_SIZE_EK) - part.ek_bytes;
-    part.in_dk = warpkem_size(algorithm, WARPKEM_SIZE_DK) - part.dk_bytes;
-    part.in_c = warpkem_size(algorithm, WARPKEM_SIZE_C) - part.c_bytes;
-  }
-  return part;
+  const warpkem_algorithm_info info = describe(algorithm);
+  return {.algorithm = info.ml_kem,
+          .ek_bytes = warpkem_size(info.ml_kem, WARPKEM_SIZE_EK),
+          .dk_bytes = warpkem_size(info.ml_kem, WARPKEM_SIZE_DK),
+          .c_bytes = warpkem_size(info.ml_kem, WARPKEM_SIZE_C),
+          .in_ek = info.ml_kem_in_ek,
+          .in_dk = info.ml_kem_in_dk,
+          .in_c = info.ml_kem_in_c};
 }
 
 std::size_t Content::record_bytes() const {

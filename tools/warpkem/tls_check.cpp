@@ -7,12 +7,13 @@
 #include <openssl/ssl.h>
 #include <strings.h>
 
-#include <array>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <vector>
 
 #include "tools/warpkem/commands.hpp"
+#include "tools/warpkem/engine.hpp"
 #include "tools/warpkem/error.hpp"
 #include "tools/warpkem/io.hpp"
 #include "tools/warpkem/tls/configuration.hpp"
@@ -30,17 +31,24 @@ struct TlsCheckOptions {
   bool json = false;
 };
 
-// Groups that hold against a quantum computer: name in TLS, OpenSSL's algorithm, IANA's number.
+// Groups that hold against a quantum computer: name in TLS, OpenSSL's algorithm, IANA's number. Hybrids come first.
 struct TlsGroup {
   const char *name, *algorithm;
-  int id;
+  std::uint32_t id;
 };
-constexpr std::array<TlsGroup, 6> post_quantum{{{"X25519MLKEM768", "X25519MLKEM768", 4588},
-                                                {"SecP256r1MLKEM768", "SecP256r1MLKEM768", 4587},
-                                                {"SecP384r1MLKEM1024", "SecP384r1MLKEM1024", 4589},
-                                                {"MLKEM512", "ML-KEM-512", 512},
-                                                {"MLKEM768", "ML-KEM-768", 513},
-                                                {"MLKEM1024", "ML-KEM-1024", 514}}};
+const std::vector<TlsGroup>& post_quantum() {
+  static const std::vector<TlsGroup> groups = [] {
+    std::vector<TlsGroup> hybrids, others;
+    for (warpkem_algorithm id = 1; warpkem_algorithm_name(id) != nullptr; ++id) {
+      const warpkem_algorithm_info info = describe(id);
+      if (info.tls_group == nullptr) continue;
+      (info.curve != nullptr ? hybrids : others).push_back({info.tls_group, info.name, info.tls_number});
+    }
+    hybrids.insert(hybrids.end(), others.begin(), others.end());
+    return hybrids;
+  }();
+  return groups;
+}
 
 using Context = std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)>;
 
@@ -77,8 +85,8 @@ std::string plain(std::string element, bool& may_be_unknown) {
   return element == "DEFAULT" ? "" : element;
 }
 
-const TlsGroup* find_group(const std::string& name, int id) {
-  for (const TlsGroup& group : post_quantum) {
+const TlsGroup* find_group(const std::string& name, std::uint32_t id) {
+  for (const TlsGroup& group : post_quantum()) {
     if (strcasecmp(name.c_str(), group.name) == 0 || (id != 0 && id == group.id)) return &group;
   }
   return nullptr;
@@ -98,7 +106,7 @@ Json check(const TlsCheckOptions& options) {
   }
   report["groups"] = Json::array();
   bool any = false;
-  for (const TlsGroup& group : post_quantum) {
+  for (const TlsGroup& group : post_quantum()) {
     const bool is_served = serves(group.name);
     any = any || is_served;
     report["groups"].push_back({{"name", group.name},
@@ -130,12 +138,12 @@ Json check(const TlsCheckOptions& options) {
   if (!options.host.empty()) {
     const tls::Handshake made =
         tls::shake_hands(context.get(), options.host, options.port, static_cast<int>(options.seconds));
-    const TlsGroup* const group = find_group(made.group, made.group_id);
+    const TlsGroup* const group = find_group(made.group, static_cast<std::uint32_t>(made.group_id));
     report["handshake"] = {{"host", made.host},
                            {"port", made.port},
                            {"protocol", made.protocol},
                            {"group", group != nullptr ? group->name : made.group},
-                           {"id", group != nullptr ? group->id : made.group_id},
+                           {"id", group != nullptr ? static_cast<int>(group->id) : made.group_id},
                            {"post_quantum", group != nullptr},
                            {"error", made.error}};
     if (!made.error.empty()) {
