@@ -56,7 +56,7 @@ def _run(call: Callable[..., Any], **columns: tuple[Any, int]) -> pa.RecordBatch
         result = call(**arrays)
         status, outputs = result.status, [(name, getattr(result, name)) for name in result._fields if name != "status"]
     else:
-        rows = np.flatnonzero(~np.logical_or.reduce(nulls))
+        rows = np.flatnonzero(~np.any(nulls, axis=0))
         result = call(**{name: array[rows] for name, array in arrays.items()})
         count = next(iter(counts.values()))
         status, outputs = np.full(count, _NULL), []
