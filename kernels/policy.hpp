@@ -111,6 +111,17 @@ static_assert(holds_warps_everywhere(arithmetic<3>, 12) && holds_warps_everywher
 // A state per warp, for few states: a block each, so that they go to as many multiprocessors as there are.
 inline constexpr int by_warp_threads = 32;
 
+// X25519, a thread an item: the ladder keeps some 100 registers busy, so four warps a scheduler; its chains of carries
+// need no more, as each has two beside each other. A block's warps share an inversion, which is 0.09 of a ladder and
+// 0.4 of a comb if a warp does it alone: four leave a quarter of that.
+inline constexpr Block x25519{128, 128, 8'192};
+static_assert(holds_warps_everywhere(x25519, 16));
+
+// Few items: a warp a block, so that every scheduler has one before any has two.
+constexpr int x25519_threads(std::uint64_t items, int num_multiprocessors) noexcept {
+  return items <= 4 * 32 * static_cast<std::uint64_t>(num_multiprocessors) ? 32 : x25519.threads;
+}
+
 inline constexpr int record_threads = 128;
 
 // Items a pass: the workspace (up to 13 kB an item) stays bounded, and a pass of ML-KEM-768 still has 12 waves of

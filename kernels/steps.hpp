@@ -132,6 +132,25 @@ cudaError_t check_modulus(Rows ek, u32 k, u8* statuses, u32 items, cudaStream_t 
 cudaError_t resolve_keys(const u32* index, u64 num_keys, const u8* key_statuses, u32* safe, u8* statuses, u32 items,
                          cudaStream_t stream) noexcept;
 
+// Of X25519, records of 32 bytes: element = X25519(k, 9). If present, `also_to` gets the element too, and k_copy k.
+struct PublicKeyArgs {
+  Rows k, element;
+  Rows also_to, k_copy;
+};
+cudaError_t public_keys(const PublicKeyArgs& args, u32 items, int num_multiprocessors, cudaStream_t stream) noexcept;
+
+// secret = X25519(k, element). An item whose secret is zero fails as `failure`, unless that is 0.
+struct DeriveArgs {
+  Rows k, element, secret;
+  Rows element_copy;  // if present, receives the element
+  u8 failure = 0;
+};
+cudaError_t derive(const DeriveArgs& args, u8* statuses, u32 items, int num_multiprocessors,
+                   cudaStream_t stream) noexcept;
+
+// Fails the items whose element gives a secret of zero.
+cudaError_t check_elements(Rows elements, ItemStatus failure, u8* statuses, u32 items, cudaStream_t stream) noexcept;
+
 cudaError_t copy_records(AnyRows from, AnyRows to, u32 bytes, u32 items, cudaStream_t stream) noexcept;
 
 // Counts the failed items into *failed (added to), and zeroes their records of up to three outputs.
@@ -156,5 +175,6 @@ KernelList keygen_kernels() noexcept;
 KernelList encaps_kernels() noexcept;
 KernelList decaps_kernels() noexcept;
 KernelList records_kernels() noexcept;
+KernelList x25519_kernels() noexcept;
 
 }  // namespace warpkem::kernels

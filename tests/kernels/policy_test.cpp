@@ -45,6 +45,13 @@ TEST(Policy, CostNeverFallsAsStatesAreAdded) {
   }
 }
 
+TEST(Policy, X25519SharesInversionsOnlyWhenEverySchedulerHasAWarp) {
+  EXPECT_EQ(x25519_threads(1, 132), 32);
+  EXPECT_EQ(x25519_threads(132 * 128, 132), 32);
+  EXPECT_EQ(x25519_threads(132 * 128 + 1, 132), x25519.threads);
+  EXPECT_EQ(x25519_threads(1, 0), x25519.threads);
+}
+
 TEST(Policy, ADeviceThatSaysNothingOfItselfIsNoDivisionByZero) { EXPECT_TRUE(warps_are_better(1, 0)); }
 
 TEST(Policy, ACapabilityWithoutARowTakesTheLastOneBeforeIt) {

@@ -16,14 +16,15 @@ import unittest
 NVCC = sys.argv[1]
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 KERNELS = ("sponge", "prf", "matrix", "collect", "hash_by_warp", "keygen", "encrypt",
-           "decrypt", "reencrypt", "check_modulus", "copy_records", "resolve_keys", "list_failed", "zero_failed")
+           "decrypt", "reencrypt", "check_modulus", "copy_records", "resolve_keys", "list_failed", "zero_failed",
+           "public_key", "derive", "check_elements")
 # Warps of a multiprocessor; README.md says why. Shared memory binds matrix_kernel, registers bind the others.
 MATRIX_WARPS = {"75": 3, "80": 9, "86": 5, "87": 9, "88": 9, "89": 5, "90": 12, "100": 12, "103": 12, "110": 12, "120": 5}
 WARPS = {"sponge_kernel": 20, "prf_kernel": 20, "keygen_kernel<MlKem512>": 12, "keygen_kernel<MlKem768>": 12,
          "keygen_kernel<MlKem1024>": 8, "encrypt_kernel<MlKem512>": 12, "encrypt_kernel<MlKem768>": 12,
          "encrypt_kernel<MlKem1024>": 8, "reencrypt_kernel<MlKem512>": 12, "reencrypt_kernel<MlKem768>": 12,
          "reencrypt_kernel<MlKem1024>": 8, "decrypt_kernel<MlKem512>": 20, "decrypt_kernel<MlKem768>": 20,
-         "decrypt_kernel<MlKem1024>": 20}
+         "decrypt_kernel<MlKem1024>": 20, "public_key_kernel": 16, "derive_kernel": 16}
 
 
 def architectures():
