@@ -23,6 +23,7 @@ LONG = bool(os.environ.get("WARPKEM_LONG_TESTS"))
 # An emulated device and a sanitizer are slow; what is asked of them is the same, only less of it.
 SLOW = bool(os.environ.get("WARPKEM_SANITIZED")) or os.environ.get("WARPKEM_BACKEND") == "cuda"
 FEW = 1_500 if SLOW else 20_000
+of_values = unittest.skipIf(bool(os.environ.get("WARPKEM_SANITIZED")), "values and rates are compared at full speed")
 without_threads = unittest.skipIf(os.environ.get("WARPKEM_SANITIZED") == "thread", "a refusal or a simulation has no threads")
 EVERYTHING = ",".join(f"{op}:{param}=1" for op in ("keygen", "encaps", "decaps") for param in (512, 768, 1024))
 
@@ -113,6 +114,7 @@ class ServeBench(ServeTest):
         report = self.serve("--rate", 60, "--requests", 20, "--producers", 8)
         self.assertEqual(report["offered"], 20)
 
+    @of_values
     def test_executors_stay_on_their_cores_unless_told_otherwise(self):
         cores = len(os.sched_getaffinity(0))
         if cores == 1:
@@ -245,6 +247,7 @@ class Doubles(ServeTest):
                                 "--faults", "slow:200")
         self.assertGreater(report["expired"], 0)
 
+    @of_values
     def test_every_wrong_answer_is_seen(self):
         for drawn in 0, 1:
             report = self.serve("--backend", "lying:0.02", "--op-mix", EVERYTHING, "--requests", FEW, "--verify", "portable",
@@ -252,11 +255,13 @@ class Doubles(ServeTest):
             self.assertGreater(report["wrong"], 0)
             self.assertEqual(report["wrong"], report["sentinel"]["bad_items"])
 
+    @of_values
     def test_the_sentinel_lets_no_wrong_answer_out(self):
         report = self.all_right("--backend", "lying:0.02", "--op-mix", EVERYTHING, "--requests", FEW, "--sentinel", 1)
         self.assertEqual(report["sentinel"]["quarantines"], 1)
         self.assertGreater(report["sentinel"]["mismatched"], 0)
 
+    @of_values
     def test_a_sentinel_of_a_fraction_finds_a_liar_out_in_time(self):
         # Nobody can seed the sentinel. It is allowed 10 / fraction bad items, ten times what it needs on average; one run
         # would need more once in 40,000, three together less than once in 1e9. That counts some that are under way when
