@@ -779,10 +779,11 @@ class Reports(ToolTest):
         self.assertAlmostEqual(line["real_time"] * line["items_per_second"] / 5e9, 1, places=6)
 
     def test_bench_choices(self):
-        done = self.tool("bench", "--backend", "portable", "--batch", 2, "--threads", 2, "--seconds", 0.01, "--json")
+        of_one = ["--param", P] if SANITIZED else []
+        done = self.tool("bench", "--backend", "portable", "--batch", 2, "--threads", 2, "--seconds", 0.01, "--json", *of_one)
         names = [line["name"] for line in json.loads(done.stdout)["benchmarks"]]
-        self.assertEqual(len(names), 27)  # three operations of nine algorithms
-        self.assertIn("decaps/ML-KEM-1024/portable/batch:2/threads:2", names)
+        self.assertEqual(len(names), 3 if SANITIZED else 27)  # three operations of nine algorithms
+        self.assertIn(f"decaps/{P}/portable/batch:2/threads:2", names)
         for keys in 1, 3:
             done = self.tool("bench", "--backend", "portable", "--param", P, "--prepared", "--keys", keys, "--batch", 4,
                              "--seconds", 0.01, "--threads", 1, "--json")
