@@ -308,6 +308,43 @@ Messages checked_messages(std::size_t count, const std::uint8_t* prefix, std::si
   return result;
 }
 
+Engine::GcmBatch checked_gcm(bool seals, std::size_t count, const warpkem_in& key, const warpkem_in& nonce,
+                             const warpkem_in& aad, std::size_t aad_bytes, const warpkem_in& from,
+                             std::size_t text_bytes, const warpkem_out& to, std::uint8_t* statuses,
+                             std::size_t* failed) {
+  constexpr std::size_t most_bytes = std::size_t{1} << 30;
+  if (aad_bytes > most_bytes) refuse("aad_bytes: " + std::to_string(aad_bytes) + " is more than 2^30");
+  if (text_bytes > most_bytes) refuse("text_bytes: " + std::to_string(text_bytes) + " is more than 2^30");
+  Engine::GcmBatch batch;
+  batch.seals = seals;
+  batch.count = count, batch.aad_bytes = aad_bytes, batch.text_bytes = text_bytes;
+  batch.statuses = statuses;
+  Extents extents;
+  const auto check_in = [&](In& items, const char* name, const warpkem_in& given, std::size_t record) {
+    if (record == 0) return;
+    const bool is_for_all = given.stride == WARPKEM_ONE_FOR_ALL;
+    const warpkem_source source{given.data, given.bytes, is_for_all ? 0 : given.stride, nullptr};
+    check_array(items, name, source, record, is_for_all ? 1 : count, Memory::host, extents);
+    if (is_for_all) items.stride = 0;
+  };
+  const std::size_t sealed_bytes = text_bytes + Engine::gcm_tag_bytes;
+  check_in(batch.key, "key", key, Engine::gcm_key_bytes);
+  check_in(batch.nonce, "nonce", nonce, Engine::gcm_nonce_bytes);
+  if (seals && count > 1 && batch.key.stride == 0 && batch.nonce.stride == 0) {
+    refuse("key and nonce are both one for all: a key must not seal two texts with one nonce");
+  }
+  check_in(batch.aad, "aad", aad, aad_bytes);
+  check_in(batch.from, seals ? "text" : "sealed", from, seals ? text_bytes : sealed_bytes);
+  if (const std::size_t record = seals ? sealed_bytes : text_bytes; record != 0) {
+    const warpkem_target target{to.data, to.bytes, to.stride, nullptr};
+    check_array(batch.to, seals ? "sealed" : "text", target, record, count, Memory::host, extents);
+  }
+  add_plain(extents, "statuses", statuses, count, true);
+  add_plain(extents, "failed", failed, sizeof(std::size_t), true);
+  extents.check();
+  return batch;
+}
+
 Derivation checked_derivation(const warpkem_in& ikm, std::size_t ikm_bytes, const warpkem_out& seeds,
                               std::size_t seed_bytes, std::size_t count) {
   constexpr std::size_t most_ikm_bytes = std::size_t{1} << 16;

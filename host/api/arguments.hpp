@@ -36,6 +36,12 @@ Messages checked_messages(std::size_t count, const std::uint8_t* prefix, std::si
                           std::size_t num_parts, const warpkem_in* parts, const std::size_t* part_bytes,
                           const warpkem_out& digests, std::size_t digest_bytes);
 
+// What warpkem_aes256_gcm_seal() or _open() gets, checked. Throws Error.
+Engine::GcmBatch checked_gcm(bool seals, std::size_t count, const warpkem_in& key, const warpkem_in& nonce,
+                             const warpkem_in& aad, std::size_t aad_bytes, const warpkem_in& from,
+                             std::size_t text_bytes, const warpkem_out& to, std::uint8_t* statuses,
+                             std::size_t* failed);
+
 // The arrays of warpkem_hpke_derive_seeds(), checked. Throws Error.
 struct Derivation {
   In ikm;

@@ -3,6 +3,7 @@
 
 #include <span>
 #include <string>
+#include <vector>
 
 #include "host/api/arguments.hpp"
 #include "host/api/batch_call.hpp"
@@ -138,6 +139,35 @@ warpkem_status warpkem_shake256(warpkem_engine* engine, size_t count, const uint
         checked_messages(count, prefix, prefix_bytes, num_parts, parts, part_bytes, digests, digest_bytes);
     e.shake256(count, std::span(messages.parts.data(), messages.num_parts), messages.digests, digest_bytes);
     return WARPKEM_OK;
+  });
+}
+
+warpkem_status warpkem_aes256_gcm_seal(warpkem_engine* engine, size_t count, warpkem_in key, warpkem_in nonce,
+                                       warpkem_in aad, size_t aad_bytes, warpkem_in text, size_t text_bytes,
+                                       warpkem_out sealed) {
+  return guarded([&] {
+    Engine& e = usable(engine);
+    if (count == 0) return WARPKEM_OK;
+    const Engine::GcmBatch batch =
+        checked_gcm(true, count, key, nonce, aad, aad_bytes, text, text_bytes, sealed, nullptr, nullptr);
+    return finish(e.aes256_gcm(batch), nullptr);
+  });
+}
+
+warpkem_status warpkem_aes256_gcm_open(warpkem_engine* engine, size_t count, warpkem_in key, warpkem_in nonce,
+                                       warpkem_in aad, size_t aad_bytes, warpkem_in sealed, size_t text_bytes,
+                                       warpkem_out text, uint8_t* statuses, size_t* failed) {
+  return guarded([&] {
+    Engine& e = usable(engine);
+    if (count == 0) {
+      if (failed != nullptr) *failed = 0;
+      return WARPKEM_OK;
+    }
+    Engine::GcmBatch batch =
+        checked_gcm(false, count, key, nonce, aad, aad_bytes, sealed, text_bytes, text, statuses, failed);
+    std::vector<std::uint8_t> own(statuses == nullptr ? count : 0);
+    if (statuses == nullptr) batch.statuses = own.data();
+    return finish(e.aes256_gcm(batch), failed);
   });
 }
 

@@ -149,7 +149,8 @@ const char* warpkem_status_name(warpkem_status status) {
                                           "WARPKEM_INVALID_RANDOMNESS",
                                           "WARPKEM_INVALID_ENCODING",
                                           "WARPKEM_KEY_MISMATCH",
-                                          "WARPKEM_PAIRWISE_FAILED"};
+                                          "WARPKEM_PAIRWISE_FAILED",
+                                          "WARPKEM_INVALID_TAG"};
   return status < sizeof names / sizeof *names ? names[status] : "WARPKEM_UNKNOWN_STATUS";
 }
 

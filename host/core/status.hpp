@@ -28,6 +28,7 @@ enum class Status : std::uint32_t {
   invalid_encoding = 18,
   key_mismatch = 19,
   pairwise_failed = 20,
+  invalid_tag = 21,
 };
 
 class Error : public std::runtime_error {

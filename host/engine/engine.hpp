@@ -118,6 +118,20 @@ class Engine : public std::enable_shared_from_this<Engine> {
   };
   void shake256(std::size_t count, std::span<const MessagePart> parts, const Out& digest, std::size_t digest_bytes);
 
+  // AES-256-GCM (NIST SP 800-38D) of many texts, by OpenSSL. What is opened gets a status, and is zero where its tag is
+  // wrong. No array has a table, and an input of stride 0 is the same for all. Throws Error(unsupported), and has
+  // written nothing then.
+  struct GcmBatch {
+    bool seals = true;
+    std::size_t count = 0, aad_bytes = 0, text_bytes = 0;
+    In key, nonce, aad;
+    In from;  // sealed texts have their tags behind them
+    Out to;
+    std::uint8_t* statuses = nullptr;  // of what is opened
+  };
+  static constexpr std::size_t gcm_key_bytes = 32, gcm_nonce_bytes = 12, gcm_tag_bytes = 16;
+  CallResult aes256_gcm(const GcmBatch& batch);
+
   // Of each `ikm` the seed that HPKE's DeriveKeyPair gives to key generation; as shake256() else.
   static bool derives_hpke_seeds(std::uint32_t algorithm) noexcept;
   void derive_hpke_seeds(const Algorithm& algorithm, std::size_t count, const In& ikm, std::size_t ikm_bytes,

@@ -90,6 +90,7 @@ typedef uint32_t warpkem_status; /* always below 256 */
 #define WARPKEM_KEY_MISMATCH 19u       /* keyfile.h, of an item: the parts of a key are not of one pair */
 #define WARPKEM_PAIRWISE_FAILED 20u    /* of an item of key generation, with options.pairwise_every: dk does not give what was
                                           encapsulated to ek */
+#define WARPKEM_INVALID_TAG 21u        /* of an item of warpkem_aes256_gcm_open(): not what was sealed with that key, nonce and aad */
 
 /* How a decapsulation key is encoded. */
 #define WARPKEM_DK_EXPANDED 0u  /* FIPS 203's dk: dk_PKE || ek || H(ek) || z. Of hybrids 4 to 6 also the curve's scalar, in
@@ -299,6 +300,48 @@ WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_shake256(warpkem_engine *e
                                                                size_t prefix_bytes, size_t num_parts,
                                                                const warpkem_in *parts, const size_t *part_bytes,
                                                                warpkem_out digests, size_t digest_bytes);
+
+/* ---- wrapping ----------------------------------------------------------------------------------------------------- */
+
+/* As the stride of an input of the two calls below: all items use the one record at `data`. */
+#define WARPKEM_ONE_FOR_ALL ((size_t)-1)
+
+/// AES-256-GCM (NIST SP 800-38D) of `count` texts: text i under key i, with nonce i. aad i is authenticated too and is not part of
+/// the output. Jobs wrap secrets with it, each under the K of its item, or all under one key. OpenSSL does the work, on the CPU,
+/// whatever backends the engine has.
+///
+/// A key must not seal two texts with the same nonce: that reveals both, and lets others forge. A key that seals one text only,
+/// as a K does, may have any nonce, zeros too. Nonces of a key that seals many are best counted, or derived from what is unique;
+/// with random ones it may seal 2^32 texts at most (SP 800-38D, 8.3).
+///
+/// @param key    in:  `count` records of 32 bytes, or ONE_FOR_ALL
+/// @param nonce  in:  `count` records of 12 bytes, or ONE_FOR_ALL; not both for more than one item
+/// @param aad    in:  `count` records of aad_bytes bytes, or ONE_FOR_ALL; unused if aad_bytes is 0
+/// @param text   in:  `count` records of text_bytes bytes, or ONE_FOR_ALL; unused if text_bytes is 0
+/// @param sealed out: `count` records of text_bytes + 16 bytes: the ciphertext and then the tag. They share no byte with
+///                    another record, but may interleave with records of the same stride: a nonce before each, for example.
+/// aad_bytes and text_bytes are at most 2^30.
+/// @return OK; INVALID_ARGUMENT, FORKED, UNSUPPORTED (the library was built without OpenSSL, or OpenSSL's configuration leaves out
+///         this cipher): nothing was written; OUT_OF_MEMORY, BACKEND_FAILED (OpenSSL has cleaned up): all of `sealed` is zero.
+/// Blocks. Thread-safe.
+WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_aes256_gcm_seal(warpkem_engine *engine, size_t count, warpkem_in key,
+                                                                      warpkem_in nonce, warpkem_in aad, size_t aad_bytes,
+                                                                      warpkem_in text, size_t text_bytes,
+                                                                      warpkem_out sealed);
+
+/// Opens what warpkem_aes256_gcm_seal() sealed. An item whose tag is wrong fails with INVALID_TAG, and its text is zero. Until
+/// the call returns `text` may hold what is not authentic.
+///
+/// @param sealed   in:  `count` records of text_bytes + 16 bytes, or ONE_FOR_ALL
+/// @param text     out: `count` records of text_bytes bytes; unused if text_bytes is 0
+/// @param statuses out: one byte per item, or NULL
+/// @param failed   out: how many items failed, or NULL
+/// @return as warpkem_aes256_gcm_seal(), or ITEM_FAILED
+WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_aes256_gcm_open(warpkem_engine *engine, size_t count, warpkem_in key,
+                                                                      warpkem_in nonce, warpkem_in aad, size_t aad_bytes,
+                                                                      warpkem_in sealed, size_t text_bytes,
+                                                                      warpkem_out text, uint8_t *statuses,
+                                                                      size_t *failed);
 
 /* ---- HPKE --------------------------------------------------------------------------------------------------------- */
 

@@ -406,7 +406,8 @@ static void StatusesHaveTheirNumbersAndNames(void) {
                                "WARPKEM_INVALID_RANDOMNESS",
                                "WARPKEM_INVALID_ENCODING",
                                "WARPKEM_KEY_MISMATCH",
-                               "WARPKEM_PAIRWISE_FAILED"};
+                               "WARPKEM_PAIRWISE_FAILED",
+                               "WARPKEM_INVALID_TAG"};
   const warpkem_status statuses[] = {WARPKEM_OK,
                                      WARPKEM_INVALID_ARGUMENT,
                                      WARPKEM_ITEM_FAILED,
@@ -427,9 +428,10 @@ static void StatusesHaveTheirNumbersAndNames(void) {
                                      WARPKEM_INVALID_RANDOMNESS,
                                      WARPKEM_INVALID_ENCODING,
                                      WARPKEM_KEY_MISMATCH,
-                                     WARPKEM_PAIRWISE_FAILED};
+                                     WARPKEM_PAIRWISE_FAILED,
+                                     WARPKEM_INVALID_TAG};
   uint32_t i;
-  for (i = 0; i < 21; ++i) EXPECT(statuses[i] == i && strcmp(warpkem_status_name(i), names[i]) == 0, "status %u", i);
+  for (i = 0; i < 22; ++i) EXPECT(statuses[i] == i && strcmp(warpkem_status_name(i), names[i]) == 0, "status %u", i);
   EXPECT(warpkem_status_name(250) != NULL && warpkem_status_name(UINT32_MAX) != NULL,
          "an unknown status has a name too");
   EXPECT(WARPKEM_DK_EXPANDED == 0 && WARPKEM_DK_SEED == 1, "formats");
@@ -1459,6 +1461,200 @@ static void MessagesAreChecked(void) {
   EXPECT(arena_untouched(), "a refused call wrote");
 }
 
+/* ---- AES-256-GCM --------------------------------------------------------------------------------------------------
+ */
+
+enum { gcm_items = 150, longest_text = 100, longest_aad = 33 };
+
+/* The inputs of many items; and OpenSSL's answer for one, ciphertext and tag. */
+static struct {
+  uint8_t key[gcm_items][40], nonce[gcm_items][12], aad[gcm_items][longest_aad], text[gcm_items][longest_text];
+} gcm;
+
+static void make_gcm(void) {
+  uint8_t* const bytes = (uint8_t*)&gcm;
+  size_t i;
+  for (i = 0; i < sizeof gcm; ++i) bytes[i] = (uint8_t)(i * 61 + (i >> 8) * 7 + (i >> 16));
+}
+
+static void evp_seal(const uint8_t* key, const uint8_t* nonce, const uint8_t* aad, int aad_bytes, const uint8_t* text,
+                     int text_bytes, uint8_t* sealed) {
+  EVP_CIPHER_CTX* const context = EVP_CIPHER_CTX_new();
+  int done, good = EVP_EncryptInit_ex(context, EVP_aes_256_gcm(), NULL, key, nonce);
+  if (aad_bytes != 0) good &= EVP_EncryptUpdate(context, NULL, &done, aad, aad_bytes);
+  if (text_bytes != 0) good &= EVP_EncryptUpdate(context, sealed, &done, text, text_bytes);
+  good &= EVP_EncryptFinal_ex(context, sealed + text_bytes, &done);
+  good &= EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, 16, sealed + text_bytes);
+  EXPECT(good == 1, "OpenSSL");
+  EVP_CIPHER_CTX_free(context);
+}
+
+/* Nonces lie before what is sealed under them, and bytes are left between such records. With `shared`, of one input all
+ * items use record 0. */
+static void TextsAreSealedAndOpenedWhateverTheirArrays(void) {
+  static const size_t text_sizes[] = {0, 1, 32, longest_text}, aad_sizes[] = {0, 20, longest_aad};
+  static const warpkem_in nothing = {NULL, 0, 0};
+  uint8_t expected[longest_text + 16], statuses[gcm_items];
+  size_t t, a, i, failed;
+  int shared;
+  make_gcm();
+  for (t = 0; t < 4; ++t) {
+    for (a = 0; a < 3; ++a) {
+      for (shared = 0; shared < 5; ++shared) {
+        const size_t text_bytes = text_sizes[t], aad_bytes = aad_sizes[a], stride = 12 + text_bytes + 16 + 3;
+        const size_t end = gcm_items * stride;
+        const warpkem_in key = {gcm.key[0], sizeof gcm.key, shared == 1 ? WARPKEM_ONE_FOR_ALL : 40},
+                         nonce = {arena, end, shared == 2 ? WARPKEM_ONE_FOR_ALL : stride},
+                         aad = {gcm.aad[0], sizeof gcm.aad, shared == 3 ? WARPKEM_ONE_FOR_ALL : longest_aad},
+                         text = {gcm.text[0], sizeof gcm.text, shared == 4 ? WARPKEM_ONE_FOR_ALL : longest_text},
+                         sealed = {arena + 12, end - 12, stride};
+        const warpkem_out sealed_out = {arena + 12, end - 12, stride}, opened = {arena + end, sizeof arena - end, 0};
+        fresh_arena();
+        for (i = 0; i < gcm_items; ++i) memcpy(arena + i * stride, gcm.nonce[i], 12);
+        snapshot();
+        EXPECT_STATUS(WARPKEM_OK,
+                      warpkem_aes256_gcm_seal(engine, gcm_items, key, nonce, aad_bytes ? aad : nothing, aad_bytes,
+                                              text_bytes ? text : nothing, text_bytes, sealed_out));
+        for (i = 0; i < gcm_items; ++i) {
+          uint8_t* const at = arena + i * stride;
+          evp_seal(gcm.key[shared == 1 ? 0 : i], gcm.nonce[shared == 2 ? 0 : i], gcm.aad[shared == 3 ? 0 : i],
+                   (int)aad_bytes, gcm.text[shared == 4 ? 0 : i], (int)text_bytes, expected);
+          EXPECT(memcmp(at + 12, expected, text_bytes + 16) == 0, "item %u of %u bytes with %u, shared %d", (unsigned)i,
+                 (unsigned)text_bytes, (unsigned)aad_bytes, shared);
+          memcpy(before + i * stride + 12, expected, text_bytes + 16);
+        }
+        EXPECT(arena_untouched(), "bytes beside the sealed texts");
+        memset(statuses, 0xee, sizeof statuses), failed = 99;
+        EXPECT_STATUS(WARPKEM_OK, warpkem_aes256_gcm_open(engine, gcm_items, key, nonce, aad, aad_bytes, sealed,
+                                                          text_bytes, opened, statuses, &failed));
+        EXPECT(failed == 0 && all_zero(statuses, sizeof statuses), "%u failed", (unsigned)failed);
+        for (i = 0; i < gcm_items; ++i) {
+          memcpy(before + end + i * text_bytes, gcm.text[shared == 4 ? 0 : i], text_bytes);
+        }
+        EXPECT(arena_untouched(), "opened texts, or bytes beside them");
+      }
+    }
+  }
+}
+
+static void AWrongTagFailsItsItemAlone(void) {
+  /* A bit of ciphertext, tag, key, nonce or aad is another; and one call in which every item is wrong. */
+  enum { bytes = 32 };
+  static const size_t wrong[] = {0, 5, 77, gcm_items - 1};
+  uint8_t sealed[gcm_items][bytes + 16], statuses[gcm_items];
+  size_t what, w, i, failed, calls;
+  const warpkem_in key = {gcm.key[0], sizeof gcm.key, 40}, nonce = {gcm.nonce[0], sizeof gcm.nonce, 0},
+                   aad = {gcm.aad[0], sizeof gcm.aad, 0}, text = {gcm.text[0], sizeof gcm.text, longest_text},
+                   from = {sealed[0], sizeof sealed, 0};
+  const warpkem_out opened = {arena, gcm_items * bytes, 0};
+  for (what = 0; what < 5; ++what) {
+    make_gcm();
+    EXPECT_STATUS(WARPKEM_OK, warpkem_aes256_gcm_seal(engine, gcm_items, key, nonce, aad, longest_aad, text, bytes,
+                                                      (warpkem_out){sealed[0], sizeof sealed, 0}));
+    for (w = 0; w < 4; ++w) {
+      i = wrong[w];
+      *(what == 0   ? &sealed[i][7]
+        : what == 1 ? &sealed[i][bytes + 15]
+        : what == 2 ? &gcm.key[i][31]
+        : what == 3 ? &gcm.nonce[i][0]
+                    : &gcm.aad[i][longest_aad - 1]) ^= 0x80;
+    }
+    for (calls = 0; calls < 2; ++calls) {
+      fresh_arena();
+      memset(statuses, 0xee, sizeof statuses), failed = 99;
+      EXPECT_STATUS(WARPKEM_ITEM_FAILED,
+                    warpkem_aes256_gcm_open(engine, gcm_items, key, nonce, aad, longest_aad, from, bytes, opened,
+                                            calls == 0 ? statuses : NULL, calls == 0 ? &failed : NULL));
+      EXPECT(strstr(warpkem_last_error(), "item 0: ") != NULL && strstr(warpkem_last_error(), "4 of 150") != NULL,
+             "the text");
+      EXPECT(calls == 1 || failed == 4, "%u failed", (unsigned)failed);
+      for (i = 0; i < gcm_items; ++i) {
+        const int is_wrong = i == 0 || i == 5 || i == 77 || i == gcm_items - 1;
+        EXPECT(calls == 1 || statuses[i] == (is_wrong ? WARPKEM_INVALID_TAG : WARPKEM_OK), "status of item %u",
+               (unsigned)i);
+        if (is_wrong) {
+          EXPECT(all_zero(arena + i * bytes, bytes), "text of item %u", (unsigned)i);
+        } else {
+          EXPECT(memcmp(arena + i * bytes, gcm.text[i], bytes) == 0, "text of item %u", (unsigned)i);
+        }
+      }
+      EXPECT(memcmp(arena + gcm_items * bytes, before + gcm_items * bytes, 64) == 0, "behind the last item");
+    }
+  }
+  make_gcm();
+  for (i = 0; i < gcm_items; ++i) gcm.key[i][0] ^= 1;
+  EXPECT_STATUS(WARPKEM_ITEM_FAILED, warpkem_aes256_gcm_open(engine, gcm_items, key, nonce, aad, longest_aad, from,
+                                                             bytes, opened, statuses, &failed));
+  EXPECT(failed == gcm_items && all_zero(arena, gcm_items * bytes), "%u failed", (unsigned)failed);
+}
+
+static void ArgumentsOfAesAreChecked(void) {
+  enum { n = 10, bytes = 32, too_many = (1 << 30) + 1 };
+  const warpkem_in key = {gcm.key[0], sizeof gcm.key, 40}, nonce = {gcm.nonce[0], sizeof gcm.nonce, 0},
+                   aad = {gcm.aad[0], sizeof gcm.aad, 0}, text = {arena, n * bytes, 0},
+                   one_key = {gcm.key[0], 32, WARPKEM_ONE_FOR_ALL}, one_nonce = {gcm.nonce[0], 12, WARPKEM_ONE_FOR_ALL},
+                   none = {NULL, 0, 0}, sealed_in = {arena, n * (bytes + 16), 0};
+  const warpkem_out sealed = {arena + 1000, n * (bytes + 16), 0}, opened = {arena + 1000, n * bytes, 0};
+  uint8_t statuses[n];
+  size_t failed = 7;
+  fresh_arena();
+#define EXPECT_SEAL_REFUSED(reason, ...)                                           \
+  do {                                                                             \
+    EXPECT_STATUS(WARPKEM_INVALID_ARGUMENT, warpkem_aes256_gcm_seal(__VA_ARGS__)); \
+    EXPECT(strstr(warpkem_last_error(), reason) != NULL, "want: %s", reason);      \
+  } while (0)
+#define EXPECT_OPEN_REFUSED(reason, ...)                                           \
+  do {                                                                             \
+    EXPECT_STATUS(WARPKEM_INVALID_ARGUMENT, warpkem_aes256_gcm_open(__VA_ARGS__)); \
+    EXPECT(strstr(warpkem_last_error(), reason) != NULL, "want: %s", reason);      \
+  } while (0)
+  EXPECT_SEAL_REFUSED("engine", NULL, n, key, nonce, aad, 20, text, bytes, sealed);
+  EXPECT_SEAL_REFUSED("key is NULL", engine, n, none, nonce, aad, 20, text, bytes, sealed);
+  EXPECT_SEAL_REFUSED("nonce is NULL", engine, n, key, none, aad, 20, text, bytes, sealed);
+  EXPECT_SEAL_REFUSED("aad is NULL", engine, n, key, nonce, none, 20, text, bytes, sealed);
+  EXPECT_SEAL_REFUSED("text is NULL", engine, n, key, nonce, aad, 20, none, bytes, sealed);
+  EXPECT_SEAL_REFUSED("sealed is NULL", engine, n, key, nonce, none, 0, none, 0, ((warpkem_out){NULL, 0, 0}));
+  EXPECT_SEAL_REFUSED("key: 31 bytes given", engine, n, ((warpkem_in){gcm.key[0], 31, WARPKEM_ONE_FOR_ALL}), nonce, aad,
+                      20, text, bytes, sealed);
+  EXPECT_SEAL_REFUSED("key: a stride of 31", engine, n, ((warpkem_in){gcm.key[0], 1000, 31}), nonce, aad, 20, text,
+                      bytes, sealed);
+  EXPECT_SEAL_REFUSED("nonce: 119 bytes given", engine, n, key, ((warpkem_in){gcm.nonce[0], 119, 0}), aad, 20, text,
+                      bytes, sealed);
+  EXPECT_SEAL_REFUSED("sealed: 479 bytes given", engine, n, key, nonce, aad, 20, text, bytes,
+                      ((warpkem_out){arena + 1000, 479, 0}));
+  EXPECT_SEAL_REFUSED("overflow", engine, n, key, nonce, aad, 20, text, bytes,
+                      ((warpkem_out){arena + 1000, SIZE_MAX, WARPKEM_ONE_FOR_ALL}));
+  EXPECT_SEAL_REFUSED("aad_bytes", engine, n, key, nonce, aad, too_many, text, bytes, sealed);
+  EXPECT_SEAL_REFUSED("text_bytes", engine, n, key, nonce, aad, 20, text, too_many, sealed);
+  EXPECT_SEAL_REFUSED("one nonce", engine, n, one_key, one_nonce, aad, 20, text, bytes, sealed);
+  EXPECT_SEAL_REFUSED("sealed overlaps text", engine, n, key, nonce, aad, 20, text, bytes,
+                      ((warpkem_out){arena, n * (bytes + 16), 0}));
+  EXPECT_SEAL_REFUSED("sealed overlaps text", engine, n, key, nonce, aad, 20,
+                      ((warpkem_in){arena + 1400, bytes, WARPKEM_ONE_FOR_ALL}), bytes, sealed);
+  EXPECT_OPEN_REFUSED("engine", NULL, n, key, nonce, aad, 20, sealed_in, bytes, opened, statuses, &failed);
+  EXPECT_OPEN_REFUSED("sealed is NULL", engine, n, key, nonce, aad, 20, none, bytes, opened, statuses, &failed);
+  EXPECT_OPEN_REFUSED("text is NULL", engine, n, key, nonce, aad, 20, sealed_in, bytes, ((warpkem_out){NULL, 0, 0}),
+                      statuses, &failed);
+  EXPECT_OPEN_REFUSED("sealed: 479 bytes given", engine, n, key, nonce, aad, 20, ((warpkem_in){arena, 479, 0}), bytes,
+                      opened, statuses, &failed);
+  EXPECT_OPEN_REFUSED("statuses overlaps text", engine, n, key, nonce, aad, 20, sealed_in, bytes, opened, arena + 1000,
+                      &failed);
+#undef EXPECT_SEAL_REFUSED
+#undef EXPECT_OPEN_REFUSED
+  EXPECT_STATUS(WARPKEM_OK, warpkem_aes256_gcm_seal(engine, 0, none, none, none, 20, none, bytes, sealed));
+  EXPECT(failed == 7, "a refused call counted");
+  EXPECT_STATUS(WARPKEM_OK,
+                warpkem_aes256_gcm_open(engine, 0, none, none, none, 20, none, bytes, opened, NULL, &failed));
+  EXPECT(failed == 0 && arena_untouched(), "a refused call wrote");
+  /* One item may have both for itself, and what is opened was sealed already. */
+  EXPECT_STATUS(WARPKEM_OK, warpkem_aes256_gcm_seal(engine, 1, one_key, one_nonce, aad, 20, text, bytes, sealed));
+  EXPECT_STATUS(WARPKEM_OK, warpkem_aes256_gcm_open(engine, n, one_key, one_nonce,
+                                                    (warpkem_in){gcm.aad[0], 20, WARPKEM_ONE_FOR_ALL}, 20,
+                                                    (warpkem_in){arena + 1000, bytes + 16, WARPKEM_ONE_FOR_ALL}, bytes,
+                                                    (warpkem_out){arena + 2000, n * bytes, 0}, NULL, NULL));
+  EXPECT(memcmp(arena + 2000 + (n - 1) * bytes, arena, bytes) == 0, "the last of equal texts");
+}
+
 static void* fail_on_a_thread(void* text) {
   warpkem_engine* made = NULL;
   warpkem_options options = WARPKEM_OPTIONS_DEFAULT;
@@ -1522,6 +1718,9 @@ static const struct {
             TEST(TheSelfTestPassesAndKnowsItsBackends),
             TEST(MessagesAreHashedWhateverTheirParts),
             TEST(MessagesAreChecked),
+            TEST(TextsAreSealedAndOpenedWhateverTheirArrays),
+            TEST(AWrongTagFailsItsItemAlone),
+            TEST(ArgumentsOfAesAreChecked),
             TEST(EveryThreadHasItsOwnText)};
 
 static int passed, failed;

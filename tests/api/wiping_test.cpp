@@ -435,6 +435,14 @@ TEST_P(Wiping, NothingSecretIsLeftBehind) {
       return status;
     });
   }
+  const warpkem_in keys{r.K, n * K_bytes, K_bytes}, nonce{r.ek, 12, WARPKEM_ONE_FOR_ALL}, none{};
+  expect_clean("aes256_gcm_seal", [&] {
+    return warpkem_aes256_gcm_seal(engine, n, keys, nonce, none, 0, {r.m, n * m_bytes, m_bytes}, 32, out(r.dk, 48));
+  });
+  expect_clean("aes256_gcm_open", [&] {
+    return warpkem_aes256_gcm_open(engine, n, keys, nonce, none, 0, in(r.dk, 48), 32, out(r.K_again, 32), nullptr,
+                                   nullptr);
+  });
   expect_clean("engine_free", [&] {
     warpkem_engine_free(engine);
     engine = nullptr;

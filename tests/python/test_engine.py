@@ -362,6 +362,24 @@ def test_many_messages_are_hashed_at_once(engine):
             engine.shake256(b"", *wrong, size=32)
 
 
+def test_wrong_arrays_are_not_sealed(engine):
+    key, nonce, aad, text = (random_bytes(i, 6, size) for i, size in enumerate((32, 12, 20, 32)))
+    for wrong, reason in (((key[:, :31], nonce, aad, text), r"shape \(n, 32\)"), ((key, nonce, aad[:3], text), "different lengths"),
+                          ((key, bytes(11), aad, text), "nonce: takes 12 bytes"), ((key, nonce, aad, text[0]), "text: takes a NumPy"),
+                          ((key, nonce, aad.astype(int), text), "uint8"), ((key, nonce, aad, [1]), "list"),
+                          ((bytes(32), bytes(12), aad, text), "two texts with one nonce")):
+        with pytest.raises(ValueError, match=reason):
+            engine.aes256_gcm_seal(*wrong)
+    with pytest.raises(ValueError, match="at least the 16 bytes"):
+        engine.aes256_gcm_open(key, nonce, aad, text[:, :15])
+    with pytest.raises(ValueError, match=r"sealed takes an array of uint8 of shape \(6, 48\)"):
+        engine.aes256_gcm_seal(key, nonce, aad, text, out=np.zeros((6, 47), np.uint8))
+    with pytest.raises(ValueError, match="single item as bytes has none"):
+        engine.aes256_gcm_seal(bytes(32), bytes(12), b"", b"", out=np.zeros((1, 16), np.uint8))
+    with pytest.raises(ValueError, match="sealed overlaps text"):
+        engine.aes256_gcm_seal(key, nonce, aad, (both := np.zeros((6, 60), np.uint8))[:, :32], out=both[:, 12:])
+
+
 def test_a_library_that_cannot_be_loaded_is_an_import_error():
     done = subprocess.run([sys.executable, "-c", "import warpkem"], env={**os.environ, "WARPKEM_LIBRARY": "/nowhere.so"},
                           stderr=subprocess.PIPE, text=True)

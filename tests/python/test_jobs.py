@@ -188,6 +188,41 @@ def test_every_algorithm_is_minted_sent_rewrapped_and_opened(engine, secrets, tm
     assert shut.column("secret").to_pylist() == [None] * 4 and 0 not in shut.column("status").to_pylist()
 
 
+def test_what_is_null_holds_no_wrapped_secret(engine, secrets):
+    """Where there is no K, its zeros would be the key."""
+    ek = engine.keygen(P, 6).ek
+    ek[2] = 255
+    table = ids(6).append_column("ek", arrow.from_numpy(ek, np.arange(6) != 4))
+    for column, arguments in (("wrapped_key", {"content_key": secrets["content"]}), ("K", {"allow_unwrapped": True})):
+        [chunk] = ray.Encapsulate(P, secrets["job"], **arguments)(table).column(column).chunks
+        rows = np.frombuffer(chunk.buffers()[1], np.uint8).reshape(6, -1)
+        assert rows.any(axis=1).tolist() == [True, True, False, True, False, True]
+
+
+@pytest.mark.parametrize("id", [pa.array(range(40), pa.int64()), pa.array(["x" * (i % 3) + str(i) for i in range(40)])])
+def test_a_library_without_openssl_gives_the_same(engine, secrets, monkeypatch, id):
+    seed = np.frombuffer(ray.secret(secrets["seed"]), np.uint8).reshape(1, 64)
+    table = pa.table({"id": id, "ek": arrow.from_numpy(np.repeat(engine.keygen_derand(P, seed).ek, 40, 0))})
+
+    def results():
+        minted = ray.Keygen(P, secrets["job"], wrap_key=secrets["wrap"])(table.select(["id"]))
+        sent = ray.Encapsulate(P, secrets["job"], content_key=secrets["content"])(table)
+        wrapped = sent.column("wrapped_key").to_pylist()
+        wrapped[3], wrapped[7], wrapped[9], wrapped[11] = wrapped[4], None, b"short", bytes(45)
+        changed = sent.set_column(sent.schema.get_field_index("wrapped_key"), "wrapped_key", pa.array(wrapped, pa.binary()))
+        opened = ray.Decapsulate(P, secrets["seed"], job_secret=secrets["job"], wrap_key=secrets["wrap"])(changed)
+        return minted, sent, opened, ray.Rewrap(P, secrets["seed"], table.column("ek")[0].as_py(), secrets["job"])(changed)
+
+    def unsupported(*_, **__):
+        raise warpkem.UnsupportedError(warpkem.Status.UNSUPPORTED)
+
+    expected = results()
+    assert np.flatnonzero(expected[2].column("status")).tolist() == np.flatnonzero(expected[3].column("status")).tolist() == [3, 7, 9, 11]
+    monkeypatch.setattr(warpkem.Engine, "aes256_gcm_seal", unsupported)
+    monkeypatch.setattr(warpkem.Engine, "aes256_gcm_open", unsupported)
+    assert all(one.equals(other) for one, other in zip(results(), expected))
+
+
 def test_another_content_key_gets_other_ciphertexts(engine, secrets):
     table = ids(3).append_column("ek", arrow.from_numpy(engine.keygen(P, 3).ek))
     one = ray.Encapsulate(P, secrets["job"], content_key=secrets["content"])(table)

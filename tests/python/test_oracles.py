@@ -5,6 +5,7 @@ import subprocess
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric import mlkem
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from kyber_py.ml_kem import ML_KEM_512, ML_KEM_768, ML_KEM_1024
 
 import warpkem
@@ -44,6 +45,46 @@ def test_cryptography_gives_the_same_bytes(engine, name):
         assert key.decapsulate(sent.c[i].tobytes()) == sent.K[i].tobytes()
         K, c = public.from_public_bytes(pairs.ek[i].tobytes()).encapsulate()
         assert engine.decaps(name, pairs.dk[i].tobytes(), c).K == K
+
+
+def test_many_texts_are_sealed_and_opened_at_once(engine):
+    for count, aad_bytes, text_bytes in ((0, 5, 32), (1, 0, 32), (3, 20, 0), (150, 33, 100)):
+        key, nonce, aad, text = (random_bytes(i, count, size) for i, size in enumerate((32, 12, aad_bytes, text_bytes)))
+        sealed = engine.aes256_gcm_seal(key, nonce, aad, text)
+        assert sealed.shape == (count, text_bytes + 16)
+        for i in range(count):
+            assert sealed[i].tobytes() == AESGCM(key[i].tobytes()).encrypt(nonce[i].tobytes(), text[i].tobytes(), aad[i].tobytes())
+        opened = engine.aes256_gcm_open(key, nonce, aad, sealed)
+        assert (opened.text == text).all() and opened.ok and opened.status.shape == (count,)
+    # Bytes are the same for all rows, or one item.
+    rows = [random_bytes(i, 6, size) for i, size in enumerate((32, 12, 20, 32))]
+    for i, row in enumerate(rows):
+        given = [one if i != j else row[0].tobytes() for j, one in enumerate(rows)]
+        every = [one if i != j else np.repeat(row[:1], 6, 0) for j, one in enumerate(rows)]
+        sealed = engine.aes256_gcm_seal(*given)
+        assert (sealed == engine.aes256_gcm_seal(*every)).all()
+        assert (engine.aes256_gcm_open(*given[:3], sealed).text == every[3]).all()
+    single = [row[2].tobytes() for row in rows]
+    sealed = engine.aes256_gcm_seal(*single)
+    assert sealed == AESGCM(single[0]).encrypt(single[1], single[3], single[2])
+    assert engine.aes256_gcm_open(*single[:3], sealed) == (single[3], 0)
+    assert engine.aes256_gcm_open(*single[:3], sealed[:-1] + b"x").status == warpkem.Status.INVALID_TAG
+    # Rows of any stride, and the caller's arrays: a nonce before each.
+    records = np.zeros((6, 12 + 48 + 5), np.uint8)
+    records[:, :12] = rows[1]
+    found = engine.aes256_gcm_seal(rows[0], records[:, :12], rows[2], rows[3], out=records[:, 12:60])
+    assert found.base is not None and (found == engine.aes256_gcm_seal(*rows)).all() and not records[:, 60:].any()
+    kept, text = [row.copy() for row in rows], np.ones((6, 32), np.uint8)
+    assert (engine.aes256_gcm_seal(rows[0][::-1], rows[1], rows[2], rows[3])[0] != found[0]).any()  # of a copy, which is wiped
+    assert all((one == other).all() for one, other in zip(kept, rows))
+    records[2, 59] ^= 1
+    opened = engine.aes256_gcm_open(rows[0], records[:, :12], rows[2], records[:, 12:60], out={"text": text})
+    assert opened.text is text and opened.status.tolist() == [0, 0, warpkem.Status.INVALID_TAG, 0, 0, 0]
+    assert not text[2].any() and (text[3:] == rows[3][3:]).all() and "secret" in repr(opened)
+    with pytest.raises(warpkem.ItemError, match="item 2: WARPKEM_INVALID_TAG: not what was sealed"):
+        opened.raise_for_status()
+    opened.wipe()
+    assert not text.any()
 
 
 def test_random_batches_equal_the_tools(engine, tmp_path):

@@ -12,11 +12,11 @@ warpkem.arrow works on columns of Arrow, warpkem.ray on datasets of Ray.
 from ._arrays import wipe
 from ._engine import Engine, PreparedKeys
 from ._library import (Algorithm, ArgumentError, Error, ItemError, Status, UnsupportedError, algorithm, algorithms)
-from ._results import Backend, CheckResult, DecapsResult, EncapsResult, KeygenResult, cpu_features, version
+from ._results import Backend, CheckResult, DecapsResult, EncapsResult, KeygenResult, OpenResult, cpu_features, version
 
 __version__ = version()
 __all__ = ["Algorithm", "ArgumentError", "Backend", "CheckResult", "DecapsResult", "EncapsResult", "Engine", "Error",
-           "ItemError", "KeygenResult", "PreparedKeys", "Status", "UnsupportedError", "algorithm", "algorithms",
+           "ItemError", "KeygenResult", "OpenResult", "PreparedKeys", "Status", "UnsupportedError", "algorithm", "algorithms",
            "cpu_features", "version", "wipe"]
 
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from . import _arrays, _library
 from ._arrays import SINGLE, UINT8, Records, address, source, target
-from ._library import (ABSENT, BULK, DERAND, FIELDS, INTERACTIVE, ITEM_FAILED, OP_CHECK_DK, OP_CHECK_EK, OP_DECAPS, OP_ENCAPS, OP_KEYGEN,
-                       Algorithm, algorithm as _algorithm, batch, check, fail, lib, run)
-from ._results import Backend, CheckResult, DecapsResult, EncapsResult, KeygenResult
+from ._library import (ABSENT, BULK, DERAND, FIELDS, INTERACTIVE, ITEM_FAILED, ONE_FOR_ALL, OP_CHECK_DK, OP_CHECK_EK, OP_DECAPS,
+                       OP_ENCAPS, OP_KEYGEN, Algorithm, algorithm as _algorithm, batch, check, fail, lib, run)
+from ._results import Backend, CheckResult, DecapsResult, EncapsResult, KeygenResult, OpenResult
 
 AnyAlgorithm = Algorithm | str | int
 
@@ -407,6 +407,46 @@ class Engine:
                     array[...] = 0
         return digests[0]
 
+    def aes256_gcm_seal(self, key: Any, nonce: Any, aad: Any, text: Any, *, out: np.ndarray | None = None) -> Any:
+        """AES-256-GCM (NIST SP 800-38D) of many texts at once: ciphertext and tag, (n, bytes of a text + 16). `key` (n, 32),
+        `nonce` (n, 12), `aad` and `text` (n, any number of bytes); row i of each belongs together. Bytes in place of an array
+        are the same for all rows, and bytes for all four are one item. No key may seal two texts with one nonce: see
+        warpkem.h. UnsupportedError where the library has no OpenSSL."""
+        count, is_single, rows, sizes = _rows(key=(key, 32), nonce=(nonce, 12), aad=(aad, None), text=(text, None))
+        if is_single and out is not None:
+            raise ValueError("out: a single item as bytes has none")
+        sealed = target("sealed", out, count, sizes[3] + 16)
+        self._gcm(lib.warpkem_aes256_gcm_seal, count, rows, sizes[2], sizes[3], sealed)
+        return sealed[0].tobytes() if is_single else sealed[0]
+
+    def aes256_gcm_open(self, key: Any, nonce: Any, aad: Any, sealed: Any, *, out: Any = None) -> OpenResult:
+        """Opens what aes256_gcm_seal() sealed: row i of `sealed` (n, bytes of a text + 16). A row whose tag is wrong has status
+        INVALID_TAG. Returns text, status."""
+        count, is_single, rows, sizes = _rows(key=(key, 32), nonce=(nonce, 12), aad=(aad, None), sealed=(sealed, None))
+        if sizes[3] < 16:
+            raise ValueError(f"sealed: takes at least the 16 bytes of a tag, got {sizes[3]}")
+        given = _outputs(out, OpenResult, is_single)
+        text, status = target("text", given.get("text"), count, sizes[3] - 16), _status(given, count)
+        self._gcm(lib.warpkem_aes256_gcm_open, count, rows, sizes[2], sizes[3] - 16, text, address(status), None)
+        if not is_single:
+            return OpenResult(text[0], status)
+        opened = text[0].tobytes()
+        text[0][...] = 0
+        return OpenResult(opened, int(status[0]))
+
+    def _gcm(self, call, count, rows, aad_bytes, text_bytes, to, *more) -> None:
+        key, nonce, aad, given = (_library.In(*place) for _, place, _ in rows)
+        try:
+            if count:
+                status = call((self._handle or self._make()).pointer, count, key, nonce, aad, aad_bytes, given, text_bytes,
+                              _library.In(*to[1][:3]), *more)
+                if status != ITEM_FAILED:
+                    check(status)
+        finally:
+            for array, _, is_copy in rows:
+                if is_copy:
+                    array[...] = 0
+
     def backends(self) -> list[Backend]:
         """The engine's backends, best first."""
         handle = self._handle or self._make()
@@ -548,6 +588,25 @@ def _inputs(**arrays: tuple[Any, int]) -> tuple[dict[str, Records], bool, int]:
         count = len(records[0])
         found[name] = records
     return found, is_single, count or 0
+
+
+def _rows(**given: tuple[Any, int | None]) -> tuple[int, bool, list[tuple[np.ndarray, tuple, bool]], list[int]]:
+    """The inputs of a call where bytes stand for what is the same in all items: how many items there are, whether it is a
+    single one since all are bytes, the records, and the bytes of each."""
+    found, counts = [], {}
+    for name, (value, size) in given.items():
+        if isinstance(value, SINGLE):
+            row = _arrays.single(name, value, memoryview(value).nbytes if size is None else size)
+            found.append((row, (address(row), row.size, ONE_FOR_ALL), False))
+        else:
+            if size is None:
+                size = value.shape[1] if getattr(value, "ndim", 0) == 2 else 1
+            array, place, is_copy = source(name, value, size)
+            found.append((array, place[:3], is_copy))
+            counts[name] = len(array)
+    if len(set(counts.values())) > 1:
+        raise ValueError(f"arrays of different lengths: {', '.join(f'{name} {count}' for name, count in counts.items())}")
+    return next(iter(counts.values()), 1), not counts, found, [array.shape[1] for array, _, _ in found]
 
 
 def _outputs(out: Any, kind: Any, is_single: bool) -> dict[str, Any]:

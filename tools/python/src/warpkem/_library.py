@@ -79,6 +79,7 @@ OP_KEYGEN, OP_ENCAPS, OP_DECAPS, OP_CHECK_EK, OP_CHECK_DK = 1, 2, 3, 4, 5
 DERAND = 1
 INTERACTIVE, BULK = 0, 1
 OK, ITEM_FAILED, WOULD_BLOCK = 0, 2, 11
+ONE_FOR_ALL = ctypes.c_size_t(-1).value
 
 # warpkem_batch, as one string of bytes: a header, nine arrays (data, bytes, stride, table), and what all operations have.
 # An operation's string has zeros for the arrays that the operation does not take.
@@ -108,6 +109,8 @@ _SIGNATURES = {
     "keys_release": (None, c_void_p),
     "keys_bytes_per_key": (c_size_t, c_void_p),
     "shake256": (c_uint32, c_void_p, c_size_t, c_char_p, c_size_t, c_size_t, POINTER(In), POINTER(c_size_t), In, c_size_t),
+    "aes256_gcm_seal": (c_uint32, c_void_p, c_size_t, In, In, In, c_size_t, In, c_size_t, In),
+    "aes256_gcm_open": (c_uint32, c_void_p, c_size_t, In, In, In, c_size_t, In, c_size_t, In, c_void_p, c_void_p),
     "engine_backend": (c_uint32, c_void_p, c_size_t, POINTER(BackendInfo)),
     "selftest": (c_uint32, c_void_p, c_char_p),
     "take_back": (c_uint32, c_void_p, c_char_p),
@@ -158,6 +161,7 @@ _MEANINGS = {
     "INVALID_DK": "the hash inside dk is wrong (FIPS 203, 7.3)",
     "INVALID_KEY_INDEX": "its index is beyond the prepared keys",
     "INVALID_ARGUMENT": "its input is null",
+    "INVALID_TAG": "not what was sealed with this key, nonce and aad",
 }
 
 

@@ -71,6 +71,11 @@ class _Secrets(NamedTuple):
     status: Any
 
 
+class _Texts(NamedTuple):
+    text: Any
+    status: Any
+
+
 class _Verdicts(NamedTuple):
     status: Any
 
@@ -94,6 +99,13 @@ class DecapsResult(_Result, _Secrets):
 
     __slots__ = ()
     _secrets = ("K",)
+
+
+class OpenResult(_Result, _Texts):
+    """`text` (n, bytes of a text) and `status` (n,), both uint8. For a single item: bytes and an int."""
+
+    __slots__ = ()
+    _secrets = ("text",)
 
 
 class CheckResult(_Result, _Verdicts):

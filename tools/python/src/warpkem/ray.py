@@ -24,18 +24,19 @@ little-endian.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
-from typing import Any, Iterable, Sequence
+from typing import Any, Iterable
 
 import numpy as np
 import pyarrow as pa
 
 from ._engine import AnyAlgorithm, Engine
-from ._library import Status, algorithm as _algorithm
+from ._library import Status, UnsupportedError, algorithm as _algorithm
 from .arrow import from_numpy, new_rows, to_numpy
 
 _INVALID = int(Status["INVALID_ARGUMENT"])
-_NONCE = 12
+_NONCE, _TAG = 12, 16
 
 
 def secret(reference: str) -> bytes:
@@ -73,52 +74,77 @@ def _framed(part: bytes) -> bytes:
     return _length(len(part)) + part
 
 
-# Rows of a column whose ids have one length, and these ids as an array (rows, length).
-_Ids = list[tuple[Any, np.ndarray]]
+# Rows of a column whose values have one length, slice(None) for all, and these values as an array (rows, length).
+_Groups = list[tuple[Any, np.ndarray]]
 
 
-def _ids(column: Any) -> _Ids:
-    """A column of ids as byte strings that differ whenever the ids do: a type and the bytes."""
-    if isinstance(column, pa.ChunkedArray):
-        column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    if column.null_count:
-        raise ValueError("id: a row has none")
+def _whole(column: Any) -> pa.Array:
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _by_length(column: pa.Array) -> _Groups:
+    """A column of bytes or strings. Rows that are null have undefined bytes, of any length."""
     kind, count = column.type, len(column)
-
-    def tagged(tag: bytes, size: int) -> np.ndarray:
-        made = np.empty((count, 1 + size), np.uint8)
-        made[:, 0] = tag[0]
-        return made
-
-    if pa.types.is_integer(kind):
-        numbers, ids = column.to_numpy(zero_copy_only=False), tagged(b"i", 9)
-        fields = ids.view(np.dtype([("type", "u1"), ("number", "<u8"), ("sign", "u1")]))[:, 0]
-        fields["number"], fields["sign"] = numbers.astype(np.uint64), (numbers < 0) * np.uint8(255)
-        return [(slice(None), ids)]
     if pa.types.is_fixed_size_binary(kind):
-        ids = tagged(b"b", kind.byte_width)
-        ids[:, 1:] = to_numpy(column, kind.byte_width)
-        return [(slice(None), ids)]
-    is_string = pa.types.is_string(kind) or pa.types.is_large_string(kind)
-    if not is_string and not pa.types.is_binary(kind) and not pa.types.is_large_binary(kind):
-        raise ValueError(f"id: takes whole numbers, strings or bytes, got {kind}")
+        return [(slice(None), to_numpy(column, kind.byte_width))]
+    wide = pa.types.is_large_string(kind) or pa.types.is_large_binary(kind)
+    if not wide and not pa.types.is_string(kind) and not pa.types.is_binary(kind):
+        raise ValueError(f"takes a column of bytes, got {kind}")
     if count == 0:
         return []
     _, where, data = column.buffers()
-    wide = pa.types.is_large_string(kind) or pa.types.is_large_binary(kind)
     offsets = np.frombuffer(where, np.int64 if wide else np.int32)[column.offset:column.offset + count + 1]
     text = np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(0, np.uint8)
-    lengths, found = np.diff(offsets), []
-    for length in np.unique(lengths):
-        rows = np.flatnonzero(lengths == length)
-        ids = np.empty((len(rows), 1 + length), np.uint8)
-        ids[:, 0] = ord("s") if is_string else ord("b")
-        ids[:, 1:] = text[offsets[rows][:, None] + np.arange(length)]
-        found.append((rows, ids))
+    lengths = np.diff(offsets)
+    different = np.unique(lengths)
+    if len(different) == 1:
+        return [(slice(None), text[offsets[0]:offsets[-1]].reshape(count, different[0]))]
+    groups = ((length, np.flatnonzero(lengths == length)) for length in different)
+    return [(rows, text[offsets[rows][:, None] + np.arange(length)]) for length, rows in groups]
+
+
+def _together(one: _Groups, other: _Groups) -> list[tuple[Any, np.ndarray, np.ndarray]]:
+    """The rows that are in a group of both."""
+    found = []
+    for rows, values in one:
+        for other_rows, others in other:
+            if isinstance(rows, slice):
+                found.append((other_rows, values[other_rows], others))
+            elif isinstance(other_rows, slice):
+                found.append((rows, values, others[rows]))
+            else:
+                both, here, there = np.intersect1d(rows, other_rows, True, True)
+                found.append((both, values[here], others[there]))
     return found
 
 
-def _each(ids: _Ids, count: int) -> list[bytes]:
+def _ids(column: Any) -> _Groups:
+    """A column of ids as byte strings that differ whenever the ids do: a type and the bytes."""
+    column = _whole(column)
+    if column.null_count:
+        raise ValueError("id: a row has none")
+    kind = column.type
+    if pa.types.is_integer(kind):
+        numbers, ids = column.to_numpy(zero_copy_only=False), np.empty((len(column), 10), np.uint8)
+        fields = ids.view(np.dtype([("type", "u1"), ("number", "<u8"), ("sign", "u1")]))[:, 0]
+        fields["type"], fields["number"], fields["sign"] = ord("i"), numbers.astype(np.uint64), (numbers < 0) * np.uint8(255)
+        return [(slice(None), ids)]
+    is_string = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    is_bytes = pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
+    if not is_string and not is_bytes:
+        raise ValueError(f"id: takes whole numbers, strings or bytes, got {kind}")
+    return [(rows, _with_prefix(b"s" if is_string else b"b", values)) for rows, values in _by_length(column)]
+
+
+def _with_prefix(prefix: bytes, values: np.ndarray) -> np.ndarray:
+    made = np.empty((len(values), len(prefix) + values.shape[1]), np.uint8)
+    made[:, :len(prefix)], made[:, len(prefix):] = np.frombuffer(prefix, np.uint8), values
+    return made
+
+
+def _each(ids: _Groups, count: int) -> list[bytes]:
     """The ids one by one."""
     if len(ids) == 1:
         size, data = ids[0][1].shape[1], ids[0][1].tobytes()
@@ -172,8 +198,19 @@ def _column(table: pa.Table, name: str) -> Any:
     return table.column(name)
 
 
-def _binary(values: Sequence[bytes | None], size: int) -> pa.Array:
-    return pa.array(values, pa.binary(size))
+def _hashes(contents: np.ndarray) -> np.ndarray:
+    """SHA3-256 of each."""
+    return np.frombuffer(b"".join(hashlib.sha3_256(one).digest() for one in contents), np.uint8).reshape(-1, 32)
+
+
+def _binary(groups: _Groups, status: np.ndarray) -> pa.Array:
+    """A column of values of any length; null where the status is not 0."""
+    place, before = np.zeros(len(status), np.int64), 0
+    for rows, values in groups:
+        place[rows] = before + np.arange(len(values))
+        before += len(values)
+    parts = [from_numpy(values).cast(pa.binary()) for _, values in groups]
+    return pa.concat_arrays(parts or [pa.array([], pa.binary())]).take(pa.array(place, mask=status != 0))
 
 
 class _Step:
@@ -181,12 +218,10 @@ class _Step:
         if not wrapped and not insists:
             raise ValueError("secrets would leave the worker unwrapped: name a key that wraps them, or insist with "
                              "allow_unwrapped=True")
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-        self.aes = AESGCM
         self.algorithm = _algorithm(algorithm)
         self.engine = _engine(threads)
 
-    def derive(self, job_secret: bytes, purpose: str, context: bytes, ids: _Ids, count: int, size: int,
+    def derive(self, job_secret: bytes, purpose: str, context: bytes, ids: _Groups, count: int, size: int,
                what: np.ndarray | None = None) -> np.ndarray:
         """derive() for all rows in one call of the library, (count, size). A row is its id; or, with `what`, its id with
         its length before it, and its row of `what`."""
@@ -207,6 +242,80 @@ class _Step:
         return made
 
 
+    def seal(self, key: np.ndarray | bytes, nonce: np.ndarray | bytes, ids: _Groups, secrets: np.ndarray | bytes,
+             count: int) -> np.ndarray:
+        """Wraps the secrets of all rows: nonce, ciphertext, tag of each. Bytes are the same for all."""
+        size = len(secrets) if isinstance(secrets, bytes) else secrets.shape[1]
+        made = new_rows(count, _NONCE + size + _TAG)
+        made[:, :_NONCE] = np.frombuffer(nonce, np.uint8) if isinstance(nonce, bytes) else nonce
+        for rows, some in ids:
+            if isinstance(rows, slice):
+                _seal(self.engine, key, nonce, self.associated(some), secrets, made[:, _NONCE:])
+            else:
+                own = [one if isinstance(one, bytes) else one[rows] for one in (key, nonce, secrets)]
+                sealed = np.empty((len(some), size + _TAG), np.uint8)
+                _seal(self.engine, own[0], own[1], self.associated(some), own[2], sealed)
+                made[rows, _NONCE:] = sealed
+                _wipe(*own)
+        return made
+
+    def associated(self, ids: np.ndarray) -> np.ndarray:
+        return _with_prefix(self.algorithm.name.encode(), ids)
+
+    def keys_of(self, K: np.ndarray, c: np.ndarray) -> np.ndarray:
+        """The AES-256 keys that wrap, as the text above has them."""
+        if K.shape[1] == 32:
+            return K
+        before = _framed(b"WarpKEM wrap 1") + _framed(self.algorithm.name.encode()) + _length(K.shape[1] + c.shape[1])
+        return self.engine.shake256(before, K, c, size=32)
+
+
+def _refuse_nulls(column: Any, status: np.ndarray) -> None:
+    if column.null_count:
+        status[column.is_null().to_numpy(zero_copy_only=False)] = _INVALID
+
+
+def _copy(array: np.ndarray, rows: Any) -> np.ndarray:
+    return array.copy() if isinstance(rows, slice) else array[rows]
+
+
+def _wipe(*arrays: np.ndarray | bytes) -> None:
+    for array in arrays:
+        if not isinstance(array, bytes):
+            array[...] = 0
+
+
+def _seal(engine: Engine, key: np.ndarray | bytes, nonce: np.ndarray | bytes, aad: np.ndarray, text: np.ndarray | bytes,
+          out: np.ndarray) -> None:
+    try:
+        engine.aes256_gcm_seal(key, nonce, aad, text, out=out)
+    except UnsupportedError:  # the library that a wheel has for systems without libcrypto.so.3
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+        for to, one_key, one_nonce, one_aad, one in zip(out, *map(_one_by_one, (key, nonce, aad, text))):
+            to[:] = np.frombuffer(AESGCM(one_key).encrypt(one_nonce, one, one_aad), np.uint8)
+
+
+def _open(engine: Engine, key: np.ndarray, nonce: np.ndarray, aad: np.ndarray, sealed: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Whether each is authentic."""
+    try:
+        return engine.aes256_gcm_open(key, nonce, aad, sealed, out={"text": out}).status == 0
+    except UnsupportedError:
+        from cryptography.exceptions import InvalidTag
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+        is_open = np.zeros(len(out), bool)
+        for i, (one_key, one_nonce, one_aad, one) in enumerate(zip(*map(_one_by_one, (key, nonce, aad, sealed)))):
+            try:
+                out[i] = np.frombuffer(AESGCM(one_key).decrypt(one_nonce, one, one_aad), np.uint8)
+                is_open[i] = True
+            except InvalidTag:
+                pass
+        return is_open
+
+
+def _one_by_one(values: np.ndarray | bytes) -> Iterable[bytes]:
+    return itertools.repeat(values) if isinstance(values, bytes) else (one.tobytes() for one in values)
+
+
 class Keygen(_Step):
     """Adds `ek`, and `seed` (the dk as a seed), wrapped under `wrap_key` with algorithm and id as associated data.
     Each row has an id of its own, unique for the job secret and context: equal ids give equal keys."""
@@ -215,7 +324,7 @@ class Keygen(_Step):
                  id: str = "id", allow_unwrapped: bool = False, threads: int | None = None) -> None:
         super().__init__(algorithm, threads, allow_unwrapped, wrap_key is not None)
         self.secret, self.context, self.id = secret(job_secret), context.encode(), id
-        self.wrapper = self.aes(_aes_key(wrap_key)) if wrap_key else None
+        self.wrapper = _aes_key(wrap_key) if wrap_key else None
 
     def __call__(self, table: pa.Table) -> pa.Table:
         a, count, ids = self.algorithm, len(table), _ids(_column(table, self.id))
@@ -228,7 +337,7 @@ class Keygen(_Step):
             pairs.raise_for_status()
             if self.wrapper:
                 nonces = self.derive(self.secret, "nonce", self.context, ids, count, _NONCE)
-                column = _binary(_wrap_each(self.wrapper, nonces, a.name.encode(), each, seeds), _NONCE + size + 16)
+                column = from_numpy(self.seal(self.wrapper, nonces, ids, seeds, count))
             else:
                 column = from_numpy(pairs.dk.copy())
             table = _put(table, ek=from_numpy(pairs.ek), seed=column)
@@ -254,46 +363,20 @@ class Encapsulate(_Step):
         m = self.derive(self.secret, "m", self.context, ids, len(ek), a.m_bytes, ek)
         with self.engine.encaps_derand(a, ek, m, out={"c": new_rows(len(ek), a.c_bytes)}) as sent:
             status = sent.status.copy()
-            if column.null_count:
-                status[column.is_null().to_numpy()] = _INVALID
+            _refuse_nulls(column, status)
             if self.content:
-                wrapped = _wrap_under_K(self, sent.K, sent.c, status, _each(ids, len(ek)), self.content)
-                last = _binary(wrapped, _NONCE + len(self.content) + 16)
-                table = _put(table, c=from_numpy(sent.c, status == 0), wrapped_key=last, status=pa.array(status))
+                keys = self.keys_of(sent.K, sent.c)
+                # A K protects one content only, so one nonce does for all.
+                last = {"wrapped_key": self.seal(keys, bytes(_NONCE), ids, self.content, len(ek))}
+                _wipe(keys)
             else:
-                table = _put(table, c=from_numpy(sent.c, status == 0), K=from_numpy(sent.K.copy(), status == 0),
-                             status=pa.array(status))
-        m[...] = 0
+                last = {"K": sent.K.copy()}
+            for one in last.values():
+                one[status != 0] = 0  # a K that is zero wraps nothing
+            table = _put(table, c=from_numpy(sent.c, status == 0),
+                         **{name: from_numpy(one, status == 0) for name, one in last.items()}, status=pa.array(status))
+        _wipe(m)
         return table
-
-
-def _wrap_each(wrapper: Any, nonces: np.ndarray, name: bytes, ids: list[bytes], secrets: np.ndarray) -> list[bytes]:
-    """Each secret under one key."""
-    made = []
-    for nonce_bytes, one, secret_bytes in zip(nonces, ids, secrets):
-        nonce = nonce_bytes.tobytes()
-        made.append(nonce + wrapper.encrypt(nonce, secret_bytes, name + one))
-    return made
-
-
-def _keys_of(step: _Step, K: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """The AES-256 keys that wrap, as the text above has them."""
-    if K.shape[1] == 32:
-        return K
-    before = _framed(b"WarpKEM wrap 1") + _framed(step.algorithm.name.encode()) + _length(K.shape[1] + c.shape[1])
-    return step.engine.shake256(before, K, c, size=32)
-
-
-def _wrap_under_K(step: _Step, K: np.ndarray, c: np.ndarray, status: np.ndarray, ids: list[bytes],
-                  content: bytes | list) -> list[bytes | None]:
-    """The content wrapped under each K, with a zero nonce: a K protects one content only."""
-    nonce, name, aes, keys = bytes(_NONCE), step.algorithm.name.encode(), step.aes, _keys_of(step, K, c)
-    contents = [content] * len(ids) if isinstance(content, bytes) else content
-    made = [None if bad else nonce + aes(key.tobytes()).encrypt(nonce, one, name + row)
-            for key, bad, one, row in zip(keys, status.tolist(), contents, ids)]
-    if keys is not K:
-        keys[...] = 0
-    return made
 
 
 class _Opens(_Step):
@@ -311,36 +394,35 @@ class _Opens(_Step):
             raise ValueError(f"secret {dk}: {Status(self.keys.status[0]).name}")
         self.c, self.wrapped_key, self.id = c, wrapped_key, id
 
-    def open(self, table: pa.Table) -> tuple[list[bytes | None], np.ndarray, _Ids]:
-        """The secrets of all rows: what K unwraps, or K. None, and a status, for rows that are null or not authentic."""
+    def open(self, table: pa.Table) -> tuple[list[tuple[Any, np.ndarray, np.ndarray]], np.ndarray]:
+        """The secrets of all rows: what K unwraps, or K; in groups of rows, with their ids. And the statuses, which are not 0 for
+        rows that are null or not authentic. The secrets of those are zero."""
         a, column = self.algorithm, _column(table, self.c)
         ids = _ids(_column(table, self.id))
         c = to_numpy(column, a.c_bytes, self.c)
         with self.engine.decaps_prepared(self.keys, c) as received:
             status = received.status.copy()
-            if column.null_count:
-                status[column.is_null().to_numpy()] = _INVALID
+            _refuse_nulls(column, status)
+            found: list[tuple[Any, np.ndarray, np.ndarray]] = []
             if self.wrapped_key is None:
-                return [None if bad else K.tobytes() for K, bad in zip(received.K, status)], status, ids
-            from cryptography.exceptions import InvalidTag
-            found: list[bytes | None] = []
-            name, keys = a.name.encode(), _keys_of(self, received.K, c)
-            for i, (wrapped, row) in enumerate(zip(_column(table, self.wrapped_key).to_pylist(), _each(ids, len(c)))):
-                content = None
-                if not status[i]:
-                    try:
-                        content = self.aes(keys[i].tobytes()).decrypt(wrapped[:_NONCE], wrapped[_NONCE:], name + row)
-                    except (InvalidTag, TypeError, ValueError):
-                        status[i] = _INVALID
-                found.append(content)
-            if keys is not received.K:
-                keys[...] = 0
-            return found, status, ids
-
-
-def _hashes(contents: list[bytes | None]) -> np.ndarray:
-    """SHA3-256 of each."""
-    return np.frombuffer(b"".join(hashlib.sha3_256(one or b"").digest() for one in contents), np.uint8).reshape(-1, 32)
+                found = [(rows, some, _copy(received.K, rows)) for rows, some in ids]
+            else:
+                wrapped_keys, keys = _whole(_column(table, self.wrapped_key)), self.keys_of(received.K, c)
+                _refuse_nulls(wrapped_keys, status)
+                for rows, some, wrapped in _together(ids, _by_length(wrapped_keys)):
+                    secrets = np.zeros((len(some), max(0, wrapped.shape[1] - _NONCE - _TAG)), np.uint8)
+                    is_open = np.zeros(len(some), bool)
+                    if wrapped.shape[1] >= _NONCE + _TAG:
+                        key = _copy(keys, rows)
+                        is_open = _open(self.engine, key, wrapped[:, :_NONCE], self.associated(some), wrapped[:, _NONCE:], secrets)
+                        _wipe(key)
+                    status[rows] = np.where(is_open | (status[rows] != 0), status[rows], _INVALID)
+                    found.append((rows, some, secrets))
+                if keys is not received.K:
+                    _wipe(keys)
+            for rows, _, secrets in found:
+                secrets[status[rows] != 0] = 0
+            return found, status
 
 
 class Decapsulate(_Opens):
@@ -352,19 +434,22 @@ class Decapsulate(_Opens):
         if wrap_key and not job_secret:
             raise ValueError("wrap_key takes a job_secret too, from which nonces are derived")
         super().__init__(algorithm, dk, dk_format, c, wrapped_key, id, threads, allow_unwrapped, wrap_key is not None)
-        self.wrapper = self.aes(_aes_key(wrap_key)) if wrap_key else None
+        self.wrapper = _aes_key(wrap_key) if wrap_key else None
         self.secret, self.context = secret(job_secret) if job_secret else b"", context.encode()
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        contents, status, ids = self.open(table)
-        if self.wrapper:
-            name, each = self.algorithm.name.encode(), _each(ids, len(contents))
-            nonces = self.derive(self.secret, "nonce of a secret", self.context, ids, len(contents), _NONCE, _hashes(contents))
-            for i, content in enumerate(contents):
-                if content is not None:
-                    nonce = nonces[i].tobytes()
-                    contents[i] = nonce + self.wrapper.encrypt(nonce, content, name + each[i])
-        return _put(table, secret=pa.array(contents, pa.binary()), status=pa.array(status))
+        found, status = self.open(table)
+        made = []
+        for rows, ids, secrets in found:
+            if self.wrapper is None:
+                made.append((rows, secrets))
+                continue
+            all_ids, count = [(slice(None), ids)], len(ids)
+            nonces = self.derive(self.secret, "nonce of a secret", self.context, all_ids, count, _NONCE, _hashes(secrets))
+            made.append((rows, self.seal(self.wrapper, nonces, all_ids, secrets, count)))
+        table = _put(table, secret=_binary(made, status), status=pa.array(status))
+        _wipe(*(secrets for _, _, secrets in found))
+        return table
 
 
 class Rewrap(_Opens):
@@ -382,13 +467,21 @@ class Rewrap(_Opens):
 
     def __call__(self, table: pa.Table) -> pa.Table:
         a = self.algorithm
-        contents, status, ids = self.open(table)
+        found, status = self.open(table)
         # Another content gets another message, so no K ever wraps two.
-        m = self.derive(self.secret, "m of a rewrap", self.context, ids, len(contents), a.m_bytes, _hashes(contents))
+        m = np.empty((len(table), a.m_bytes), np.uint8)
+        for rows, ids, contents in found:
+            m[rows] = own = self.derive(self.secret, "m of a rewrap", self.context, [(slice(None), ids)], len(ids), a.m_bytes,
+                                        _hashes(contents))
+            _wipe(own)
         with self.engine.encaps_prepared(self.new, m=m) as sent:
             sent.raise_for_status()
-            wrapped = _wrap_under_K(self, sent.K, sent.c, status, _each(ids, len(contents)), contents)
-            table = _put(table, **{self.c: from_numpy(sent.c, status == 0), str(self.wrapped_key): pa.array(wrapped, pa.binary())},
+            keys, made = self.keys_of(sent.K, sent.c), []
+            for rows, ids, contents in found:
+                key = _copy(keys, rows)
+                made.append((rows, self.seal(key, bytes(_NONCE), [(slice(None), ids)], contents, len(ids))))
+                _wipe(key, contents)
+            table = _put(table, **{self.c: from_numpy(sent.c, status == 0), str(self.wrapped_key): _binary(made, status)},
                          status=pa.array(status))
-        m[...] = 0
+            _wipe(m, keys)
         return table
