@@ -94,8 +94,8 @@ cudaError_t load_kernels() noexcept {
   return load(records_kernels(), false);
 }
 
-cudaError_t launch(const DeviceBatch& batch, void* workspace, std::size_t workspace_bytes,
-                   cudaStream_t stream) noexcept {
+cudaError_t launch(const DeviceBatch& batch, void* workspace, std::size_t workspace_bytes, cudaStream_t stream,
+                   const Fork& fork) noexcept {
   if (!makes_sense(batch)) return cudaErrorInvalidValue;
   const Measure need = measure(batch);
   if (batch.count != 0 && (workspace == nullptr || workspace_bytes < need.secret + need.open + workspace_alignment)) {
@@ -114,7 +114,7 @@ cudaError_t launch(const DeviceBatch& batch, void* workspace, std::size_t worksp
   Workspace regions{Arena{base}, Arena{base + need.secret}};
   with_params(batch.algorithm, [&]<class P>(P) {
     for (std::size_t first = 0; first < batch.count && error == cudaSuccess; first += policy::items_per_pass) {
-      error = Pass<P>{batch, first, regions, num_multiprocessors, false, stream}.run();
+      error = Pass<P>{batch, first, regions, num_multiprocessors, false, stream, fork}.run();
     }
   });
   // Also after an error: what was enqueued before it has written secrets.

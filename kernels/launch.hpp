@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "kernels/batch.hpp"
+#include "kernels/fork.hpp"
 #include "kernels/status.hpp"
 
 namespace warpkem::kernels {
@@ -26,11 +27,12 @@ std::size_t workspace_bytes(const DeviceBatch& batch) noexcept;
 cudaError_t load_kernels() noexcept;
 
 // Enqueues the whole batch on `stream`: kernels and memsets only, so it can be captured into a graph; no allocation, no
-// event, no synchronisation. `workspace` (any alignment, contents ignored) belongs to the call until the stream has
-// passed it; its secret parts are zero from then on. Bytes between records are never written. count 0 writes *failed.
-// The inputs of a failed item cause no harm: other items are complete. Returns what the enqueueing returned;
-// cudaErrorInvalidValue: the batch makes no sense or the workspace is too small, and nothing was enqueued.
-cudaError_t launch(const DeviceBatch& batch, void* workspace, std::size_t workspace_bytes,
-                   cudaStream_t stream) noexcept;
+// synchronisation, and events only with a fork. What the fork's stream does ends before `stream` goes on. `workspace`
+// (any alignment, contents ignored) belongs to the call until the stream has passed it; its secret parts are zero from
+// then on. Bytes between records are never written. count 0 writes *failed. The inputs of a failed item cause no harm:
+// other items are complete. Returns what the enqueueing returned; cudaErrorInvalidValue: the batch makes no sense or
+// the workspace is too small, and nothing was enqueued.
+cudaError_t launch(const DeviceBatch& batch, void* workspace, std::size_t workspace_bytes, cudaStream_t stream,
+                   const Fork& fork = {}) noexcept;
 
 }  // namespace warpkem::kernels

@@ -5,8 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <type_traits>
+#include <utility>
 
 #include "kernels/batch.hpp"
+#include "kernels/fork.hpp"
 #include "kernels/policy.hpp"
 #include "kernels/staging.hpp"
 #include "kernels/steps.hpp"
@@ -26,8 +29,8 @@ template <class P>
 class Pass : private Staging {
  public:
   Pass(const DeviceBatch& batch, std::size_t first, Workspace& workspace, int num_multiprocessors, bool measuring,
-       cudaStream_t stream) noexcept
-      : Staging{batch, first, workspace, measuring, stream}, num_multiprocessors_{num_multiprocessors} {}
+       cudaStream_t stream, const Fork& fork = {}) noexcept
+      : Staging{batch, first, workspace, measuring, stream}, num_multiprocessors_{num_multiprocessors}, fork_{fork} {}
 
   cudaError_t run() noexcept {
     if (batch_.prepared) {
@@ -42,6 +45,7 @@ class Pass : private Staging {
     static_assert(std::size(compositions) == std::size(operations));
     const std::size_t row = row_of(batch_.operation);
     (this->*compositions[row])();
+    meet();
     copy_outputs();
     if (operations[row].items_fail) finish_items();
     return error_;
@@ -53,28 +57,58 @@ class Pass : private Staging {
     return policy::warps_are_better(std::uint64_t{items_} * states_per_item, num_multiprocessors_);
   }
 
-  // Hashing steps of which none waits for another.
+  // Hashing steps of which none waits for another. Those by warp share a launch. Those by thread are a kernel each: a
+  // few items do not fill the device with one, so SampleNTT, and all sponges but the first, go to the fork's stream.
   template <class... Steps>
   void hash(const Steps&... steps) noexcept {
+    constexpr int num_matrices = (std::is_same_v<Steps, MatrixArgs> + ...),
+                  num_sponges = (std::is_same_v<Steps, Sponge> + ...);
+    const bool parts =
+        (num_matrices != 0 && sizeof...(Steps) > 1 && !by_warp(P::k * P::k)) || (num_sponges > 1 && !by_warp(1));
+    const cudaStream_t aside = parts ? part() : stream_;
     WarpJobs jobs;
-    bool any = false;
+    bool any = false, has_sponge = false;
     const auto take = [&]<class Step>(const Step& step) {
+      const bool goes_aside = std::is_same_v<Step, MatrixArgs> || (std::is_same_v<Step, Sponge> && has_sponge);
+      has_sponge = has_sponge || std::is_same_v<Step, Sponge>;
       if (by_warp(states(step))) {
         jobs.add(step);
         any = true;
       } else {
-        enqueue([&] { return by_thread(step); });
+        enqueue([&] { return by_thread(step, goes_aside ? aside : stream_); });
       }
     };
     (take(steps), ...);
     if (any) enqueue([&] { return hash_by_warp(jobs, statuses_, items_, stream_); });
   }
+  // The fork's stream, from where stream_ is now.
+  cudaStream_t part() noexcept {
+    if (fork_.stream == nullptr) return stream_;
+    enqueue([&] { return cudaEventRecord(fork_.parted, stream_); });
+    enqueue([&] { return cudaStreamWaitEvent(fork_.stream, fork_.parted, 0); });
+    parted_ = true;
+    return fork_.stream;
+  }
+  // What follows waits for the fork's stream too: also after an error, for the wipe follows.
+  void meet() noexcept {
+    if (!std::exchange(parted_, false) || measuring_) return;
+    cudaError_t error = cudaEventRecord(fork_.met, fork_.stream);
+    if (error == cudaSuccess) error = cudaStreamWaitEvent(stream_, fork_.met, 0);
+    enqueue([=] { return error; });
+  }
+
   static u32 states(const Sponge&) noexcept { return 1; }
   static u32 states(const PrfArgs& args) noexcept { return args.polynomials; }
   static u32 states(const MatrixArgs& args) noexcept { return args.k * args.k; }
-  cudaError_t by_thread(const Sponge& job) noexcept { return sponge(job, statuses_, items_, stream_); }
-  cudaError_t by_thread(const PrfArgs& args) noexcept { return kernels::PRF(args, items_, stream_); }
-  cudaError_t by_thread(const MatrixArgs& args) noexcept { return kernels::SampleNTT(args, items_, stream_); }
+  cudaError_t by_thread(const Sponge& job, cudaStream_t stream) noexcept {
+    return sponge(job, statuses_, items_, stream);
+  }
+  cudaError_t by_thread(const PrfArgs& args, cudaStream_t stream) noexcept {
+    return kernels::PRF(args, items_, stream);
+  }
+  cudaError_t by_thread(const MatrixArgs& args, cudaStream_t stream) noexcept {
+    return kernels::SampleNTT(args, items_, stream);
+  }
 
   // G, H and J of FIPS 203, 4.1.
   static Sponge G(Rows prefix, Rows body, u64 pad, Rows first_half, Rows second_half) noexcept {
@@ -149,6 +183,7 @@ class Pass : private Staging {
     const PrfArgs eta1 = PRF(sigma, 2 * P::k, 0, P::eta1);
     hash(SampleNTT(rho, A), eta1);
     const Noise bytes{eta1.out, nullptr};
+    meet();
     enqueue([&] { return kernels::keygen<P>(A, bytes, ek, dk_pke, items_, stream_); });
   }
 
@@ -225,6 +260,7 @@ class Pass : private Staging {
     }
     const Noise bytes = derive(m, key.h, K);
     u8* const checked = batch_.prepared ? nullptr : statuses_;
+    meet();
     enqueue([&] { return encrypt<P>(key, bytes, m, c, checked, items_, stream_); });
   }
 
@@ -254,6 +290,7 @@ class Pass : private Staging {
     enqueue([&] { return decrypt<P>(key, c, m_prime, items_, stream_); });
     const Noise bytes =
         batch_.prepared ? derive(m_prime, key.h, K_prime, J(key.z, c, K_bar)) : derive(m_prime, key.h, K_prime);
+    meet();
     enqueue([&] { return reencrypt<P>(key, bytes, m_prime, c, K_prime, K_bar, K, items_, stream_); });
   }
 
@@ -281,6 +318,8 @@ class Pass : private Staging {
   }
 
   const int num_multiprocessors_;
+  const Fork fork_;
+  bool parted_ = false;
   KeyRows prepared_;
 };
 

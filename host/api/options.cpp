@@ -16,11 +16,11 @@ namespace warpkem::host {
 namespace {
 
 // For comparisons.
-bool cuda_graphs() {
-  const char* const value = secure_getenv("WARPKEM_CUDA_GRAPHS");
+bool switched_on(const char* name) {
+  const char* const value = secure_getenv(name);
   if (value == nullptr || std::string_view(value) == "1") return true;
   if (std::string_view(value) == "0") return false;
-  throw Error(Status::invalid_argument, "WARPKEM_CUDA_GRAPHS is neither 0 nor 1");
+  throw Error(Status::invalid_argument, std::string(name) + " is neither 0 nor 1");
 }
 
 }  // namespace
@@ -76,7 +76,8 @@ EngineOptions engine_options(const warpkem_options* given) {
   if (options.cuda_devices != nullptr) parsed.cuda.devices = options.cuda_devices;
   parsed.cuda.chunk = options.cuda_chunk;
   parsed.cuda.streams = options.cuda_streams;
-  parsed.cuda.graphs = cuda_graphs();
+  parsed.cuda.graphs = switched_on("WARPKEM_CUDA_GRAPHS");
+  parsed.cuda.forks = switched_on("WARPKEM_CUDA_FORKS");
   parsed.pairwise_every = options.pairwise_every;
   if (options.cuda_streams > most_cuda_streams) {
     throw Error(Status::invalid_argument, "options.cuda_streams: " + std::to_string(options.cuda_streams) +

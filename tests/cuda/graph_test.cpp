@@ -114,7 +114,7 @@ class CudaGraphs : public testing::Test {
     start();
     if (engine() == nullptr) GTEST_SKIP() << engine_.front().why_not();
   }
-  void TearDown() override { unsetenv("WARPKEM_CUDA_GRAPHS"); }
+  void TearDown() override { unsetenv("WARPKEM_CUDA_GRAPHS"), unsetenv("WARPKEM_CUDA_FORKS"); }
 
   void start() {
     engine_.clear();
@@ -349,6 +349,21 @@ TEST_F(CudaGraphs, CanBeSwitchedOff) {
     EXPECT_EQ(calls.captures + calls.replays, 0);
   }
   setenv("WARPKEM_CUDA_GRAPHS", "maybe", 1);
+  start();
+  EXPECT_EQ(engine(), nullptr);
+}
+
+TEST_F(CudaGraphs, HoldASecondStreamOrNone) {
+  for (const char* const forks : {"1", "0"}) {
+    setenv("WARPKEM_CUDA_FORKS", forks, 1);
+    start();
+    ASSERT_NE(engine(), nullptr);
+    const Inputs inputs(WARPKEM_ML_KEM_512, 200, 3);  // SampleNTT by thread
+    for (const char* const name : {"keygen", "encaps", "decaps"}) {
+      for (int i = 0; i < 3; ++i) ask_right(inputs, operation_named(name));
+    }
+  }
+  setenv("WARPKEM_CUDA_FORKS", "2", 1);
   start();
   EXPECT_EQ(engine(), nullptr);
 }

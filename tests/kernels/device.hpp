@@ -3,10 +3,12 @@
 
 #include <cuda_runtime_api.h>
 
+#include <chrono>
 #include <cstdint>
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "kernels/launch.hpp"
@@ -122,8 +124,20 @@ struct Answer {
   Bytes workspace;  // as the launch left it
 };
 
-// Launches with exactly the workspace asked for, at an odd address, and waits.
-inline Answer run(kernels::DeviceBatch batch) {
+// For the whole program: to destroy it would be to wait for it.
+inline const kernels::Fork& some_fork() {
+  static const kernels::Fork fork = [] {
+    kernels::Fork made;
+    check(cudaStreamCreateWithFlags(&made.stream, cudaStreamNonBlocking));
+    check(cudaEventCreateWithFlags(&made.parted, cudaEventDisableTiming));
+    check(cudaEventCreateWithFlags(&made.met, cudaEventDisableTiming));
+    return made;
+  }();
+  return fork;
+}
+
+// Launches with exactly the workspace asked for, at an odd address, and waits for the stream.
+inline Answer run(kernels::DeviceBatch batch, bool forks = true) {
   DeviceMemory statuses(batch.count), failed(sizeof(std::uint64_t));
   batch.statuses = statuses.get();
   batch.failed = failed.as<std::uint64_t>();
@@ -131,8 +145,18 @@ inline Answer run(kernels::DeviceBatch batch) {
   DeviceMemory workspace(bytes + 1);
   cudaStream_t stream = nullptr;
   check(cudaStreamCreate(&stream));
-  check(kernels::launch(batch, workspace.get() + 1, bytes, stream));
+  if (forks) {
+    // One of the two is late, so whoever does not wait for it is found out.
+    static unsigned num_runs = 0;
+    check(cudaLaunchHostFunc(
+        num_runs++ / 2 % 2 == 0 ? some_fork().stream : stream,
+        [](void*) { std::this_thread::sleep_for(std::chrono::milliseconds(10)); }, nullptr));
+  }
+  check(kernels::launch(batch, workspace.get() + 1, bytes, stream, forks ? some_fork() : kernels::Fork()));
   check(cudaStreamSynchronize(stream));
+  if (forks && batch.forms != nullptr && batch.hashing == DeviceBatch::Hashing::by_thread) {
+    check(cudaStreamQuery(some_fork().stream));  // what makes prepared keys ends with hashing, and has waited for it
+  }
   check(cudaStreamDestroy(stream));
   std::uint64_t count = 0;
   check(cudaMemcpy(&count, failed.get(), sizeof count, cudaMemcpyDeviceToHost));

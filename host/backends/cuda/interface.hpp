@@ -14,7 +14,7 @@ struct CUstream_st;
 
 namespace warpkem::cuda {
 
-inline constexpr std::uint32_t interface_version = 3;
+inline constexpr std::uint32_t interface_version = 4;
 inline constexpr char module_file[] = "libwarpkem_cuda.so";
 inline constexpr char module_entry[] = "warpkem_cuda_module";
 
@@ -41,6 +41,7 @@ struct Options {
   std::uint32_t streams = 0;   // chunks in flight on each device; 0: 4
   std::uint32_t stuck_ms = 0;  // a chunk that takes longer has lost its device; 0: 120 000
   bool graphs = true;          // small chunks that repeat are replayed as CUDA graphs
+  bool forks = true;           // steps that do not wait for each other run on two streams
   const char* sysfs = "/sys";  // where the system tells which processors are near a device
 };
 

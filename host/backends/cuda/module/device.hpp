@@ -9,6 +9,7 @@
 #include <string>
 
 #include "host/backends/cuda/interface.hpp"
+#include "host/backends/cuda/module/forks.hpp"
 #include "host/backends/cuda/module/random_ring.hpp"
 
 namespace warpkem::cuda {
@@ -58,7 +59,12 @@ class Device {
   void keeps(std::size_t bytes) noexcept { kept_bytes_.fetch_add(bytes, std::memory_order_relaxed); }
   std::size_t kept_bytes() const noexcept { return kept_bytes_.load(std::memory_order_relaxed); }
 
-  RandomRing& random() noexcept { return random_; }  // of resident batches
+  // What resident batches share. A context is current where it is freed.
+  RandomRing& random() noexcept { return random_; }
+  Forks& forks() noexcept { return forks_; }
+  bool has_shared() const noexcept { return !random_.empty() || !forks_.empty(); }
+  void free_shared() noexcept { random_.clear(), forks_.clear(); }
+  void leak_shared() noexcept { random_.forget(), forks_.forget(); }
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -75,6 +81,7 @@ class Device {
   Text why_it_rests_;
   std::atomic<std::size_t> kept_bytes_{0};
   RandomRing random_;
+  Forks forks_;
 };
 
 }  // namespace warpkem::cuda

@@ -33,11 +33,14 @@ GraphCache::Entry& GraphCache::find(const kernels::DeviceBatch& work) {
 }
 
 GraphExec GraphCache::capture(const Enqueue& enqueue) {
-  if (!stream_) stream_ = make_stream();
+  if (!stream_) {
+    fork_ = make_fork();
+    stream_ = make_stream();
+  }
   // Other threads, lanes and the application's, may call what they like meanwhile.
   check(cudaStreamBeginCapture(stream_.get(), cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
   try {
-    enqueue(stream_.get());
+    enqueue(stream_.get(), fork_.get());
   } catch (...) {
     static_cast<void>(end_capture());
     throw;
@@ -51,7 +54,7 @@ GraphExec GraphCache::capture(const Enqueue& enqueue) {
 Graph GraphCache::end_capture() {
   cudaGraph_t graph = nullptr;
   const cudaError_t ended = cudaStreamEndCapture(stream_.get(), &graph);
-  if (ended != cudaSuccess) stream_.forget();  // it may be capturing still; the next graph gets another
+  if (ended != cudaSuccess) stream_.forget(), fork_.forget();  // may be capturing still; the next graph gets others
   check(ended, "cudaStreamEndCapture");
   return Graph(graph);
 }
@@ -60,6 +63,7 @@ void GraphCache::forget() noexcept {
   for (Entry& entry : entries_) entry.graph.forget();
   entries_.clear();
   stream_.forget();
+  fork_.forget();
 }
 
 }  // namespace warpkem::cuda

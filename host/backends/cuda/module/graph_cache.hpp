@@ -9,6 +9,7 @@
 #include <functional>
 #include <list>
 
+#include "host/backends/cuda/module/forks.hpp"
 #include "host/backends/cuda/module/resources.hpp"
 #include "kernels/launch.hpp"
 
@@ -22,9 +23,9 @@ class GraphCache {
   GraphCache(const GraphCache&) = delete;
   GraphCache& operator=(const GraphCache&) = delete;
 
-  using Enqueue = std::function<void(cudaStream_t)>;  // may throw CudaError
+  using Enqueue = std::function<void(cudaStream_t, const kernels::Fork&)>;  // may throw CudaError
 
-  // Enqueues `work` as a graph of what `enqueue` puts into the stream that it is given. False if `work` comes for the
+  // Enqueues `work` as a graph of what `enqueue` puts into the streams that it is given. False if `work` comes for the
   // first time, or where anything fails: then the caller must enqueue it, which does no harm to what a failed call may
   // have queued.
   bool replay(const kernels::DeviceBatch& work, cudaStream_t stream, const Enqueue& enqueue) noexcept;
@@ -47,7 +48,8 @@ class GraphCache {
   Graph end_capture();
 
   std::list<Entry> entries_;  // the latest first
-  Stream stream_;             // nothing runs on it: a capture that fails to end takes no slot's stream with it
+  Stream stream_;             // nothing runs on these: a capture that fails to end takes no slot's stream with it
+  OwnedFork fork_;
 };
 
 }  // namespace warpkem::cuda

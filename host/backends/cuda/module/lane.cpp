@@ -218,14 +218,19 @@ void Lane::stage(const Batch& items, const Layout& layout) {
 void Lane::submit(const Batch& items, const Layout& layout, const KeyForms& keys) {
   const Span span("enqueue");
   const kernels::DeviceBatch work = device_batch(items, layout, keys);
-  const auto enqueue_on = [&](cudaStream_t stream) { enqueue(work, layout, keys, stream); };
+  const auto enqueue_on = [&](cudaStream_t stream, const kernels::Fork& fork) {
+    enqueue(work, layout, keys, stream, fork);
+  };
   in_flight_ = true;
-  if (!layout.replayed || !graphs_.replay(work, stream_.get(), std::ref(enqueue_on))) enqueue_on(stream_.get());
+  if (!layout.replayed || !graphs_.replay(work, stream_.get(), std::ref(enqueue_on))) {
+    enqueue_on(stream_.get(), fork_.get());
+  }
   check(cudaEventRecord(done_.get(), stream_.get()), "cudaEventRecord");
 }
 
 // Copy-in, kernels, copy-out, wipe. What goes into a graph, too, so nothing here may depend on the items.
-void Lane::enqueue(const kernels::DeviceBatch& work, const Layout& layout, const KeyForms& keys, cudaStream_t stream) {
+void Lane::enqueue(const kernels::DeviceBatch& work, const Layout& layout, const KeyForms& keys, cudaStream_t stream,
+                   const kernels::Fork& fork) {
   std::uint8_t* device = memory_.data();
   // Staged arrays that follow each other travel in one copy.
   const auto copy = [&](bool output) {
@@ -266,7 +271,8 @@ void Lane::enqueue(const kernels::DeviceBatch& work, const Layout& layout, const
   };
 
   copy(false);
-  check(kernels::launch(work, workspace_.data(), workspace_.size(), stream), "kernel launch");
+  check(kernels::launch(work, workspace_.data(), workspace_.size(), stream, forks_ ? fork : kernels::Fork()),
+        "kernel launch");
   if (work.forms != nullptr) {
     check(cudaMemcpyAsync(keys.statuses, device + layout.statuses, layout.count, cudaMemcpyDeviceToDevice, stream),
           "cudaMemcpyAsync (statuses of keys)");
@@ -394,6 +400,7 @@ void Lane::make_ready() {
   check(cudaThreadExchangeStreamCaptureMode(&mode), "cudaThreadExchangeStreamCaptureMode");
   load_kernels(device_.ordinal());
   if (!stream_) stream_ = make_stream();
+  if (!fork_.stream) fork_ = make_fork();
   done_ = make_event();
 }
 
@@ -430,7 +437,10 @@ bool Lane::revive(const Layout& layout) {
     try {
       // Where nothing is to be waited for, only an error that stays with the context counts against the device.
       if (!in_flight_) return !breaks_context(cudaStreamSynchronize(stream_.get()));
-      const auto idle = [this] { return cudaStreamQuery(stream_.get()); };
+      const auto idle = [this] {
+        const cudaError_t aside = cudaStreamQuery(fork_.stream.get());  // where a failed call left it alone
+        return aside != cudaSuccess ? aside : cudaStreamQuery(stream_.get());
+      };
       check(poll(idle, layout), "cudaStreamQuery");
       check(cudaMemsetAsync(memory_.data(), 0, memory_.size(), stream_.get()), "cudaMemsetAsync (probe)");
       check(cudaMemsetAsync(workspace_.data(), 0, workspace_.size(), stream_.get()), "cudaMemsetAsync (probe)");
@@ -447,6 +457,7 @@ bool Lane::revive(const Layout& layout) {
 void Lane::abandon() noexcept {
   device_.keeps(memory_.size() + workspace_.size());
   stream_.forget();
+  fork_.forget();
   done_.forget();
   pinned_.forget();
   memory_.forget();

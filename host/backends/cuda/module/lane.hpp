@@ -52,9 +52,9 @@ class ChunkFailure : public std::runtime_error {
 // Used by one thread, which calls CUDA for nothing else.
 class Lane {
  public:
-  // `graphs`: small chunks that repeat are replayed.
-  Lane(Device& device, std::chrono::milliseconds stuck, bool graphs)
-      : device_(device), stuck_(stuck), replays_(graphs) {}
+  // `graphs`: small chunks that repeat are replayed. `forks`: what does not wait for each other is on two streams.
+  Lane(Device& device, std::chrono::milliseconds stuck, bool graphs, bool forks)
+      : device_(device), stuck_(stuck), replays_(graphs), forks_(forks) {}
   Lane(const Lane&) = delete;
   Lane& operator=(const Lane&) = delete;
   ~Lane();
@@ -88,7 +88,8 @@ class Lane {
                                     const KeyForms& keys) const noexcept;
   void stage(const host::Batch& items, const Layout& layout);
   void submit(const host::Batch& items, const Layout& layout, const KeyForms& keys);
-  void enqueue(const kernels::DeviceBatch& work, const Layout& layout, const KeyForms& keys, cudaStream_t stream);
+  void enqueue(const kernels::DeviceBatch& work, const Layout& layout, const KeyForms& keys, cudaStream_t stream,
+               const kernels::Fork& fork);
   template <class Query>
   cudaError_t poll(Query query, const Layout& layout);
   void deliver(const host::Batch& items, const Layout& layout);
@@ -100,10 +101,11 @@ class Lane {
 
   Device& device_;
   std::chrono::milliseconds stuck_;
-  bool replays_;
+  bool replays_, forks_;
   bool in_flight_ = false;  // something was queued and its end has not been seen
 
   Stream stream_;
+  OwnedFork fork_;
   Event done_;  // null: not open
   PinnedBuffer pinned_;
   DeviceBuffer memory_;

@@ -43,6 +43,7 @@ Pool::Pool(const std::vector<DeviceInfo>& devices, const Options& options)
     : streams_(options.streams != 0 ? options.streams : default_streams),
       stuck_(options.stuck_ms != 0 ? options.stuck_ms : default_stuck_ms),
       graphs_(options.graphs),
+      forks_(options.forks),
       sysfs_(options.sysfs),
       maker_(getpid()) {
   for (const DeviceInfo& info : devices) {
@@ -58,15 +59,15 @@ Pool::~Pool() {
   }
   work_ready_.notify_all();
   for (std::thread& lane : lanes_) lane.join();
-  const auto clear_rings = [this] {
-    for (const auto& device : devices_) device->random().clear();
+  const auto free_shared = [this] {
+    for (const auto& device : devices_) device->free_shared();
   };
   try {
-    if (std::ranges::any_of(devices_, [](const auto& device) { return !device->random().empty(); })) {
-      on_own_device(clear_rings);
+    if (std::ranges::any_of(devices_, [](const auto& device) { return device->has_shared(); })) {
+      on_own_device(free_shared);
     }
   } catch (const std::exception&) {  // no thread is to be had: what is in the rings was wiped after each use
-    for (const auto& device : devices_) device->random().forget();
+    for (const auto& device : devices_) device->leak_shared();
   }
   while (spare_ != nullptr) delete std::exchange(spare_, spare_->following);
 }
@@ -342,7 +343,7 @@ void Pool::lane_main(Device& device) noexcept {
   std::array<char, 16> name{};
   std::snprintf(name.data(), name.size(), "warpkem-cuda%d", device.ordinal());
   pthread_setname_np(pthread_self(), name.data());
-  Lane lane(device, stuck_, graphs_);
+  Lane lane(device, stuck_, graphs_, forks_);
   std::size_t shortages = 0;
   while (true) {
     const Chunk chunk = take(device, shortages);

@@ -80,6 +80,7 @@ class Pool {
   void verify(bool every_device);
 
   const std::vector<std::unique_ptr<Device>>& devices() const noexcept { return devices_; }
+  bool forks() const noexcept { return forks_; }
   bool forked() const noexcept;
 
   // Calls of the runtime make a context on the current device, which may be one that the pool does not drive. This does
@@ -145,7 +146,7 @@ class Pool {
   std::vector<std::unique_ptr<Device>> devices_;
   std::size_t streams_;
   std::chrono::milliseconds stuck_;
-  bool graphs_;
+  bool graphs_, forks_;
   std::string sysfs_;
   pid_t maker_;
 

@@ -107,6 +107,7 @@ std::size_t resident_workspace(Pool& pool, const ResidentBatch& resident) {
   Device& device = device_of_batch(pool);
   const RelaxedCapture relaxed;
   load_kernels(device.ordinal());
+  if (pool.forks()) device.forks().reserve();
   kernels::DeviceBatch batch = translate(device, resident);
   const Drawn drawn(resident);
   if (drawn.bytes == 0) return kernels::workspace_bytes(batch);
@@ -121,14 +122,15 @@ void resident_run(Pool& pool, const ResidentBatch& resident, host::RandomSource 
   kernels::DeviceBatch batch = translate(device, resident);
   require_memory_of(device, "workspace", workspace);
   const Drawn drawn(resident);
+  cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+  check(cudaStreamIsCapturing(stream, &capture), "cudaStreamIsCapturing");
+  const bool captures = capture != cudaStreamCaptureStatusNone;
   std::uint8_t* seeds = nullptr;
   RandomRing::Piece* piece = nullptr;
   auto* kernel_workspace = static_cast<std::uint8_t*>(workspace);
   std::size_t kernel_bytes = workspace_bytes;
   if (drawn.bytes != 0) {
-    cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
-    check(cudaStreamIsCapturing(stream, &capture), "cudaStreamIsCapturing");
-    if (capture != cudaStreamCaptureStatusNone) {
+    if (captures) {
       throw Error(
           Status::unsupported,
           "a captured graph would use the engine's randomness at every replay: give seeds or m (WARPKEM_DERAND)");
@@ -161,7 +163,10 @@ void resident_run(Pool& pool, const ResidentBatch& resident, host::RandomSource 
       check(copied, "cudaMemcpyAsync (randomness)");
     }
   }
-  const cudaError_t launched = kernels::launch(batch, kernel_workspace, kernel_bytes, stream);
+  // A capture would hold on to a fork until it ends.
+  OwnedFork fork = captures ? OwnedFork() : device.forks().take();
+  const cudaError_t launched = kernels::launch(batch, kernel_workspace, kernel_bytes, stream, fork.get());
+  device.forks().give_back(std::move(fork));
   if (drawn.bytes != 0) {
     // Also after an error: the copy is on its way. A piece whose release cannot be enqueued stays busy for ever.
     const cudaError_t wiped = cudaMemsetAsync(seeds, 0, drawn.bytes, stream);
