@@ -485,6 +485,16 @@ def slow_when_sanitized(run):
 
 
 @stage(only_all=True)
+def gpu_check(run):
+    """tools/gpu-check to its end in a clean root, on an emulated GPU, after emulated-gpu."""
+    runner = BUILD / "emu" / "ptxemu" / "ptxemu-run"
+    if not runner.is_file():
+        return run.note_skip("tools/gpu-check on a bare machine", "emulated-gpu has built nothing")
+    run.unittest(ROOT / "tests" / "install" / "gpu_check_test.py",
+                 env={"WARPKEM_BUILD": str(BUILD / "gpu-check"), "WARPKEM_PTXEMU_RUN": str(runner)})
+
+
+@stage(only_all=True)
 def every_architecture(run):
     """Registers and spills of every kernel on every architecture of a release, after emulated-gpu."""
     if not (BUILD / "emu").is_dir():

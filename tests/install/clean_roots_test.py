@@ -10,7 +10,7 @@ import shutil
 import sys
 import unittest
 
-from commands import run
+from commands import clean_root, inside, run
 
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 WORK = pathlib.Path(os.environ.get("WARPKEM_BUILD") or sys.exit("WARPKEM_BUILD is not set")).resolve()
@@ -36,28 +36,11 @@ END
 """
 
 
-def inside(root, script):
-    """Runs a script of bash in a root. What is mounted there goes with the process."""
-    enter = 'mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && exec chroot "$0" /usr/bin/env -i HOME=/root ' \
-            'PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 bash -c "$1"'
-    return run("unshare", "--mount", "sh", "-c", enter, root, script)
-
-
 @unittest.skipUnless(os.geteuid() == 0 and shutil.which("debootstrap"), "takes root and debootstrap")
 class CleanRoots(unittest.TestCase):
     def root(self, suite, name):
-        """A clean root of its own."""
-        pristine, root = PRISTINE / f"{suite}-pristine", WORK / name
-        if not pristine.is_dir():
-            try:
-                run("debootstrap", "--variant=minbase", suite, pristine)
-            except AssertionError as error:
-                shutil.rmtree(pristine, ignore_errors=True)
-                self.skipTest(f"debootstrap of {suite}: {str(error).splitlines()[-1]}")
-        shutil.rmtree(root, ignore_errors=True)
-        WORK.mkdir(parents=True, exist_ok=True)
-        run("cp", "-a", pristine, root)
-        self.addCleanup(shutil.rmtree, root)
+        """A clean root of its own, with a fresh list of packages."""
+        root = clean_root(self, suite, PRISTINE, WORK / name)
         inside(root, "apt-get update -q")
         return root
 
