@@ -35,7 +35,7 @@ class BareMachine(unittest.TestCase):
 
         root = clean_root(self, os.environ.get("WARPKEM_SUITE", "bookworm"), PRISTINE, WORK / "root")
         inside(root, "apt-get update -q && apt-get install -y -q --no-install-recommends python3-minimal libpython3-stdlib")
-        for name in run("git", "-C", SOURCE, "ls-files", "tools", "tests/tools", "kat", "bench/results").split():
+        for name in run("git", "-C", SOURCE, "ls-files", "tools", "tests/tools", "kat", "bench").split():
             (root / "src" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(SOURCE / name, root / "src" / name)
         (root / "prebuilt").mkdir()
