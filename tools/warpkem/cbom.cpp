@@ -147,6 +147,8 @@ Json cbom(const Engine& engine) {
     bill.algorithm("ECDH-P-384", "key-agree", {"keygen", "keyderive"}, {192, 0}, By::libcrypto, {},
                    {{"curve", "P-384"}});
     bill.algorithm("CTR_DRBG", "drbg", {"generate"}, {256, 5}, By::libcrypto);
+    bill.algorithm("AES-256-GCM", "ae", {"encrypt", "decrypt", "tag"}, {256, 5}, By::libcrypto, {},
+                   {{"parameterSetIdentifier", "256"}, {"mode", "gcm"}}, "2.16.840.1.101.3.4.1.46");
     // Encrypted key files are read, by whatever cipher they name that libcrypto has.
     bill.algorithm("PBES2", "other", {"decrypt"}, unknown, By::libcrypto, {}, Json::object(), "1.2.840.113549.1.5.13");
   }
