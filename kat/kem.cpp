@@ -19,33 +19,38 @@ Kem::Kem(warpkem_engine* engine, warpkem_algorithm id)
       ek_bytes(warpkem_size(id, WARPKEM_SIZE_EK)),
       dk_bytes(warpkem_size(id, WARPKEM_SIZE_DK)),
       c_bytes(warpkem_size(id, WARPKEM_SIZE_C)),
-      engine_(engine) {}
+      K_bytes(warpkem_size(id, WARPKEM_SIZE_K)),
+      m_bytes(warpkem_size(id, WARPKEM_SIZE_M)),
+      seed_bytes(warpkem_size(id, WARPKEM_SIZE_SEED)),
+      dk_format(dk_bytes != 0 ? WARPKEM_DK_EXPANDED : WARPKEM_DK_SEED),
+      engine_(engine) {
+  if (dk_format == WARPKEM_DK_SEED) dk_bytes = warpkem_size(id, WARPKEM_SIZE_DK_SEED);
+}
 
 Kem::KeyPairs Kem::keygen(const Bytes& seeds) const {
-  const std::size_t count = seeds.size() / 64;
+  const std::size_t count = seeds.size() / seed_bytes;
   KeyPairs keys{Bytes(count * ek_bytes), Bytes(count * dk_bytes)};
-  check(warpkem_keygen_derand(engine_, algorithm, WARPKEM_DK_EXPANDED, count, in(seeds), out(keys.ek), out(keys.dk),
-                              nullptr, nullptr));
+  check(warpkem_keygen_derand(engine_, algorithm, dk_format, count, in(seeds), out(keys.ek), out(keys.dk), nullptr,
+                              nullptr));
   return keys;
 }
 
 Kem::Encapsulated Kem::encaps(const Bytes& ek, const Bytes& m) const {
-  const std::size_t count = m.size() / 32;
-  Encapsulated result{Bytes(count * c_bytes), Bytes(count * 32)};
+  const std::size_t count = m.size() / m_bytes;
+  Encapsulated result{Bytes(count * c_bytes), Bytes(count * K_bytes)};
   check(
       warpkem_encaps_derand(engine_, algorithm, count, in(ek), in(m), out(result.c), out(result.K), nullptr, nullptr));
   return result;
 }
 
 Bytes Kem::decaps(const Bytes& dk, const Bytes& c) const {
-  Bytes K(c.size() / c_bytes * 32);
-  check(warpkem_decaps(engine_, algorithm, WARPKEM_DK_EXPANDED, c.size() / c_bytes, in(dk), in(c), out(K), nullptr,
-                       nullptr));
+  Bytes K(c.size() / c_bytes * K_bytes);
+  check(warpkem_decaps(engine_, algorithm, dk_format, c.size() / c_bytes, in(dk), in(c), out(K), nullptr, nullptr));
   return K;
 }
 
 Bytes Kem::decaps_seed(const Bytes& seeds, const Bytes& c) const {
-  Bytes K(c.size() / c_bytes * 32);
+  Bytes K(c.size() / c_bytes * K_bytes);
   check(warpkem_decaps(engine_, algorithm, WARPKEM_DK_SEED, c.size() / c_bytes, in(seeds), in(c), out(K), nullptr,
                        nullptr));
   return K;

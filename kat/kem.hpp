@@ -1,5 +1,6 @@
-// Batches of one parameter set through the C ABI, for what the known answers are made of: everything derandomised, in
-// packed arrays. Throws std::runtime_error where a call or an item fails.
+// Batches of one algorithm through the C ABI, for what the known answers are made of: everything derandomised, in
+// packed arrays. A dk is expanded, or a seed where the algorithm has none that is expanded. Throws std::runtime_error
+// where a call or an item fails.
 #pragma once
 
 #include <warpkem/warpkem.h>
@@ -24,13 +25,14 @@ class Kem {
   struct Encapsulated {
     Bytes c, K;
   };
-  KeyPairs keygen(const Bytes& seeds) const;  // d || z
+  KeyPairs keygen(const Bytes& seeds) const;
   Encapsulated encaps(const Bytes& ek, const Bytes& m) const;
   Bytes decaps(const Bytes& dk, const Bytes& c) const;
   Bytes decaps_seed(const Bytes& seeds, const Bytes& c) const;
 
   warpkem_algorithm algorithm;
-  std::size_t ek_bytes, dk_bytes, c_bytes;
+  std::size_t ek_bytes, dk_bytes, c_bytes, K_bytes, m_bytes, seed_bytes;
+  std::uint32_t dk_format;
 
  private:
   warpkem_engine* engine_;

@@ -10,7 +10,7 @@ namespace warpkem::kernels {
 
 // The numbers are those of host::Operation.
 enum class Operation : std::uint32_t { keygen = 1, encaps, decaps, check_ek, check_dk, prepare_ek, prepare_dk };
-enum class DkFormat : std::uint32_t { expanded = 0, seed = 1 };
+enum class DkFormat : std::uint32_t { expanded = 0, seed = 1, composite = 2 };
 enum class KeyKind : std::uint32_t { ek = 0, dk = 1 };
 
 // Item i lies at table[i] (a device array of device pointers) where there is a table, else at data + i * stride. Any
@@ -39,7 +39,7 @@ struct Keys {
   std::size_t stride = 0;
   std::size_t num_keys = 0;
   const std::uint8_t* statuses = nullptr;  // one per key, as prepare_* wrote them; null: every key is good
-  KeyKind kind = KeyKind::ek;              // encaps takes both kinds, decaps those made from a dk
+  KeyKind kind = KeyKind::ek;              // encaps of ML-KEM takes both kinds, decaps those made from a dk
   bool operator==(const Keys&) const = default;
 };
 
@@ -47,12 +47,13 @@ struct Keys {
 // Equal batches on equal workspaces are enqueued as the same kernels with the same arguments.
 struct DeviceBatch {
   Operation operation = Operation::keygen;
-  std::uint32_t algorithm = 0;  // 1, 2, 3: ML-KEM-512, -768, -1024
+  std::uint32_t algorithm = 0;  // numbers are the public ones; algorithms.hpp has those of the device
   DkFormat dk_format = DkFormat::expanded;
-  bool zero_failed = true;  // the outputs of failed items become zero; otherwise what they hold is unspecified
+  bool refuse_zero = false;  // MLKEM768-X25519: an item whose X25519 gives zero fails; X25519MLKEM768's always do
+  bool zero_failed = true;   // the outputs of failed items become zero; otherwise what they hold is unspecified
   std::size_t count = 0;
 
-  In seeds;            // keygen: d || z
+  In seeds;            // keygen: d || z; of hybrids what their documents say
   In m;                // encaps
   In ek;               // encaps without keys, check_ek, prepare_ek
   In dk;               // decaps without keys, check_dk (expanded only), prepare_dk

@@ -48,8 +48,8 @@ WARPKEM_FN void sponge_by_warp(const Sponge& job, u8* statuses, u32 item, u32 la
     // The verdict of the hash check is public (FIPS 203, 7.3).
     if (__any_sync(all_lanes, differs) && lane == 0 && statuses[item] == 0) statuses[item] = job.failure;
   }
-  if (lane < 8) {
-    const Rows out = lane < 4 ? job.out[0] : job.out[1];
+  if (lane < 12) {
+    const Rows out = lane < 4 ? job.out[0] : lane < 8 ? job.out[1] : job.out[2];
     if (out.data != nullptr) reinterpret_cast<uint2*>(out[item])[lane % 4] = make_uint2(state.lo, state.hi);
   }
 }

@@ -9,7 +9,6 @@
 #include "kernels/policy.hpp"
 #include "kernels/staging.hpp"
 #include "kernels/steps.hpp"
-#include "warpkem/params.hpp"
 
 namespace warpkem::kernels {
 namespace {
@@ -21,8 +20,8 @@ Measure measure(const DeviceBatch& batch) noexcept {
   if (batch.count == 0) return {};
   auto* const imaginary = reinterpret_cast<u8*>(std::uintptr_t{1} << 20);
   Workspace workspace{Arena{imaginary}, Arena{imaginary}};
-  with_params(batch.algorithm, [&]<class P>(P) {
-    static_cast<void>(Pass<P>{batch, 0, workspace, 1, true, nullptr}.run());
+  with_algorithm(batch.algorithm, [&]<class A>(A) {
+    static_cast<void>(Pass<A>{batch, 0, workspace, 1, true, nullptr}.run());
   });
   return {workspace.secret.bytes(), workspace.open.bytes()};
 }
@@ -33,8 +32,13 @@ bool present(const In& in) noexcept { return in.data != nullptr || in.table != n
 bool present(const Out& out) noexcept { return out.data != nullptr || out.table != nullptr; }
 
 bool makes_sense(const DeviceBatch& b) noexcept {
-  if (!with_params(b.algorithm, [](auto) {})) return false;
-  if (b.dk_format != DkFormat::expanded && b.dk_format != DkFormat::seed) return false;
+  std::size_t dk_bytes = 0;
+  bool is_hybrid = false;
+  const bool is_known = with_algorithm(b.algorithm, [&]<class A>(A) {
+    dk_bytes = A::dk_bytes(b.dk_format);
+    is_hybrid = A::is_hybrid;
+  });
+  if (!is_known || (b.dk_format != DkFormat::expanded && dk_bytes == 0)) return false;
   if (b.count == 0) return true;
   const OperationSpec* const found = find_operation(b.operation);
   if (found == nullptr) return false;
@@ -44,11 +48,13 @@ bool makes_sense(const DeviceBatch& b) noexcept {
            stride % form_alignment == 0 && stride >= form_bytes(b.algorithm, kind);
   };
   if (b.prepared) {
-    if (!spec.takes_keys || (spec.key == KeyKind::dk && b.keys.kind != KeyKind::dk)) return false;
+    if (!spec.takes_keys || (b.keys.kind != spec.key && (is_hybrid || spec.key == KeyKind::dk))) return false;
     if (b.keys.num_keys != 0 && !holds_forms(b.keys.data, b.keys.stride, b.keys.kind)) return false;
   }
   if (spec.makes_keys && !holds_forms(b.forms, b.forms_stride, spec.key)) return false;
-  if (!spec.takes_seeds && b.dk_format == DkFormat::seed) return false;
+  const bool has_dk = !b.prepared && (spec.in[0] == &DeviceBatch::dk || spec.in[1] == &DeviceBatch::dk ||
+                                      spec.out[1] == &DeviceBatch::dk_out);
+  if (has_dk && (dk_bytes == 0 || (!spec.takes_seeds && b.dk_format != DkFormat::expanded))) return false;
   const auto all_present = [&](const auto& arrays) {
     return std::ranges::all_of(arrays, [&](auto array) { return array == nullptr || present(b.*array); });
   };
@@ -59,8 +65,8 @@ bool makes_sense(const DeviceBatch& b) noexcept {
 
 std::size_t form_bytes(std::uint32_t algorithm, KeyKind kind) noexcept {
   std::size_t bytes = 0;
-  with_params(algorithm, [&]<class P>(P) {
-    bytes = kind == KeyKind::ek ? FormLayout<P>::ek_form_bytes : FormLayout<P>::dk_form_bytes;
+  with_algorithm(algorithm, [&]<class A>(A) {
+    bytes = kind == KeyKind::ek ? FormLayout<A>::ek_form_bytes : FormLayout<A>::dk_form_bytes;
   });
   return bytes;
 }
@@ -112,9 +118,9 @@ cudaError_t launch(const DeviceBatch& batch, void* workspace, std::size_t worksp
 
   u8* const base = reinterpret_cast<u8*>(round_up(reinterpret_cast<std::uintptr_t>(workspace), workspace_alignment));
   Workspace regions{Arena{base}, Arena{base + need.secret}};
-  with_params(batch.algorithm, [&]<class P>(P) {
+  with_algorithm(batch.algorithm, [&]<class A>(A) {
     for (std::size_t first = 0; first < batch.count && error == cudaSuccess; first += policy::items_per_pass) {
-      error = Pass<P>{batch, first, regions, num_multiprocessors, false, stream, fork}.run();
+      error = Pass<A>{batch, first, regions, num_multiprocessors, false, stream, fork}.run();
     }
   });
   // Also after an error: what was enqueued before it has written secrets.

@@ -1,4 +1,4 @@
-// The only door to the device code: a batch of ML-KEM operations (FIPS 203) on device memory, enqueued on a stream.
+// The only door to the device code: a batch of ML-KEM (FIPS 203) or of a hybrid on device memory, enqueued on a stream.
 // Plain C++; the caller needs no CUDA compiler.
 #pragma once
 
@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/algorithms.hpp"
 #include "kernels/batch.hpp"
 #include "kernels/fork.hpp"
 #include "kernels/status.hpp"

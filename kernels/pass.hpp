@@ -1,5 +1,5 @@
-// The operations of FIPS 203 as sequences of steps (steps.hpp), for one pass over a batch. The same code runs twice:
-// once to measure, once to enqueue. Internal to kernels/.
+// The operations of FIPS 203 and of hybrids as sequences of steps (steps.hpp), for one pass over a batch. The same code
+// runs twice: once to measure, once to enqueue. Internal to kernels/.
 #pragma once
 
 #include <cstddef>
@@ -8,25 +8,32 @@
 #include <type_traits>
 #include <utility>
 
+#include "kernels/algorithms.hpp"
 #include "kernels/batch.hpp"
 #include "kernels/fork.hpp"
 #include "kernels/policy.hpp"
 #include "kernels/staging.hpp"
 #include "kernels/steps.hpp"
-#include "warpkem/params.hpp"
 
 namespace warpkem::kernels {
 
-template <class P>
+template <class Algorithm>
 struct FormLayout {  // of a prepared key
+  using P = typename Algorithm::MlKem;
+  static constexpr std::size_t x25519 = Algorithm::is_hybrid ? x25519_bytes : 0;
   static constexpr std::size_t A_bytes = 512 * P::k * P::k;
-  static constexpr std::size_t h_offset = A_bytes + P::ek_bytes;  // of an ek: A || ek || H(ek)
-  static constexpr std::size_t ek_form_bytes = round_up(h_offset + 32, form_alignment);
-  static constexpr std::size_t dk_form_bytes = round_up(A_bytes + P::dk_bytes, form_alignment);  // A || dk
+  // Of an ek: A || ek || H(ek), and of hybrids the element.
+  static constexpr std::size_t h_offset = A_bytes + P::ek_bytes, ek_element_offset = h_offset + 32;
+  static constexpr std::size_t ek_form_bytes = round_up(ek_element_offset + x25519, form_alignment);
+  // Of a dk: A || dk, and of hybrids the scalar, and the element if it is combined.
+  static constexpr std::size_t scalar_offset = A_bytes + P::dk_bytes, dk_element_offset = scalar_offset + x25519;
+  static constexpr std::size_t dk_form_bytes = round_up(dk_element_offset + x25519, form_alignment);
 };
 
-template <class P>
+template <class Algorithm>
 class Pass : private Staging {
+  using P = typename Algorithm::MlKem;
+
  public:
   Pass(const DeviceBatch& batch, std::size_t first, Workspace& workspace, int num_multiprocessors, bool measuring,
        cudaStream_t stream, const Fork& fork = {}) noexcept
@@ -39,9 +46,9 @@ class Pass : private Staging {
       enqueue([&] { return cudaMemsetAsync(statuses_, 0, items_, stream_); });
     }
     // In the order of the table.
-    static constexpr void (Pass::*compositions[])() noexcept = {
-        &Pass::KeyGen_internal, &Pass::Encaps_internal, &Pass::Decaps_internal, &Pass::check_ek,
-        &Pass::check_dk,        &Pass::prepare_ek,      &Pass::prepare_dk};
+    static constexpr void (Pass::*compositions[])() noexcept = {&Pass::keygen,    &Pass::encaps,   &Pass::decaps,
+                                                                &Pass::check_ek,  &Pass::check_dk, &Pass::prepare_ek,
+                                                                &Pass::prepare_dk};
     static_assert(std::size(compositions) == std::size(operations));
     const std::size_t row = row_of(batch_.operation);
     (this->*compositions[row])();
@@ -163,7 +170,7 @@ class Pass : private Staging {
     return args;
   }
 
-  Rows matrix_room() noexcept { return room(FormLayout<P>::A_bytes, Secrecy::open); }
+  Rows matrix_room() noexcept { return room(FormLayout<Algorithm>::A_bytes, Secrecy::open); }
   MatrixArgs SampleNTT(Rows rho, Rows A) noexcept {
     MatrixArgs args;
     args.rho = rho;
@@ -187,37 +194,67 @@ class Pass : private Staging {
     enqueue([&] { return kernels::keygen<P>(A, bytes, ek, dk_pke, items_, stream_); });
   }
 
-  // ML-KEM.KeyGen_internal, FIPS 203 Algorithm 16.
-  void KeyGen_internal() noexcept {
-    const Rows seeds = input(batch_.seeds, P::seed_bytes, Secrecy::secret);
-    const Rows ek = output(batch_.ek_out, P::ek_bytes, Secrecy::open);
-    if (batch_.dk_format == DkFormat::seed) {
-      const Rows dk = output(batch_.dk_out, P::seed_bytes, Secrecy::secret);
-      KeyGen(seeds, matrix_room(), ek, {});
-      copy(seeds, dk, P::seed_bytes);
-    } else {
-      const Rows dk = output(batch_.dk_out, P::dk_bytes, Secrecy::secret);
-      KeyGen(seeds, matrix_room(), ek, dk);
-      hash(H(ek, dk.offset(P::dk_h_offset), dk.offset(P::dk_ek_offset), seeds.offset(32), dk.offset(P::dk_z_offset)));
+  // ML-KEM.KeyGen_internal, FIPS 203 Algorithm 16. Without `dk` only ek.
+  void KeyGen_internal(Rows seeds, Rows ek, Rows dk) noexcept {
+    KeyGen(seeds, matrix_room(), ek, dk);
+    if (!dk.present()) return;
+    hash(H(ek, dk.offset(P::dk_h_offset), dk.offset(P::dk_ek_offset), seeds.offset(32), dk.offset(P::dk_z_offset)));
+  }
+
+  // d || z, and of hybrids the scalar, from what a key pair is made from. Of those that combine that is SHAKE256(seed):
+  // expandDecapsulationKey of draft-irtf-cfrg-concrete-hybrid-kems.
+  Rows expand(Rows seeds) noexcept {
+    if (!Algorithm::expands(batch_.dk_format)) return seeds;
+    const Rows material = room(Algorithm::material_bytes, Secrecy::secret);
+    Sponge job;
+    job.body = seeds;
+    job.body_words = 4;
+    job.pad = 0x1F;
+    for (std::size_t i = 0; i < 3; ++i) job.out[i] = material.offset(32 * i);
+    hash(job);
+    return material;
+  }
+  static Rows scalar_of(Rows material) noexcept { return material.offset(P::seed_bytes); }
+
+  void keygen() noexcept {
+    const bool is_expanded = batch_.dk_format == DkFormat::expanded;
+    const Rows seeds = input(batch_.seeds, Algorithm::seeds_bytes(batch_.dk_format), Secrecy::secret);
+    const Rows ek = output(batch_.ek_out, Algorithm::ek_bytes, Secrecy::open);
+    const Rows dk = output(batch_.dk_out, Algorithm::dk_bytes(batch_.dk_format), Secrecy::secret);
+    const Rows material = expand(seeds);
+    KeyGen_internal(material, ek, is_expanded ? dk : Rows());
+    if (!is_expanded) copy(seeds, dk, Algorithm::dk_bytes(batch_.dk_format));
+    if (Algorithm::is_hybrid) {
+      const Rows scalar_in_dk = is_expanded ? dk.offset(P::dk_bytes) : Rows();
+      public_keys({scalar_of(material), ek.offset(P::ek_bytes), {}, scalar_in_dk}, stream_);
     }
   }
 
-  static KeyRows parts_of_dk(Rows dk) noexcept {
-    KeyRows key;
+  // And of hybrids X25519's half.
+  struct KeyParts : KeyRows {
+    Rows scalar, element;
+  };
+
+  static KeyParts parts_of_dk(Rows dk) noexcept {
+    KeyParts key;
     key.s = dk;
     key.ek = dk.offset(P::dk_ek_offset);
     key.h = dk.offset(P::dk_h_offset);
     key.z = dk.offset(P::dk_z_offset);
+    key.scalar = dk.offset(P::dk_bytes);
     return key;
   }
 
-  KeyRows parts_of_form(Rows form, KeyKind kind) noexcept {
-    KeyRows key;
+  static KeyParts parts_of_form(Rows form, KeyKind kind) noexcept {
+    using Layout = FormLayout<Algorithm>;
+    KeyParts key;
     if (kind == KeyKind::dk) {
-      key = parts_of_dk(form.offset(FormLayout<P>::A_bytes));
+      key = parts_of_dk(form.offset(Layout::A_bytes));
+      key.element = form.offset(Layout::dk_element_offset);
     } else {
-      key.ek = form.offset(FormLayout<P>::A_bytes);
-      key.h = form.offset(FormLayout<P>::h_offset);
+      key.ek = form.offset(Layout::A_bytes);
+      key.h = form.offset(Layout::h_offset);
+      key.element = form.offset(Layout::ek_element_offset);
     }
     key.A = form;
     return key;
@@ -245,15 +282,8 @@ class Pass : private Staging {
   }
 
   // ML-KEM.Encaps_internal, FIPS 203 Algorithm 17, with the check of 7.2.
-  void Encaps_internal() noexcept {
-    const Rows m = input(batch_.m, P::m_bytes, Secrecy::secret);
-    const Rows c = output(batch_.c_out, P::c_bytes, Secrecy::open);
-    const Rows K = output(batch_.K_out, P::K_bytes, Secrecy::secret);
-    KeyRows key = prepared_;
-    if (batch_.prepared) {
-      if (batch_.keys.num_keys == 0) return;
-    } else {
-      key.ek = input(batch_.ek, P::ek_bytes, Secrecy::open);
+  void Encaps_internal(KeyRows& key, Rows m, Rows c, Rows K) noexcept {
+    if (!batch_.prepared) {
       key.h = room(32, Secrecy::open);
       key.A = matrix_room();
       hash(H(key.ek, key.h, {}), SampleNTT(key.ek.offset(P::dk_pke_bytes), key.A));
@@ -264,63 +294,163 @@ class Pass : private Staging {
     enqueue([&] { return encrypt<P>(key, bytes, m, c, checked, items_, stream_); });
   }
 
-  // ML-KEM.Decaps_internal, FIPS 203 Algorithm 18, with the check of 7.3.
-  void Decaps_internal() noexcept {
-    const Rows c = input(batch_.c, P::c_bytes, Secrecy::open);
-    const Rows K = output(batch_.K_out, P::K_bytes, Secrecy::secret);
-    const Rows m_prime = room(32, Secrecy::secret), K_prime = room(32, Secrecy::secret),
-               K_bar = room(32, Secrecy::secret);
-    KeyRows key = prepared_;
+  void encaps() noexcept {
+    const Rows m = input(batch_.m, Algorithm::m_bytes, Secrecy::secret);
+    const Rows c = output(batch_.c_out, Algorithm::c_bytes, Secrecy::open);
+    const Rows K = output(batch_.K_out, Algorithm::K_bytes, Secrecy::secret);
+    KeyParts key = prepared_;
     if (batch_.prepared) {
       if (batch_.keys.num_keys == 0) return;
-    } else if (batch_.dk_format == DkFormat::seed) {
-      const Rows seeds = input(batch_.dk, P::seed_bytes, Secrecy::secret);
-      key.A = matrix_room();
+    } else {
+      key.ek = input(batch_.ek, Algorithm::ek_bytes, Secrecy::open);
+      key.element = key.ek.offset(P::ek_bytes);
+    }
+    const Secrets secrets = secrets_room(K);
+    Encaps_internal(key, m, c, secrets.of_ml_kem);
+    if (!Algorithm::is_hybrid) return;
+    const Rows scalar = m.offset(P::m_bytes);
+    public_keys({scalar, c.offset(P::c_bytes), secrets.element_in_c, {}}, part());
+    derive_secret({scalar, key.element, secrets.of_x25519, secrets.element_in_ek}, ItemStatus::invalid_ek);
+    combine(secrets, K);
+  }
+
+  // ML-KEM.Decaps_internal, FIPS 203 Algorithm 18, with the check of 7.3. `material`: of keys from seeds, else absent.
+  // `along`: with prepared keys, the element of ek goes there.
+  void Decaps_internal(KeyParts& key, Rows material, Rows c, Rows K, Rows along) noexcept {
+    const Rows m_prime = room(32, Secrecy::secret), K_prime = room(32, Secrecy::secret),
+               K_bar = room(32, Secrecy::secret);
+    if (!batch_.prepared) key.A = matrix_room();
+    if (material.present()) {
       key.ek = room(P::ek_bytes, Secrecy::open);
       key.s = room(P::dk_pke_bytes, Secrecy::secret);
       key.h = room(32, Secrecy::open);
-      key.z = seeds.offset(32);
-      KeyGen(seeds, key.A, key.ek, key.s);
+      key.z = material.offset(32);
+      KeyGen(material, key.A, key.ek, key.s);
       hash(H(key.ek, key.h, {}), J(key.z, c, K_bar));
-    } else {
-      key = parts_of_dk(input(batch_.dk, P::dk_bytes, Secrecy::secret));
-      key.A = matrix_room();
+    } else if (!batch_.prepared) {
       hash(hash_check(key), J(key.z, c, K_bar), SampleNTT(key.ek.offset(P::dk_pke_bytes), key.A));
     }
     enqueue([&] { return decrypt<P>(key, c, m_prime, items_, stream_); });
-    const Noise bytes =
-        batch_.prepared ? derive(m_prime, key.h, K_prime, J(key.z, c, K_bar)) : derive(m_prime, key.h, K_prime);
+    Sponge rejection = J(key.z, c, K_bar);
+    if (along.present()) rejection.also_from = key.element, rejection.also_to = along;
+    const Noise bytes = batch_.prepared ? derive(m_prime, key.h, K_prime, rejection) : derive(m_prime, key.h, K_prime);
     meet();
     enqueue([&] { return reencrypt<P>(key, bytes, m_prime, c, K_prime, K_bar, K, items_, stream_); });
   }
 
-  void check_ek() noexcept { check_modulus(input(batch_.ek, P::ek_bytes, Secrecy::open)); }
-  void check_dk() noexcept { hash(hash_check(parts_of_dk(input(batch_.dk, P::dk_bytes, Secrecy::secret)))); }
+  void decaps() noexcept {
+    const Rows c = input(batch_.c, Algorithm::c_bytes, Secrecy::open);
+    const Rows K = output(batch_.K_out, Algorithm::K_bytes, Secrecy::secret);
+    KeyParts key = prepared_;
+    Rows material;
+    if (batch_.prepared) {
+      if (batch_.keys.num_keys == 0) return;
+    } else {
+      const Rows dk = input(batch_.dk, Algorithm::dk_bytes(batch_.dk_format), Secrecy::secret);
+      if (batch_.dk_format == DkFormat::expanded) {
+        key = parts_of_dk(dk);
+      } else {
+        material = expand(dk);
+        key.scalar = scalar_of(material);
+      }
+    }
+    const Secrets secrets = secrets_room(K);
+    Decaps_internal(key, material, c, secrets.of_ml_kem, secrets.element_in_ek);
+    if (!Algorithm::is_hybrid) return;
+    if (Algorithm::combines && !batch_.prepared) public_keys({key.scalar, secrets.element_in_ek, {}, {}}, part());
+    derive_secret({key.scalar, c.offset(P::c_bytes), secrets.of_x25519, secrets.element_in_c}, ItemStatus::invalid_c);
+    combine(secrets, K);
+  }
+
+  void check_ek() noexcept {
+    const Rows ek = input(batch_.ek, Algorithm::ek_bytes, Secrecy::open);
+    check_modulus(ek);
+    check_element(ek);
+  }
+  void check_dk() noexcept {
+    const Rows dk = input(batch_.dk, Algorithm::dk_bytes(DkFormat::expanded), Secrecy::secret);
+    hash(hash_check(parts_of_dk(dk)));
+  }
 
   void prepare_ek() noexcept {
-    const Rows ek = input(batch_.ek, P::ek_bytes, Secrecy::open);
-    const KeyRows key = parts_of_form(forms_output(FormLayout<P>::ek_form_bytes), KeyKind::ek);
+    const Rows ek = input(batch_.ek, Algorithm::ek_bytes, Secrecy::open);
+    const KeyParts key = parts_of_form(forms_output(FormLayout<Algorithm>::ek_form_bytes), KeyKind::ek);
     check_modulus(ek);
     hash(H(ek, key.h, key.ek), SampleNTT(ek.offset(P::dk_pke_bytes), key.A));
+    check_element(ek);
+    if (Algorithm::is_hybrid) copy(ek.offset(P::ek_bytes), key.element, x25519_bytes);
   }
 
   void prepare_dk() noexcept {
-    const KeyRows key = parts_of_form(forms_output(FormLayout<P>::dk_form_bytes), KeyKind::dk);
-    if (batch_.dk_format == DkFormat::seed) {
-      const Rows seeds = input(batch_.dk, P::seed_bytes, Secrecy::secret);
-      KeyGen(seeds, key.A, key.ek, key.s);
-      hash(H(key.ek, key.h, {}, seeds.offset(32), key.z));
-    } else {
-      const AnyRows dk = from_item(any(batch_.dk), first_);
-      enqueue([&] { return copy_records(dk, any(key.s), P::dk_bytes, items_, stream_); });
+    const KeyParts key = parts_of_form(forms_output(FormLayout<Algorithm>::dk_form_bytes), KeyKind::dk);
+    if (batch_.dk_format == DkFormat::expanded) {
+      const AnyRows dk = from_item(any(batch_.dk), first_);  // and, as in the form, the scalar
+      const auto bytes = static_cast<u32>(Algorithm::dk_bytes(DkFormat::expanded));
+      enqueue([&] { return copy_records(dk, any(key.s), bytes, items_, stream_); });
       hash(hash_check(key), SampleNTT(key.ek.offset(P::dk_pke_bytes), key.A));
+    } else {
+      const Rows material = expand(input(batch_.dk, Algorithm::dk_bytes(batch_.dk_format), Secrecy::secret));
+      KeyGen(material, key.A, key.ek, key.s);
+      hash(H(key.ek, key.h, {}, material.offset(32), key.z));
+      if (Algorithm::is_hybrid) public_keys({scalar_of(material), key.element, {}, key.scalar}, stream_);
     }
+  }
+
+  // ---- X25519's half of hybrids
+
+  // Where both secrets go: to K, or to the message that is hashed to K, and then the elements too. The message is K of
+  // ML-KEM || secret || element in c || element in ek || label, the last with the padding.
+  struct Secrets {
+    Rows message, of_ml_kem, of_x25519, element_in_c, element_in_ek;
+  };
+  static constexpr std::size_t message_bytes = P::K_bytes + 3 * x25519_bytes;
+  static constexpr char label[] = "\\.//^\\";
+  static constexpr u64 label_and_pad() noexcept {
+    u64 word = 0x06;
+    for (std::size_t i = sizeof label - 1; i-- > 0;) word = word << 8 | static_cast<u8>(label[i]);
+    return word;
+  }
+
+  Secrets secrets_room(Rows K) noexcept {
+    if (!Algorithm::is_hybrid) return {{}, K, {}, {}, {}};
+    if (!Algorithm::combines) return {{}, K, K.offset(P::K_bytes), {}, {}};
+    const Rows message = room(message_bytes, Secrecy::secret);
+    return {message, message, message.offset(P::K_bytes), message.offset(P::K_bytes + x25519_bytes),
+            message.offset(P::K_bytes + 2 * x25519_bytes)};
+  }
+
+  void combine(const Secrets& secrets, Rows K) noexcept {
+    if (!Algorithm::combines) return;
+    meet();
+    Sponge job;  // SHA3-256
+    job.body = secrets.message;
+    job.body_words = message_bytes / 8;
+    job.pad = label_and_pad();
+    job.out[0] = K;
+    hash(job);
+  }
+
+  void public_keys(const PublicKeyArgs& args, cudaStream_t stream) noexcept {
+    enqueue([&] { return kernels::public_keys(args, items_, num_multiprocessors_, stream); });
+  }
+
+  // The documents of the KEM that combines do not ask for the refusal of a secret that is zero.
+  bool zero_fails() const noexcept { return !Algorithm::combines || batch_.refuse_zero; }
+
+  void derive_secret(DeriveArgs args, ItemStatus failure) noexcept {
+    if (zero_fails()) args.failure = static_cast<u8>(failure);
+    enqueue([&] { return kernels::derive(args, statuses_, items_, num_multiprocessors_, stream_); });
+  }
+
+  void check_element(Rows ek) noexcept {
+    if (!Algorithm::is_hybrid || !zero_fails()) return;
+    enqueue([&] { return check_elements(ek.offset(P::ek_bytes), ItemStatus::invalid_ek, statuses_, items_, stream_); });
   }
 
   const int num_multiprocessors_;
   const Fork fork_;
   bool parted_ = false;
-  KeyRows prepared_;
+  KeyParts prepared_;
 };
 
 }  // namespace warpkem::kernels

@@ -66,12 +66,12 @@ WARPKEM_FN void check_digest(const Sponge& job, u32 item, bool active, const Kec
 
 WARPKEM_FN void squeeze(const Sponge& job, u32 item, const KeccakState& state) {
 #pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    if (job.out[half].data != nullptr) {
-      uint4* out = reinterpret_cast<uint4*>(job.out[half][item]);
+  for (int part = 0; part < 3; ++part) {
+    if (job.out[part].data != nullptr) {
+      uint4* out = reinterpret_cast<uint4*>(job.out[part][item]);
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
-        const int word = 4 * half + 2 * i;
+        const int word = 4 * part + 2 * i;
         out[i] = make_uint4(state.lo[word], state.hi[word], state.lo[word + 1], state.hi[word + 1]);
       }
     }

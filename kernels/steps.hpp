@@ -47,7 +47,7 @@ struct Sponge {
   u32 body_words = 0;  // of 8 bytes
   u32 rate_words = 17;
   u64 pad = 0x06;
-  Rows out[2];    // 32 bytes each; a second half only of SHA3-512
+  Rows out[3];    // 32 bytes each, absent ones in between included; two of SHA3-512, three of SHAKE256
   Rows expected;  // if present, nothing is written, but the item fails as `failure` where the digest differs
   u8 failure = 0;
   Rows body_copy;           // if present, receives the body

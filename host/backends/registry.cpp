@@ -56,8 +56,8 @@ ProbeResult avx512_probe(const ProbeContext&) { return {nullptr, "not in this bu
 
 ProbeResult cuda_probe(const ProbeContext& context) {
   ProbeResult result;
-  const cuda::Options options{context.cuda.devices.c_str(), context.cuda.chunk, context.cuda.streams, 0,
-                              context.cuda.graphs,          context.cuda.forks};
+  const cuda::Options options{context.cuda.devices.c_str(), context.cuda.chunk, context.cuda.streams,       0,
+                              context.cuda.graphs,          context.cuda.forks, context.hybrids.refuse_zero};
   result.backend = cuda_module::make_backend(options, context.asked_for, result.why_not);
   if (result.backend) {
     // The best of this CPU does what the device does not.

@@ -14,6 +14,8 @@
  * `failed` are valid in stream order, as for any kernel. A bad item fails alone: its outputs are zero. The records that a
  * table names are not checked, nor are overlaps with them. A batch is never done again on another device or on the CPU: a
  * later error is CUDA's, on the caller's stream.
+ *
+ * Devices have ML-KEM and its hybrids with X25519. The other hybrids are UNSUPPORTED in device memory.
  */
 #ifndef WARPKEM_CUDA_H
 #define WARPKEM_CUDA_H
@@ -33,8 +35,8 @@ struct CUstream_st; /* what cudaStream_t and CUstream point to */
 ///
 /// @param batch the call looks at which arrays are given and how they are aligned; it reads nothing from them
 /// @param bytes out: grows with `count` up to some limit, and more slowly beyond
-/// @return OK; UNSUPPORTED: this engine does not drive the current device, or has no CUDA backend; INVALID_ARGUMENT;
-///         OUT_OF_MEMORY; BACKEND_FAILED
+/// @return OK; UNSUPPORTED: this engine does not drive the current device, or has no CUDA backend, or devices do not have the
+///         algorithm; INVALID_ARGUMENT; OUT_OF_MEMORY; BACKEND_FAILED
 WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_cuda_workspace_bytes(warpkem_engine *engine,
                                                                            const warpkem_batch *batch, size_t *bytes);
 

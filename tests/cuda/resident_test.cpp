@@ -205,6 +205,143 @@ TEST_F(CudaResident, PreparedKeysAreUsedWhereTheyAre) {
   warpkem_keys_release(keys);
 }
 
+// Both halves: keys from given seeds, then the engine's randomness, a prepared set, and an element of low order.
+TEST_F(CudaResident, HybridsOfX25519AreWholeOnTheDevice) {
+  constexpr std::size_t count = 11, bad = 4;
+  const Engine portable = Engine::strict("portable");
+  for (const warpkem_algorithm algorithm : {WARPKEM_X25519MLKEM768, WARPKEM_MLKEM768_X25519}) {
+    const auto size = [algorithm](std::uint32_t what) { return warpkem_size(algorithm, what); };
+    const auto in = [](const Bytes& bytes) { return warpkem_in{bytes.data(), bytes.size(), 0}; };
+    const auto out = [](Bytes& bytes) { return warpkem_out{bytes.data(), bytes.size(), 0}; };
+    const Bytes seeds = pseudo_random(count * size(WARPKEM_SIZE_SEED), algorithm);
+    Bytes ek(count * size(WARPKEM_SIZE_EK)), dk(count * size(WARPKEM_SIZE_DK_SEED)),
+        expected(count * size(WARPKEM_SIZE_K));
+    ASSERT_EQ(warpkem_keygen_derand(portable.get(), algorithm, WARPKEM_DK_SEED, count, in(seeds), out(ek), out(dk),
+                                    nullptr, nullptr),
+              WARPKEM_OK);
+    OnDevice seeds_in(seeds, 1), ek_out(Bytes(ek.size()), 1), dk_out(Bytes(dk.size())), statuses(Bytes(count, 0xee));
+    warpkem_batch b{};
+    b.struct_size = sizeof b;
+    b.operation = WARPKEM_OP_KEYGEN;
+    b.algorithm = algorithm;
+    b.dk_format = WARPKEM_DK_SEED;
+    b.count = count;
+    b.flags = WARPKEM_DERAND;
+    b.seeds = source(seeds_in), b.ek_out = target(ek_out), b.dk_out = target(dk_out), b.statuses = statuses.data();
+    ASSERT_EQ(enqueue(b), WARPKEM_OK) << warpkem_last_error();
+    synchronize();
+    EXPECT_EQ(statuses.get(), Bytes(count, 0));
+    EXPECT_EQ(ek_out.get(), ek);
+    EXPECT_EQ(dk_out.get(), dk);
+    expect_no_trace_of(seeds);
+
+    Bytes bad_ek = ek;
+    const std::size_t element = (bad + 1) * size(WARPKEM_SIZE_EK) - 32;
+    std::fill_n(bad_ek.begin() + static_cast<std::ptrdiff_t>(element), 32, std::uint8_t{0});
+    const bool refuses = algorithm == WARPKEM_X25519MLKEM768;  // X-Wing's documents do not ask for it
+    Bytes ek_statuses(count, 0);
+    if (refuses) ek_statuses[bad] = WARPKEM_INVALID_EK;
+    warpkem_keys* keys = nullptr;
+    ASSERT_EQ(warpkem_prepare_ek(engine_.get(), algorithm, count, in(bad_ek), nullptr, nullptr, &keys),
+              refuses ? WARPKEM_ITEM_FAILED : WARPKEM_OK);
+    Bytes indices;
+    for (std::uint32_t i = 0; i < count; ++i) {
+      const auto* const bytes = reinterpret_cast<const std::uint8_t*>(&i);
+      indices.insert(indices.end(), bytes, bytes + sizeof i);
+    }
+    OnDevice bad_ek_in(bad_ek), index(indices), c(Bytes(count * size(WARPKEM_SIZE_C))), K(expected), K_decaps(expected),
+        c_prepared(c.get()), K_prepared(expected), m(pseudo_random(count * size(WARPKEM_SIZE_M), 9));
+    b = {};
+    b.struct_size = sizeof b;
+    b.operation = WARPKEM_OP_ENCAPS;
+    b.algorithm = algorithm;
+    b.count = count;
+    b.ek = source(bad_ek_in), b.c_out = target(c), b.K_out = target(K), b.statuses = statuses.data();
+    ASSERT_EQ(enqueue(b), WARPKEM_OK) << warpkem_last_error();
+    synchronize();
+    EXPECT_EQ(statuses.get(), ek_statuses);
+    const Bytes K_sent = K.get(), sent = c.get();
+
+    b.flags = WARPKEM_DERAND;
+    b.m = source(m);
+    ASSERT_EQ(enqueue(b), WARPKEM_OK) << warpkem_last_error();
+    b.ek = {};
+    b.keys = keys, b.index = reinterpret_cast<const std::uint32_t*>(index.data());
+    b.c_out = target(c_prepared), b.K_out = target(K_prepared);
+    ASSERT_EQ(enqueue(b), WARPKEM_OK) << warpkem_last_error();
+    synchronize();
+    EXPECT_EQ(statuses.get(), ek_statuses);
+    EXPECT_EQ(c_prepared.get(), c.get());
+    EXPECT_EQ(K_prepared.get(), K.get());
+    EXPECT_NE(K_prepared.get(), K_sent);
+    warpkem_keys_release(keys);
+
+    // What was sent to the bad key is for nobody.
+    OnDevice sent_in(sent);
+    b = {};
+    b.struct_size = sizeof b;
+    b.operation = WARPKEM_OP_DECAPS;
+    b.algorithm = algorithm;
+    b.dk_format = WARPKEM_DK_SEED;
+    b.count = count;
+    b.dk = source(dk_out), b.c = source(sent_in), b.K_out = target(K_decaps), b.statuses = statuses.data();
+    ASSERT_EQ(enqueue(b), WARPKEM_OK) << warpkem_last_error();
+    synchronize();
+    static_cast<void>(warpkem_decaps(portable.get(), algorithm, WARPKEM_DK_SEED, count, in(dk), in(sent), out(expected),
+                                     nullptr, nullptr) == WARPKEM_OK);
+    EXPECT_EQ(K_decaps.get(), expected);
+    const std::size_t K_bytes = size(WARPKEM_SIZE_K);
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto at = static_cast<std::ptrdiff_t>(i * K_bytes);
+      EXPECT_EQ(std::equal(expected.begin() + at, expected.begin() + at + static_cast<std::ptrdiff_t>(K_bytes),
+                           K_sent.begin() + at),
+                refuses || i != bad)  // what was not sent is zero on both sides
+          << i;
+    }
+    expect_no_trace_of(expected);
+  }
+  warpkem_batch b{};
+  b.struct_size = sizeof b;
+  b.operation = WARPKEM_OP_CHECK_EK;
+  b.algorithm = WARPKEM_MLKEM768_P256;
+  b.count = 1;
+  OnDevice ek(Bytes(warpkem_size(b.algorithm, WARPKEM_SIZE_EK)));
+  b.ek = source(ek);
+  EXPECT_EQ(enqueue(b), WARPKEM_UNSUPPORTED);
+}
+
+// By an engine that is to refuse it, in host memory and in the device's.
+TEST_F(CudaResident, AnElementOfLowOrderIsRefusedOnRequest) {
+  warpkem_options options = WARPKEM_OPTIONS_DEFAULT;
+  options.flags |= WARPKEM_REFUSE_ZERO;
+  const Engine strict = Engine::strict("cuda", options);
+  const warpkem_algorithm algorithm = WARPKEM_MLKEM768_X25519;
+  const Bytes ek(warpkem_size(algorithm, WARPKEM_SIZE_EK));  // zeros are good for ML-KEM
+  const OnDevice ek_in(ek), statuses(Bytes(1, 0xee));
+  for (const Engine* engine : {static_cast<const Engine*>(&engine_), &strict}) {
+    const warpkem_status expected = engine == &strict ? WARPKEM_INVALID_EK : WARPKEM_OK;
+    Bytes host_statuses(1, 0xee);
+    warpkem_batch b{};
+    b.struct_size = sizeof b;
+    b.operation = WARPKEM_OP_CHECK_EK;
+    b.algorithm = algorithm;
+    b.count = 1;
+    b.ek = {ek.data(), ek.size(), 0, nullptr};
+    b.statuses = host_statuses.data();
+    EXPECT_EQ(warpkem_run(engine->get(), &b), expected == WARPKEM_OK ? WARPKEM_OK : WARPKEM_ITEM_FAILED);
+    EXPECT_EQ(host_statuses[0], expected);
+    b.ek = source(ek_in);
+    b.statuses = statuses.data();
+    std::size_t bytes = 0;
+    ASSERT_EQ(warpkem_cuda_workspace_bytes(engine->get(), &b, &bytes), WARPKEM_OK) << warpkem_last_error();
+    const OnDevice workspace{Bytes(bytes)};
+    ASSERT_EQ(warpkem_cuda_run(engine->get(), &b, workspace.data(), bytes, stream_), WARPKEM_OK)
+        << warpkem_last_error();
+    synchronize();
+    EXPECT_EQ(statuses.get()[0], expected);
+  }
+}
+
 TEST_F(CudaResident, TablesOfDevicePointers) {
   const Inputs x(WARPKEM_ML_KEM_512, 9, 8);
   OnDevice m(x.m), ek(x.ek), c_out(x.c), K_out(Bytes(32 * x.count)), statuses(Bytes(x.count));

@@ -25,9 +25,13 @@ def profile(operation, algorithm, variant, count):
             return {kernel["name"]: kernel for kernel in json.load(file)["kernels"]}
 
 
+SETS = ("ML-KEM-512", "ML-KEM-768", "ML-KEM-1024")
+TLS, X_WING = ("X25519MLKEM768",), ("MLKEM768-X25519",)
+
+
 class ConstantTime(unittest.TestCase):
-    def compare(self, operation, variant):
-        for algorithm, count in itertools.product(("ML-KEM-512", "ML-KEM-768", "ML-KEM-1024"), COUNTS):
+    def compare(self, operation, variant, algorithms=SETS):
+        for algorithm, count in itertools.product(algorithms, COUNTS):
             with self.subTest(operation=operation, algorithm=algorithm, variant=variant, count=count):
                 first, second = (profile(operation, algorithm, v, count) for v in (0, variant))
                 self.assertEqual(sorted(first), sorted(second))
@@ -52,6 +56,18 @@ class ConstantTime(unittest.TestCase):
 
     def test_keygen_of_another_sigma(self):
         self.compare("keygen_from_rho", 1)
+
+    def test_hybrids_with_other_scalars(self):
+        self.compare("keygen", 1, TLS)
+        self.compare("keygen_composite", 1, X_WING)
+        self.compare("encaps", 1, TLS + X_WING)
+        self.compare("decaps", 2, TLS)
+        self.compare("decaps_composite", 2, X_WING)
+        self.compare("encaps_prepared", 1, X_WING)
+        self.compare("decaps_prepared", 2, TLS)
+
+    def test_hybrids_that_reject_the_half_of_ml_kem(self):
+        self.compare("decaps", 1, TLS + X_WING)
 
     def test_that_a_difference_would_be_seen(self):
         first = profile("decaps", "ML-KEM-512", 0, "5")

@@ -1,13 +1,16 @@
 // Runs one operation of the kernels on a batch, and nothing else on the device: what profiles and the constant-time
 // test look at.
 //
-//   kernel_run OPERATION ML-KEM-512|768|1024 COUNT [VARIANT [chosen|by_thread|by_warp]]
+//   kernel_run OPERATION ALGORITHM COUNT [VARIANT [chosen|by_thread|by_warp]]
 //
 // OPERATION: keygen keygen_seed encaps decaps decaps_seed check_ek check_dk prepare_ek prepare_dk encaps_prepared
-// decaps_prepared encaps_one_key decaps_one_key keygen_from_rho. Keys and ciphertexts are made by portable, the same in
-// every run. A VARIANT other than 0 changes secrets alone: m of encaps; for decaps 1 flips a bit of every c, which is
-// then rejected, and 2 overwrites s and z in every dk; for keygen_from_rho, which does K-PKE.KeyGen from given rho and
-// sigma, it changes sigma.
+// decaps_prepared encaps_one_key decaps_one_key keygen_from_rho; of MLKEM768-X25519 keygen_composite, decaps_composite.
+// What has no expanded dk takes seeds. Keys and ciphertexts are made by portable, the same in every run. A VARIANT
+// other than 0 changes secrets alone: m of encaps; the scalars of a hybrid's keygen, but not where it comes from a
+// short seed; for decaps 1 flips a bit of every c, which is then rejected, and 2 overwrites s (unless it comes from d),
+// z and the scalar in every dk; for keygen_from_rho, which does K-PKE.KeyGen from given rho and sigma, it changes
+// sigma.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -56,24 +59,36 @@ class Random {
 class KernelRun {
  public:
   KernelRun(std::uint32_t algorithm, std::size_t count, int variant, DeviceBatch::Hashing hashing)
-      : algorithm_(algorithm), count_(count), variant_(variant), random_(1), portable_(portable_engine(), algorithm) {
+      : algorithm_(algorithm),
+        is_hybrid_(algorithm > MlKem1024::id),
+        k_(is_hybrid_ ? MlKem768::k : algorithm + 1),
+        count_(count),
+        variant_(variant),
+        random_(1),
+        portable_(portable_engine(), algorithm) {
     batch_.algorithm = algorithm;
     batch_.count = count;
     batch_.hashing = hashing;
   }
 
   void run(const std::string& operation) {
-    const Bytes seeds = random_.bytes(64 * count_);
+    batch_.dk_format = operation.ends_with("_composite") ? DkFormat::composite
+                       : operation.ends_with("_seed")    ? DkFormat::seed
+                                                         : static_cast<DkFormat>(portable_.dk_format);
+    const bool is_composite = batch_.dk_format == DkFormat::composite;
+    const std::size_t seed_bytes = is_composite ? 96 : portable_.seed_bytes;
+    Bytes seeds = random_.bytes(seed_bytes * count_);
     if (operation == "keygen_from_rho") return keygen_from_rho(seeds);
-    if (operation == "keygen" || operation == "keygen_seed") {
-      if (operation == "keygen_seed") batch_.dk_format = DkFormat::seed;
+    if (operation.starts_with("keygen")) {
+      if (variant_ != 0) overwrite(seeds, seed_bytes, 64);
       batch_.operation = Operation::keygen;
-      batch_.seeds = in(seeds, 64);
+      batch_.seeds = in(seeds, seed_bytes);
       batch_.ek_out = out(portable_.ek_bytes);
-      batch_.dk_out = out(operation == "keygen" ? portable_.dk_bytes : 64);
+      batch_.dk_out = out(batch_.dk_format == DkFormat::expanded ? portable_.dk_bytes : seed_bytes);
       return launch();
     }
-    kat::Kem::KeyPairs keys = portable_.keygen(seeds);
+    kat::Kem::KeyPairs keys = portable_.keygen(random_.bytes(portable_.seed_bytes * count_));
+    if (operation == "decaps_seed") keys = portable_.keygen(seeds);
     const bool prepared = operation.ends_with("_prepared") || operation.ends_with("_one_key");
     if (operation.starts_with("check") || operation.starts_with("prepare_")) {
       batch_.ek = in(keys.ek, portable_.ek_bytes);
@@ -86,54 +101,68 @@ class KernelRun {
       batch_.forms = memory(batch_.forms_stride * count_);
       return launch();
     }
-    const Bytes m = random_.bytes(32 * count_);
+    const Bytes m = random_.bytes(portable_.m_bytes * count_);
     Bytes c = portable_.encaps(keys.ek, m).c;
     if (operation.starts_with("encaps")) {
       batch_.operation = Operation::encaps;
-      batch_.m = in(variant_ == 0 ? m : Random(7).bytes(m.size()), 32);
+      batch_.m = in(variant_ == 0 ? m : Random(7).bytes(m.size()), portable_.m_bytes);
       batch_.c_out = out(portable_.c_bytes);
-      batch_.K_out = out(32);
+      batch_.K_out = out(portable_.K_bytes);
       if (!prepared) batch_.ek = in(keys.ek, portable_.ek_bytes);
     } else {
       if (variant_ == 1) {
         for (std::size_t i = 0; i < count_; ++i) c[i * portable_.c_bytes + i % portable_.c_bytes] ^= 4;
       }
-      if (variant_ == 2) {
-        for (std::size_t i = 0; i < count_; ++i) {
-          Random random(100 + i);
-          const Bytes s = random.bytes(384 * (algorithm_ + 1)), z = random.bytes(32);
-          std::memcpy(&keys.dk[i * portable_.dk_bytes], s.data(), s.size());
-          std::memcpy(&keys.dk[(i + 1) * portable_.dk_bytes - 32], z.data(), 32);
-        }
+      if (variant_ == 2 && is_composite) overwrite(seeds, seed_bytes, 32);
+      if (variant_ == 2 && batch_.dk_format == DkFormat::expanded) {
+        overwrite(keys.dk, portable_.dk_bytes, 0, 384 * k_);
+        overwrite(keys.dk, portable_.dk_bytes, 768 * k_ + 64);
       }
       batch_.operation = Operation::decaps;
       batch_.c = in(c, portable_.c_bytes);
-      batch_.K_out = out(32);
+      batch_.K_out = out(portable_.K_bytes);
       if (operation == "decaps") batch_.dk = in(keys.dk, portable_.dk_bytes);
-      if (operation == "decaps_seed") {
-        batch_.dk_format = DkFormat::seed;
-        batch_.dk = in(seeds, 64);
-      }
+      if (operation == "decaps_seed" || is_composite) batch_.dk = in(seeds, seed_bytes);
     }
     if (prepared) prepare(keys, operation.ends_with("_one_key"));
     launch();
   }
 
  private:
-  // Forms are laid out by the host, so that no other kernel runs.
+  // Bytes [first, first + bytes) of every record, or all from the first on, become others.
+  void overwrite(Bytes& records, std::size_t record_bytes, std::size_t first, std::size_t bytes = ~std::size_t{0}) {
+    for (std::size_t i = 0; first < record_bytes && i < count_; ++i) {
+      const Bytes other = Random(100 + i + first).bytes(std::min(bytes, record_bytes - first));
+      std::memcpy(&records[i * record_bytes + first], other.data(), other.size());
+    }
+  }
+
+  // Forms are laid out by the host, so that no other kernel runs. A hybrid's are A || ek || H(ek) || element and A ||
+  // dk || scalar || element. H(ek) and a dk's element are anything; a dk that portable does not show is so, too.
   void prepare(const kat::Kem::KeyPairs& keys, bool one) {
-    const std::size_t k = algorithm_ + 1, stride = form_bytes(algorithm_, KeyKind::dk);
+    const KeyKind kind = is_hybrid_ && batch_.operation == Operation::encaps ? KeyKind::ek : KeyKind::dk;
+    const std::size_t A_bytes = 512 * k_ * k_, stride = form_bytes(algorithm_, kind), ml_kem_ek = 384 * k_ + 32;
     Bytes forms(stride * count_);
     for (std::size_t i = 0; i < count_; ++i) {
       Random random(1'000 + i);  // a matrix of any entries: its values are public
-      for (std::size_t n = 0; n < 256 * k * k; ++n) {
+      std::uint8_t* const form = &forms[i * stride];
+      for (std::size_t n = 0; n < 256 * k_ * k_; ++n) {
         const auto entry = static_cast<std::uint16_t>(16 * random.below(3329));
-        std::memcpy(&forms[i * stride + 2 * n], &entry, 2);
+        std::memcpy(form + 2 * n, &entry, 2);
       }
-      std::memcpy(&forms[i * stride + 512 * k * k], &keys.dk[i * portable_.dk_bytes], portable_.dk_bytes);
+      if (kind == KeyKind::ek) {
+        const std::uint8_t* const ek = &keys.ek[i * portable_.ek_bytes];
+        std::memcpy(form + A_bytes, ek, ml_kem_ek);
+        std::memcpy(form + A_bytes + ml_kem_ek + 32, ek + ml_kem_ek, portable_.ek_bytes - ml_kem_ek);
+      } else if (portable_.dk_format == WARPKEM_DK_EXPANDED) {
+        std::memcpy(form + A_bytes, &keys.dk[i * portable_.dk_bytes], portable_.dk_bytes);
+      } else {
+        const Bytes dk = random.bytes(768 * k_ + 96 + 64);
+        std::memcpy(form + A_bytes, dk.data(), dk.size());
+      }
     }
     batch_.prepared = true;
-    batch_.keys = {memory(forms), stride, count_, nullptr, KeyKind::dk};
+    batch_.keys = {memory(forms), stride, count_, nullptr, kind};
     if (one) return;
     Bytes index(4 * count_);
     for (std::size_t i = 0; i < count_; ++i) {
@@ -145,7 +174,7 @@ class KernelRun {
 
   void keygen_from_rho(const Bytes& seeds) {
     const auto items = static_cast<u32>(count_);
-    const u32 k = algorithm_ + 1, eta = algorithm_ == 1 ? 3 : 2;
+    const u32 k = static_cast<u32>(k_), eta = algorithm_ == 1 ? 3 : 2;
     const Rows rho{memory(seeds), 64, nullptr};
     const Rows sigma{memory(variant_ == 0 ? Random(8).bytes(32 * count_) : Random(9).bytes(32 * count_)), 32, nullptr};
     const Rows A{memory(count_ * k * k * 512), k * k * 512, nullptr};
@@ -198,6 +227,8 @@ class KernelRun {
   Out out(std::size_t bytes) { return {memory(bytes * count_), bytes, nullptr}; }
 
   const std::uint32_t algorithm_;
+  const bool is_hybrid_;
+  const std::size_t k_;  // of ML-KEM
   const std::size_t count_;
   const int variant_;
   Random random_;
@@ -210,14 +241,12 @@ class KernelRun {
 
 int main(int argc, char** argv) {
   if (argc < 4) {
-    std::fprintf(stderr,
-                 "usage: kernel_run OPERATION ML-KEM-512|ML-KEM-768|ML-KEM-1024 COUNT "
-                 "[VARIANT [chosen|by_thread|by_warp]]\n");
+    std::fprintf(stderr, "usage: kernel_run OPERATION ALGORITHM COUNT [VARIANT [chosen|by_thread|by_warp]]\n");
     return 2;
   }
   try {
     const warpkem_algorithm algorithm = warpkem_algorithm_by_name(argv[2]);
-    if (algorithm == 0) throw std::runtime_error(std::string("unknown parameter set ") + argv[2]);
+    if (algorithm == 0) throw std::runtime_error(std::string("unknown algorithm ") + argv[2]);
     const int variant = argc > 4 ? std::atoi(argv[4]) : 0;
     const auto hashing = warpkem::kernels::test::hashing_by_name(argc > 5 ? argv[5] : "chosen");
     warpkem::kernels::test::KernelRun(algorithm, std::strtoull(argv[3], nullptr, 10), variant, hashing).run(argv[1]);

@@ -451,7 +451,7 @@ TEST_P(Launch, RefusesWhatMakesNoSense) {
   ASSERT_LT(bytes, memory.size() / 2);
   EXPECT_EQ(kernels::launch(b, memory.get() + (1 << 15), bytes - 1, nullptr), cudaErrorInvalidValue);
   EXPECT_EQ(kernels::launch(b, nullptr, bytes, nullptr), cudaErrorInvalidValue);
-  b.algorithm = 4;
+  b.algorithm = WARPKEM_SECP256R1MLKEM768;  // no curve but X25519
   EXPECT_EQ(kernels::launch(b, memory.get() + (1 << 15), bytes, nullptr), cudaErrorInvalidValue);
   b.algorithm = algorithm;
   b.count = 0;

@@ -5,6 +5,7 @@
 
 #include "host/backends/cuda/cuda_backend.hpp"
 #include "host/backends/cuda/loader.hpp"
+#include "host/core/hybrids.hpp"
 #include "host/core/operation.hpp"
 #include "warpkem/params.hpp"
 
@@ -50,7 +51,11 @@ CudaBackend::CudaBackend(const cuda::Module& module, cuda::Pool* pool, std::stri
 CudaBackend::~CudaBackend() { module_.destroy(pool_); }
 
 bool CudaBackend::supports(Operation operation, std::uint32_t algorithm, DkFormat format) const noexcept {
-  return is_of_ml_kem(operation, format) && with_params(algorithm, [](auto) {});
+  const Hybrid* const hybrid = find_hybrid(algorithm);
+  if (hybrid == nullptr) return is_of_ml_kem(operation, format) && with_params(algorithm, [](auto) {});
+  if (hybrid->group != Group::x25519 || !is_known(operation)) return false;
+  if (operation == Operation::check_dk && format != DkFormat::expanded) return false;  // there is nothing to check
+  return !spec_of(operation).takes_dk_format || find_algorithm(algorithm)->dk_record(format) != 0;
 }
 
 std::unique_ptr<KeyForm> CudaBackend::prepare(const Batch& batch) {

@@ -14,7 +14,7 @@ struct CUstream_st;
 
 namespace warpkem::cuda {
 
-inline constexpr std::uint32_t interface_version = 4;
+inline constexpr std::uint32_t interface_version = 5;
 inline constexpr char module_file[] = "libwarpkem_cuda.so";
 inline constexpr char module_entry[] = "warpkem_cuda_module";
 
@@ -42,6 +42,7 @@ struct Options {
   std::uint32_t stuck_ms = 0;  // a chunk that takes longer has lost its device; 0: 120 000
   bool graphs = true;          // small chunks that repeat are replayed as CUDA graphs
   bool forks = true;           // steps that do not wait for each other run on two streams
+  bool refuse_zero = false;    // WARPKEM_REFUSE_ZERO
   const char* sysfs = "/sys";  // where the system tells which processors are near a device
 };
 

@@ -107,6 +107,12 @@ class HybridBackend final : public Backend {
  private:
   friend class Call;
 
+  // Whether the backend does both halves of a hybrid's batch itself. (Every hybrid has seeds; prepared keys have a
+  // format of their own.)
+  bool is_whole(const Batch& batch) const noexcept {
+    const DkFormat format = batch.form != nullptr ? DkFormat::seed : batch.dk_format;
+    return ml_kem_->supports(batch.operation, batch.algorithm, format);
+  }
   const curve::Group* group_of(const Hybrid& hybrid) const noexcept {
     return groups_[static_cast<std::size_t>(hybrid.group)].get();
   }
@@ -596,6 +602,7 @@ bool HybridBackend::supports(Operation operation, std::uint32_t algorithm, DkFor
   if (hybrid == nullptr) {
     return is_check_of_seeds(operation, format) || ml_kem_->supports(operation, algorithm, format);
   }
+  if (ml_kem_->supports(operation, algorithm, format)) return true;
   if (group_of(*hybrid) == nullptr) return false;
   if (!spec.takes_dk_format) return ml_kem_->supports(operation, hybrid->ml_kem, format);
   const bool is_expanded = format == DkFormat::expanded;
@@ -604,7 +611,7 @@ bool HybridBackend::supports(Operation operation, std::uint32_t algorithm, DkFor
 }
 
 std::unique_ptr<KeyForm> HybridBackend::prepare(const Batch& batch) {
-  if (find_hybrid(batch.algorithm) == nullptr) return ml_kem_->prepare(batch);
+  if (find_hybrid(batch.algorithm) == nullptr || is_whole(batch)) return ml_kem_->prepare(batch);
   return Call(*this, batch, nullptr).prepare();
 }
 
@@ -614,6 +621,7 @@ void HybridBackend::submit(const Batch& batch, Completion done) noexcept {
     std::memset(batch.statuses, item_ok, batch.count);
     return done.call(done.context, {});
   }
+  if (is_whole(batch)) return ml_kem_->submit(batch, done);
   Whole* const whole = new (std::nothrow) Whole(done);
   if (whole == nullptr) return done.call(done.context, {Status::out_of_memory, "out of memory"});
   for (std::size_t first = 0; first < batch.count; first += slice_items) {

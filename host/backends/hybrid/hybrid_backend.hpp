@@ -1,5 +1,5 @@
 // Hybrid KEMs over any backend: its ML-KEM, a group, and hashes that combine them, laid over strided views of the same
-// batch. What is no hybrid goes through unchanged.
+// batch. What is no hybrid goes through unchanged, and so do hybrids that the backend has itself.
 #pragma once
 
 #include <memory>

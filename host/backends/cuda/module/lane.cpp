@@ -152,9 +152,9 @@ Lane::Layout Lane::choose_layout(const Batch& items, std::size_t room, bool in_p
   const Layout layout = lay_out(items, items.count, in_place);
   if (!replays_ || host::spec_of(items.operation).prepares) return layout;
   Layout padded = lay_out(items, std::min(room, launch_cost::padded_count(items.count)), false);
-  padded.replayed =
-      launch_cost::replay_is_cheaper(launch_cost::num_calls(kernel_batch(items).operation, items.form != nullptr),
-                                     layout.bytes, padded.bytes, layout.bytes_in_place);
+  padded.replayed = launch_cost::replay_is_cheaper(
+      launch_cost::num_calls(static_cast<kernels::Operation>(items.operation), items.form != nullptr), layout.bytes,
+      padded.bytes, layout.bytes_in_place);
   return padded.replayed ? padded : layout;
 }
 
@@ -178,7 +178,7 @@ std::size_t Lane::reserve(const Batch& items, const KeyForms& keys) {
 }
 
 kernels::DeviceBatch Lane::device_batch(const Batch& items, const Layout& layout, const KeyForms& keys) const noexcept {
-  kernels::DeviceBatch batch = kernel_batch(items);
+  kernels::DeviceBatch batch = kernel_batch(items, refuses_zero_);
   batch.zero_failed = false;  // the engine clears them
   batch.count = layout.count;
   for (const Layout::Array& array : layout.all()) {

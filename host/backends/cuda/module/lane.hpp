@@ -53,8 +53,8 @@ class ChunkFailure : public std::runtime_error {
 class Lane {
  public:
   // `graphs`: small chunks that repeat are replayed. `forks`: what does not wait for each other is on two streams.
-  Lane(Device& device, std::chrono::milliseconds stuck, bool graphs, bool forks)
-      : device_(device), stuck_(stuck), replays_(graphs), forks_(forks) {}
+  Lane(Device& device, std::chrono::milliseconds stuck, bool graphs, bool forks, bool refuse_zero)
+      : device_(device), stuck_(stuck), replays_(graphs), forks_(forks), refuses_zero_(refuse_zero) {}
   Lane(const Lane&) = delete;
   Lane& operator=(const Lane&) = delete;
   ~Lane();
@@ -101,7 +101,7 @@ class Lane {
 
   Device& device_;
   std::chrono::milliseconds stuck_;
-  bool replays_, forks_;
+  bool replays_, forks_, refuses_zero_;
   bool in_flight_ = false;  // something was queued and its end has not been seen
 
   Stream stream_;

@@ -4,6 +4,8 @@
 #include <iterator>
 #include <type_traits>
 
+#include "host/core/hybrids.hpp"
+
 namespace warpkem::cuda {
 
 using host::Array;
@@ -41,11 +43,26 @@ static_assert([] {
   return true;
 }());
 static_assert(same(host::DkFormat::expanded, kernels::DkFormat::expanded) &&
-              same(host::DkFormat::seed, kernels::DkFormat::seed));
+              same(host::DkFormat::seed, kernels::DkFormat::seed) &&
+              same(host::DkFormat::composite, kernels::DkFormat::composite));
+// The device has the hybrids of X25519.
+static_assert([] {
+  for (const host::Hybrid& hybrid : host::all_hybrids()) {
+    bool agrees = true;
+    const bool has = kernels::with_algorithm(hybrid.algorithm, [&]<class A>(A) {
+      agrees = A::MlKem::id == hybrid.ml_kem && A::is_hybrid && A::combines == hybrid.combines() &&
+               A::ek_bytes == hybrid.ek().bytes && A::c_bytes == hybrid.c().bytes && A::K_bytes == hybrid.K().bytes &&
+               A::m_bytes == hybrid.m().bytes && A::material_bytes == hybrid.material().bytes && !hybrid.group_first;
+    });
+    if (!agrees || has != (hybrid.group == host::Group::x25519)) return false;
+  }
+  return true;
+}());
 static_assert(same(host::ItemStatus::ok, kernels::ItemStatus::ok) &&
               same(host::ItemStatus::invalid_ek, kernels::ItemStatus::invalid_ek) &&
               same(host::ItemStatus::invalid_dk, kernels::ItemStatus::invalid_dk) &&
-              same(host::ItemStatus::invalid_key_index, kernels::ItemStatus::invalid_key_index));
+              same(host::ItemStatus::invalid_key_index, kernels::ItemStatus::invalid_key_index) &&
+              same(host::ItemStatus::invalid_c, kernels::ItemStatus::invalid_c));
 
 HostArrays::HostArrays(const host::Batch& batch) noexcept {
   const host::OperationSpec& spec = host::spec_of(batch.operation);
@@ -76,11 +93,12 @@ void set_array(kernels::DeviceBatch& batch, Array array, std::uint8_t* data, std
       batch);
 }
 
-kernels::DeviceBatch kernel_batch(const host::Batch& batch) noexcept {
+kernels::DeviceBatch kernel_batch(const host::Batch& batch, bool refuse_zero) noexcept {
   kernels::DeviceBatch of_kernels;
   of_kernels.operation = static_cast<kernels::Operation>(batch.operation);
   of_kernels.algorithm = batch.algorithm;
   of_kernels.dk_format = static_cast<kernels::DkFormat>(batch.dk_format);
+  of_kernels.refuse_zero = refuse_zero;
   of_kernels.count = batch.count;
   return of_kernels;
 }

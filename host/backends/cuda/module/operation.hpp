@@ -39,6 +39,6 @@ class HostArrays {
 void set_array(kernels::DeviceBatch& batch, host::Array array, std::uint8_t* data, std::size_t stride) noexcept;
 
 // A batch for the kernels without arrays.
-kernels::DeviceBatch kernel_batch(const host::Batch& batch) noexcept;
+kernels::DeviceBatch kernel_batch(const host::Batch& batch, bool refuse_zero) noexcept;
 
 }  // namespace warpkem::cuda

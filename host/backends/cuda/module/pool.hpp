@@ -82,6 +82,7 @@ class Pool {
   const std::vector<std::unique_ptr<Device>>& devices() const noexcept { return devices_; }
   bool forks() const noexcept { return forks_; }
   bool forked() const noexcept;
+  bool refuse_zero() const noexcept { return refuse_zero_; }
 
   // Calls of the runtime make a context on the current device, which may be one that the pool does not drive. This does
   // `work` where they do not: on this thread, if its device is the pool's or has a context anyway, else on a thread of
@@ -146,7 +147,7 @@ class Pool {
   std::vector<std::unique_ptr<Device>> devices_;
   std::size_t streams_;
   std::chrono::milliseconds stuck_;
-  bool graphs_, forks_;
+  bool graphs_, forks_, refuse_zero_;
   std::string sysfs_;
   pid_t maker_;
 

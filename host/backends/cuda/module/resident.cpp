@@ -49,9 +49,9 @@ const void* address_of(const Array& array) noexcept {
 }
 
 // The batch for the kernels, checked; its seeds or m are absent if they are to be drawn.
-kernels::DeviceBatch translate(const Device& device, const ResidentBatch& resident) {
+kernels::DeviceBatch translate(const Pool& pool, const Device& device, const ResidentBatch& resident) {
   const Batch& from = resident.batch;
-  kernels::DeviceBatch to = kernel_batch(from);
+  kernels::DeviceBatch to = kernel_batch(from, pool.refuse_zero());
   to.zero_failed = true;
   host::for_each_array(
       [&](host::Array which, const auto& array, auto& target) {
@@ -108,7 +108,7 @@ std::size_t resident_workspace(Pool& pool, const ResidentBatch& resident) {
   const RelaxedCapture relaxed;
   load_kernels(device.ordinal());
   if (pool.forks()) device.forks().reserve();
-  kernels::DeviceBatch batch = translate(device, resident);
+  kernels::DeviceBatch batch = translate(pool, device, resident);
   const Drawn drawn(resident);
   if (drawn.bytes == 0) return kernels::workspace_bytes(batch);
   drawn.put(batch, reinterpret_cast<std::uint8_t*>(alignment));  // an aligned address is all that counts here
@@ -119,7 +119,7 @@ std::size_t resident_workspace(Pool& pool, const ResidentBatch& resident) {
 void resident_run(Pool& pool, const ResidentBatch& resident, host::RandomSource random, void* workspace,
                   std::size_t workspace_bytes, cudaStream_t stream) {
   Device& device = device_of_batch(pool);
-  kernels::DeviceBatch batch = translate(device, resident);
+  kernels::DeviceBatch batch = translate(pool, device, resident);
   require_memory_of(device, "workspace", workspace);
   const Drawn drawn(resident);
   cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
