@@ -485,6 +485,20 @@ def slow_when_sanitized(run):
 
 
 @stage(only_all=True)
+def cuda_12(run):
+    """The host's side of the CUDA backend against the headers of CUDA 12.4, the oldest that it takes."""
+    environment = BUILD / "cuda-12"
+    if not run.command(sys.executable, "-m", "venv", environment) or \
+            not run.command(environment / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
+                            "--require-hashes", "-r", ROOT / "tests" / "cuda" / "requirements.txt"):
+        return run.note_skip("CUDA 12.4", "its headers cannot be installed")
+    headers = [f"-isystem{path}" for path in environment.glob("lib/python*/site-packages/nvidia/*/include")]
+    for source in [*sorted((ROOT / "host" / "backends" / "cuda" / "module").glob("*.cpp")), ROOT / "kernels" / "launch.cpp"]:
+        run.test(f"CUDA 12.4: {source.name}", "c++", "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", f"-I{ROOT}",
+                 f"-I{ROOT / 'include'}", '-DWARPKEM_CUDA_ARCHITECTURES="90"', *headers, source)
+
+
+@stage(only_all=True)
 def gpu_check(run):
     """tools/gpu-check to its end in a clean root, on an emulated GPU, after emulated-gpu."""
     runner = BUILD / "emu" / "ptxemu" / "ptxemu-run"
