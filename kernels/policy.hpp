@@ -112,8 +112,8 @@ static_assert(holds_warps_everywhere(arithmetic<3>, 12) && holds_warps_everywher
 inline constexpr int by_warp_threads = 32;
 
 // X25519, a thread an item: the ladder keeps some 100 registers busy, so four warps a scheduler; its chains of carries
-// need no more, as each has two beside each other. A block's warps share an inversion, which is 0.09 of a ladder and
-// 0.4 of a comb if a warp does it alone: four leave a quarter of that.
+// need no more, as each has two beside each other. An inversion takes 0.08 of what a ladder takes, and 0.4 of a comb:
+// four warps of a block share one.
 inline constexpr Block x25519{128, 128, 8'192};
 static_assert(holds_warps_everywhere(x25519, 16));
 

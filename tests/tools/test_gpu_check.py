@@ -19,7 +19,7 @@ if arguments["filter"].startswith("(keygen|encaps|decaps)/ML-KEM-768/cuda/batch:
               "real_time": 10.0 if os.environ["WARPKEM_CUDA_FORKS"] == "1" else 15.0}}]
     json.dump({{"context": {{}}, "benchmarks": lines}}, open(arguments["out"], "w"))
     sys.exit()
-parameter_set, batch = re.match(r"(ML-KEM-\\d+)/cuda/batch:(\\d+)/\\|\\^copy/$", arguments["filter"]).groups()
+parameter_set, batch = re.match(r"([\\w-]+)/cuda/batch:(\\d+)/\\|\\^copy/$", arguments["filter"]).groups()
 if parameter_set == "ML-KEM-1024":
     sys.exit("out of luck")
 rates = {{"to_device_bytes_per_second": 2e9, "to_host_bytes_per_second": 2e9, "both_to_device_bytes_per_second": 1e9,
@@ -76,8 +76,9 @@ class GpuCheck(unittest.TestCase):
         self.assertEqual(rc, 1)
         self.assertNotIn("selftest:", text)  # it was done
         steps = self.steps()
-        self.assertEqual({name: steps[f"bench {name}/16"] for name in ("ML-KEM-512", "ML-KEM-768", "ML-KEM-1024")},
-                         {"ML-KEM-512": "done", "ML-KEM-768": "done", "ML-KEM-1024": "failed"})
+        sets = "ML-KEM-512", "ML-KEM-768", "ML-KEM-1024", "X25519MLKEM768"
+        self.assertEqual({name: steps[f"bench {name}/16"] for name in sets},
+                         {"ML-KEM-512": "done", "ML-KEM-768": "done", "ML-KEM-1024": "failed", "X25519MLKEM768": "done"})
         self.assertIn("out of luck", text)
 
         report = (self.out / "report.txt").read_text()
@@ -87,7 +88,7 @@ class GpuCheck(unittest.TestCase):
         self.assertIn("<polyline", (self.out / "bounds.svg").read_text())
         timed = json.loads((self.out / "bench.json").read_text())
         self.assertEqual(timed["context"]["commit"], "abc1234")
-        self.assertEqual(len(timed["benchmarks"]), 2 * 2 * 4)
+        self.assertEqual(len(timed["benchmarks"]), 4 * 2 * 4)
 
         self.program("operations_bench", BENCH.replace('"ML-KEM-1024"', '"none"'))
         rc, text = self.check("--stages", "bench")
