@@ -105,6 +105,8 @@ std::string meaning_of(warpkem_status status) {
       return "dk does not give the secret that was encapsulated to ek (pairwise consistency test of a new key pair)";
     case WARPKEM_KEY_MISMATCH:
       return "the parts of a private key are not of one pair (RFC 9935, Section 8)";
+    case WARPKEM_INVALID_TAG:
+      return "the tag is not that of the text, key, nonce and associated data (AES-256-GCM)";
     default:
       return "";
   }
