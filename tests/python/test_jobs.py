@@ -199,6 +199,12 @@ def test_what_is_null_holds_no_wrapped_secret(engine, secrets):
         assert rows.any(axis=1).tolist() == [True, True, False, True, False, True]
 
 
+def test_wrapped_keys_are_bytes(secrets):
+    table = ids(3).append_column("c", pa.array([bytes(1088)] * 3, pa.binary(1088))).append_column("wrapped_key", pa.array([1, 2, 3]))
+    with pytest.raises(ValueError, match="wrapped_key: takes a column of bytes, got int64"):
+        ray.Decapsulate(P, secrets["seed"], allow_unwrapped=True)(table)
+
+
 @pytest.mark.parametrize("id", [pa.array(range(40), pa.int64()), pa.array(["x" * (i % 3) + str(i) for i in range(40)])])
 def test_a_library_without_openssl_gives_the_same(engine, secrets, monkeypatch, id):
     seed = np.frombuffer(ray.secret(secrets["seed"]), np.uint8).reshape(1, 64)

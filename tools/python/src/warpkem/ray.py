@@ -84,14 +84,14 @@ def _whole(column: Any) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
-def _by_length(column: pa.Array) -> _Groups:
+def _by_length(column: pa.Array, name: str) -> _Groups:
     """A column of bytes or strings. Rows that are null have undefined bytes, of any length."""
     kind, count = column.type, len(column)
     if pa.types.is_fixed_size_binary(kind):
         return [(slice(None), to_numpy(column, kind.byte_width))]
     wide = pa.types.is_large_string(kind) or pa.types.is_large_binary(kind)
     if not wide and not pa.types.is_string(kind) and not pa.types.is_binary(kind):
-        raise ValueError(f"takes a column of bytes, got {kind}")
+        raise ValueError(f"{name}: takes a column of bytes, got {kind}")
     if count == 0:
         return []
     _, where, data = column.buffers()
@@ -135,7 +135,7 @@ def _ids(column: Any) -> _Groups:
     is_bytes = pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
     if not is_string and not is_bytes:
         raise ValueError(f"id: takes whole numbers, strings or bytes, got {kind}")
-    return [(rows, _with_prefix(b"s" if is_string else b"b", values)) for rows, values in _by_length(column)]
+    return [(rows, _with_prefix(b"s" if is_string else b"b", values)) for rows, values in _by_length(column, "id")]
 
 
 def _with_prefix(prefix: bytes, values: np.ndarray) -> np.ndarray:
@@ -241,7 +241,6 @@ class _Step:
                 found[...] = 0
         return made
 
-
     def seal(self, key: np.ndarray | bytes, nonce: np.ndarray | bytes, ids: _Groups, secrets: np.ndarray | bytes,
              count: int) -> np.ndarray:
         """Wraps the secrets of all rows: nonce, ciphertext, tag of each. Bytes are the same for all."""
@@ -341,7 +340,7 @@ class Keygen(_Step):
             else:
                 column = from_numpy(pairs.dk.copy())
             table = _put(table, ek=from_numpy(pairs.ek), seed=column)
-        seeds[...] = 0
+        _wipe(seeds)
         return table
 
 
@@ -409,12 +408,13 @@ class _Opens(_Step):
             else:
                 wrapped_keys, keys = _whole(_column(table, self.wrapped_key)), self.keys_of(received.K, c)
                 _refuse_nulls(wrapped_keys, status)
-                for rows, some, wrapped in _together(ids, _by_length(wrapped_keys)):
+                for rows, some, wrapped in _together(ids, _by_length(wrapped_keys, self.wrapped_key)):
                     secrets = np.zeros((len(some), max(0, wrapped.shape[1] - _NONCE - _TAG)), np.uint8)
                     is_open = np.zeros(len(some), bool)
                     if wrapped.shape[1] >= _NONCE + _TAG:
                         key = _copy(keys, rows)
-                        is_open = _open(self.engine, key, wrapped[:, :_NONCE], self.associated(some), wrapped[:, _NONCE:], secrets)
+                        is_open = _open(self.engine, key, wrapped[:, :_NONCE], self.associated(some), wrapped[:, _NONCE:],
+                                        secrets)
                         _wipe(key)
                     status[rows] = np.where(is_open | (status[rows] != 0), status[rows], _INVALID)
                     found.append((rows, some, secrets))
