@@ -66,12 +66,13 @@ class Pass : private Staging {
 
   // Hashing steps of which none waits for another. Those by warp share a launch. Those by thread are a kernel each: a
   // few items do not fill the device with one, so SampleNTT, and all sponges but the first, go to the fork's stream.
+  // That of a hybrid has X25519 to do meanwhile.
   template <class... Steps>
   void hash(const Steps&... steps) noexcept {
     constexpr int num_matrices = (std::is_same_v<Steps, MatrixArgs> + ...),
                   num_sponges = (std::is_same_v<Steps, Sponge> + ...);
-    const bool parts =
-        (num_matrices != 0 && sizeof...(Steps) > 1 && !by_warp(P::k * P::k)) || (num_sponges > 1 && !by_warp(1));
+    const bool parts = !Algorithm::is_hybrid && ((num_matrices != 0 && sizeof...(Steps) > 1 && !by_warp(P::k * P::k)) ||
+                                                 (num_sponges > 1 && !by_warp(1)));
     const cudaStream_t aside = parts ? part() : stream_;
     WarpJobs jobs;
     bool any = false, has_sponge = false;
@@ -95,6 +96,10 @@ class Pass : private Staging {
     enqueue([&] { return cudaStreamWaitEvent(fork_.stream, fork_.parted, 0); });
     parted_ = true;
     return fork_.stream;
+  }
+  // Before what reads hashes.
+  void meet_hashing() noexcept {
+    if (!Algorithm::is_hybrid) meet();
   }
   // What follows waits for the fork's stream too: also after an error, for the wipe follows.
   void meet() noexcept {
@@ -190,7 +195,7 @@ class Pass : private Staging {
     const PrfArgs eta1 = PRF(sigma, 2 * P::k, 0, P::eta1);
     hash(SampleNTT(rho, A), eta1);
     const Noise bytes{eta1.out, nullptr};
-    meet();
+    meet_hashing();
     enqueue([&] { return kernels::keygen<P>(A, bytes, ek, dk_pke, items_, stream_); });
   }
 
@@ -222,12 +227,12 @@ class Pass : private Staging {
     const Rows ek = output(batch_.ek_out, Algorithm::ek_bytes, Secrecy::open);
     const Rows dk = output(batch_.dk_out, Algorithm::dk_bytes(batch_.dk_format), Secrecy::secret);
     const Rows material = expand(seeds);
-    KeyGen_internal(material, ek, is_expanded ? dk : Rows());
-    if (!is_expanded) copy(seeds, dk, Algorithm::dk_bytes(batch_.dk_format));
     if (Algorithm::is_hybrid) {
       const Rows scalar_in_dk = is_expanded ? dk.offset(P::dk_bytes) : Rows();
-      public_keys({scalar_of(material), ek.offset(P::ek_bytes), {}, scalar_in_dk}, stream_);
+      public_keys({scalar_of(material), ek.offset(P::ek_bytes), {}, scalar_in_dk}, part());
     }
+    KeyGen_internal(material, ek, is_expanded ? dk : Rows());
+    if (!is_expanded) copy(seeds, dk, Algorithm::dk_bytes(batch_.dk_format));
   }
 
   // And of hybrids X25519's half.
@@ -290,7 +295,7 @@ class Pass : private Staging {
     }
     const Noise bytes = derive(m, key.h, K);
     u8* const checked = batch_.prepared ? nullptr : statuses_;
-    meet();
+    meet_hashing();
     enqueue([&] { return encrypt<P>(key, bytes, m, c, checked, items_, stream_); });
   }
 
@@ -306,12 +311,13 @@ class Pass : private Staging {
       key.element = key.ek.offset(P::ek_bytes);
     }
     const Secrets secrets = secrets_room(K);
+    if (Algorithm::is_hybrid) {
+      const Rows scalar = m.offset(P::m_bytes);
+      derive_secret({scalar, key.element, secrets.of_x25519, secrets.element_in_ek});
+      public_keys({scalar, c.offset(P::c_bytes), secrets.element_in_c, {}}, stream_);
+    }
     Encaps_internal(key, m, c, secrets.of_ml_kem);
-    if (!Algorithm::is_hybrid) return;
-    const Rows scalar = m.offset(P::m_bytes);
-    public_keys({scalar, c.offset(P::c_bytes), secrets.element_in_c, {}}, part());
-    derive_secret({scalar, key.element, secrets.of_x25519, secrets.element_in_ek}, ItemStatus::invalid_ek);
-    combine(secrets, K);
+    combine(secrets, ItemStatus::invalid_ek, K);
   }
 
   // ML-KEM.Decaps_internal, FIPS 203 Algorithm 18, with the check of 7.3. `material`: of keys from seeds, else absent.
@@ -334,7 +340,7 @@ class Pass : private Staging {
     Sponge rejection = J(key.z, c, K_bar);
     if (along.present()) rejection.also_from = key.element, rejection.also_to = along;
     const Noise bytes = batch_.prepared ? derive(m_prime, key.h, K_prime, rejection) : derive(m_prime, key.h, K_prime);
-    meet();
+    meet_hashing();
     enqueue([&] { return reencrypt<P>(key, bytes, m_prime, c, K_prime, K_bar, K, items_, stream_); });
   }
 
@@ -355,11 +361,12 @@ class Pass : private Staging {
       }
     }
     const Secrets secrets = secrets_room(K);
+    if (Algorithm::is_hybrid) {
+      derive_secret({key.scalar, c.offset(P::c_bytes), secrets.of_x25519, secrets.element_in_c});
+      if (Algorithm::combines && !batch_.prepared) public_keys({key.scalar, secrets.element_in_ek, {}, {}}, stream_);
+    }
     Decaps_internal(key, material, c, secrets.of_ml_kem, secrets.element_in_ek);
-    if (!Algorithm::is_hybrid) return;
-    if (Algorithm::combines && !batch_.prepared) public_keys({key.scalar, secrets.element_in_ek, {}, {}}, part());
-    derive_secret({key.scalar, c.offset(P::c_bytes), secrets.of_x25519, secrets.element_in_c}, ItemStatus::invalid_c);
-    combine(secrets, K);
+    combine(secrets, ItemStatus::invalid_c, K);
   }
 
   void check_ek() noexcept {
@@ -419,9 +426,14 @@ class Pass : private Staging {
             message.offset(P::K_bytes + 2 * x25519_bytes)};
   }
 
-  void combine(const Secrets& secrets, Rows K) noexcept {
-    if (!Algorithm::combines) return;
+  // Of a hybrid: fails the items whose secret of X25519 may not be zero, as `failure`, and makes K of both.
+  void combine(const Secrets& secrets, ItemStatus failure, Rows K) noexcept {
+    if (!Algorithm::is_hybrid) return;
     meet();
+    if (zero_fails()) {
+      enqueue([&] { return check_secrets(secrets.of_x25519, failure, statuses_, items_, stream_); });
+    }
+    if (!Algorithm::combines) return;
     Sponge job;  // SHA3-256
     job.body = secrets.message;
     job.body_words = message_bytes / 8;
@@ -434,13 +446,14 @@ class Pass : private Staging {
     enqueue([&] { return kernels::public_keys(args, items_, num_multiprocessors_, stream); });
   }
 
+  // Beside all of ML-KEM: Keccak keeps the integer pipe busy, this the multiplier.
+  void derive_secret(const DeriveArgs& args) noexcept {
+    const cudaStream_t aside = part();
+    enqueue([&] { return kernels::derive(args, items_, num_multiprocessors_, aside); });
+  }
+
   // The documents of the KEM that combines do not ask for the refusal of a secret that is zero.
   bool zero_fails() const noexcept { return !Algorithm::combines || batch_.refuse_zero; }
-
-  void derive_secret(DeriveArgs args, ItemStatus failure) noexcept {
-    if (zero_fails()) args.failure = static_cast<u8>(failure);
-    enqueue([&] { return kernels::derive(args, statuses_, items_, num_multiprocessors_, stream_); });
-  }
 
   void check_element(Rows ek) noexcept {
     if (!Algorithm::is_hybrid || !zero_fails()) return;

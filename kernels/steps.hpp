@@ -139,16 +139,15 @@ struct PublicKeyArgs {
 };
 cudaError_t public_keys(const PublicKeyArgs& args, u32 items, int num_multiprocessors, cudaStream_t stream) noexcept;
 
-// secret = X25519(k, element). An item whose secret is zero fails as `failure`, unless that is 0.
+// secret = X25519(k, element).
 struct DeriveArgs {
   Rows k, element, secret;
   Rows element_copy;  // if present, receives the element
-  u8 failure = 0;
 };
-cudaError_t derive(const DeriveArgs& args, u8* statuses, u32 items, int num_multiprocessors,
-                   cudaStream_t stream) noexcept;
+cudaError_t derive(const DeriveArgs& args, u32 items, int num_multiprocessors, cudaStream_t stream) noexcept;
 
-// Fails the items whose element gives a secret of zero.
+// Fails the items whose secret is zero, or whose element gives one that is. Statuses of other failures stay.
+cudaError_t check_secrets(Rows secrets, ItemStatus failure, u8* statuses, u32 items, cudaStream_t stream) noexcept;
 cudaError_t check_elements(Rows elements, ItemStatus failure, u8* statuses, u32 items, cudaStream_t stream) noexcept;
 
 cudaError_t copy_records(AnyRows from, AnyRows to, u32 bytes, u32 items, cudaStream_t stream) noexcept;

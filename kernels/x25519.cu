@@ -36,7 +36,7 @@ __global__ void __launch_bounds__(policy::x25519.threads, policy::resident_block
 }
 
 __global__ void __launch_bounds__(policy::x25519.threads, policy::resident_blocks(policy::x25519))
-    derive_kernel(DeriveArgs args, u8* statuses, u32 items) {
+    derive_kernel(DeriveArgs args, u32 items) {
   __shared__ block::DivisionShared shared;
   const BlockItem item = block_item(items);
   const u8* const element = args.element[item.index];
@@ -47,10 +47,15 @@ __global__ void __launch_bounds__(policy::x25519.threads, policy::resident_block
   if (args.element_copy.data != nullptr) {
     thread::store_element(thread::load_element(element), args.element_copy[item.index]);
   }
-  // That the secret is zero is public where the item fails for it.
-  if (args.failure != 0 && field25519::zero_mask(secret) != 0 && statuses[item.index] == 0) {
-    statuses[item.index] = args.failure;
-  }
+}
+
+// That a secret is zero is public where its item fails for it.
+__global__ void __launch_bounds__(policy::x25519.threads)
+    check_secrets_kernel(Rows secrets, u8 failure, u8* statuses, u32 items) {
+  const u32 item = blockIdx.x * blockDim.x + threadIdx.x;
+  if (item >= items) return;
+  const bool is_zero = field25519::zero_mask(thread::load_element(secrets[item])) != 0;
+  if (is_zero && statuses[item] == 0) statuses[item] = failure;
 }
 
 // Public elements with which derive() gives zero.
@@ -73,10 +78,15 @@ cudaError_t public_keys(const PublicKeyArgs& args, u32 items, int num_multiproce
   return cudaGetLastError();
 }
 
-cudaError_t derive(const DeriveArgs& args, u8* statuses, u32 items, int num_multiprocessors,
-                   cudaStream_t stream) noexcept {
+cudaError_t derive(const DeriveArgs& args, u32 items, int num_multiprocessors, cudaStream_t stream) noexcept {
   const int threads = policy::x25519_threads(items, num_multiprocessors);
-  derive_kernel<<<blocks_for(items, threads), threads, 0, stream>>>(args, statuses, items);
+  derive_kernel<<<blocks_for(items, threads), threads, 0, stream>>>(args, items);
+  return cudaGetLastError();
+}
+
+cudaError_t check_secrets(Rows secrets, ItemStatus failure, u8* statuses, u32 items, cudaStream_t stream) noexcept {
+  check_secrets_kernel<<<blocks_for(items, policy::x25519.threads), policy::x25519.threads, 0, stream>>>(
+      secrets, static_cast<u8>(failure), statuses, items);
   return cudaGetLastError();
 }
 
@@ -87,9 +97,9 @@ cudaError_t check_elements(Rows elements, ItemStatus failure, u8* statuses, u32 
 }
 
 KernelList x25519_kernels() noexcept {
-  static const void* const all[] = {reinterpret_cast<const void*>(&public_key_kernel),
-                                    reinterpret_cast<const void*>(&derive_kernel),
-                                    reinterpret_cast<const void*>(&check_elements_kernel)};
+  static const void* const all[] = {
+      reinterpret_cast<const void*>(&public_key_kernel), reinterpret_cast<const void*>(&derive_kernel),
+      reinterpret_cast<const void*>(&check_secrets_kernel), reinterpret_cast<const void*>(&check_elements_kernel)};
   return all;
 }
 

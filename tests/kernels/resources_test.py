@@ -17,7 +17,7 @@ NVCC = sys.argv[1]
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 KERNELS = ("sponge", "prf", "matrix", "collect", "hash_by_warp", "keygen", "encrypt",
            "decrypt", "reencrypt", "check_modulus", "copy_records", "resolve_keys", "list_failed", "zero_failed",
-           "public_key", "derive", "check_elements")
+           "public_key", "derive", "check_secrets", "check_elements")
 # Warps of a multiprocessor; README.md says why. Shared memory binds matrix_kernel, registers bind the others.
 MATRIX_WARPS = {"75": 3, "80": 9, "86": 5, "87": 9, "88": 9, "89": 5, "90": 12, "100": 12, "103": 12, "110": 12, "120": 5}
 WARPS = {"sponge_kernel": 20, "prf_kernel": 20, "keygen_kernel<MlKem512>": 12, "keygen_kernel<MlKem768>": 12,
