@@ -17,6 +17,7 @@
 #include "host/backends/curve/ifma_field.hpp"
 #include "host/backends/curve/vector_kernels.hpp"
 #include "tests/backends/x25519_models.hpp"
+#include "tests/support/x25519_records.hpp"
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -25,7 +26,7 @@ namespace warpkem::curve {
 namespace {
 
 using Bytes = std::vector<u8>;
-using Record = std::array<u8, 32>;
+using test_x25519::from_hex, test_x25519::p_plus, test_x25519::Record, test_x25519::small_number;
 
 struct NoEnvironment {
   NoEnvironment() noexcept {}
@@ -51,28 +52,6 @@ const std::vector<const X25519Kernels*>& usable_kernels() {
   }
   for (const X25519Kernels& model : lane_models) result.push_back(&model);
   return result;
-}
-
-Record from_hex(std::string_view text) {
-  Record record{};
-  for (std::size_t i = 0; i < 32; ++i) {
-    record[i] = static_cast<u8>(std::stoi(std::string(text.substr(2 * i, 2)), nullptr, 16));
-  }
-  return record;
-}
-
-// x + y 2^255, little-endian, of p plus a small number.
-Record p_plus(int x) {
-  Record record;
-  record.fill(0xff);
-  record[0] = static_cast<u8>(0xed + x);
-  record[31] = 0x7f;
-  return record;
-}
-Record small_number(u8 x) {
-  Record record{};
-  record[0] = x;
-  return record;
 }
 
 struct Workspace {

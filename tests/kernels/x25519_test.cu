@@ -15,33 +15,13 @@
 #include "kernels/steps.hpp"
 #include "kernels/x25519.cuh"
 #include "tests/kernels/device.hpp"
+#include "tests/support/x25519_records.hpp"
 
 namespace warpkem::kernels::test {
 namespace {
 
 using field25519::Element;
-using Record = std::array<u8, 32>;
-
-Record from_hex(std::string_view text) {
-  Record record{};
-  for (std::size_t i = 0; i < 32; ++i) {
-    record[i] = static_cast<u8>(std::stoi(std::string(text.substr(2 * i, 2)), nullptr, 16));
-  }
-  return record;
-}
-// p + x, little-endian.
-Record p_plus(int x) {
-  Record record;
-  record.fill(0xff);
-  record[0] = static_cast<u8>(0xed + x);
-  record[31] = 0x7f;
-  return record;
-}
-Record small_number(u8 x) {
-  Record record{};
-  record[0] = x;
-  return record;
-}
+using test_x25519::from_hex, test_x25519::p_plus, test_x25519::Record, test_x25519::small_number;
 
 u64 random_state = 1;
 std::vector<Record> random_records(std::size_t n) {
