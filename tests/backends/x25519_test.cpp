@@ -26,7 +26,8 @@ namespace warpkem::curve {
 namespace {
 
 using Bytes = std::vector<u8>;
-using test_x25519::from_hex, test_x25519::p_plus, test_x25519::Record, test_x25519::small_number;
+using test_x25519::from_hex, test_x25519::low_order_elements, test_x25519::p_plus, test_x25519::Record,
+    test_x25519::small_number;
 
 struct NoEnvironment {
   NoEnvironment() noexcept {}
@@ -162,18 +163,7 @@ TEST_P(X25519Test, IteratesAsRfc7748Does) {
 }
 
 TEST_P(X25519Test, GivesZeroForLowOrderAndSaysSo) {
-  std::vector<Record> low = {small_number(0),
-                             small_number(1),
-                             from_hex("e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800"),
-                             from_hex("5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157"),
-                             p_plus(-1),
-                             p_plus(0),
-                             p_plus(1)};
-  const std::size_t without_top_bit = low.size();
-  for (std::size_t i = 0; i < without_top_bit; ++i) {
-    low.push_back(low[i]);
-    low.back()[31] |= 0x80;
-  }
+  const std::vector<Record> low = low_order_elements();
   for (const Record& k : random_records(2, 1)) {
     for (const Record& u : low) expect_derived(k, u, Record{});
   }

@@ -276,7 +276,7 @@ TEST_F(CudaResident, HybridsOfX25519AreWholeOnTheDevice) {
     EXPECT_NE(K_prepared.get(), K_sent);
     warpkem_keys_release(keys);
 
-    // What was sent to the bad key is for nobody.
+    // The portable backend decapsulates the same ciphertexts, that of the bad key among them.
     OnDevice sent_in(sent);
     b = {};
     b.struct_size = sizeof b;

@@ -14,8 +14,8 @@ namespace {
 using host::Operation;
 using test::Keygen;
 
-// A backend that is right but for one operation. There it flips a bit in the first byte of dk, or of K, of each item i
-// with wrong(i).
+// A backend with a fault in one operation: it flips a bit in the first byte of dk, or of K, of each item i for which
+// wrong(i) is true.
 scripted::Behaviour faulty(Operation operation, std::function<bool(std::size_t)> wrong) {
   return [=](host::Backend& inner, const host::Batch& batch, host::Completion done) {
     host::Waiter waiter;

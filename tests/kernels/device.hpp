@@ -146,7 +146,7 @@ inline Answer run(kernels::DeviceBatch batch, bool forks = true) {
   cudaStream_t stream = nullptr;
   check(cudaStreamCreate(&stream));
   if (forks) {
-    // One of the two is late, so whoever does not wait for it is found out.
+    // A delay on one of the two streams shows a step that does not wait for it.
     static unsigned num_runs = 0;
     check(cudaLaunchHostFunc(
         num_runs++ / 2 % 2 == 0 ? some_fork().stream : stream,

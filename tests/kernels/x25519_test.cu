@@ -21,7 +21,8 @@ namespace warpkem::kernels::test {
 namespace {
 
 using field25519::Element;
-using test_x25519::from_hex, test_x25519::p_plus, test_x25519::Record, test_x25519::small_number;
+using test_x25519::from_hex, test_x25519::low_order_elements, test_x25519::p_plus, test_x25519::Record,
+    test_x25519::small_number;
 
 u64 random_state = 1;
 std::vector<Record> random_records(std::size_t n) {
@@ -262,22 +263,6 @@ TEST_F(X25519, FewItemsGetAWarpABlockAndTheSameResults) {
   const std::vector<Record> k = random_records(130), u = random_records(130);
   EXPECT_EQ(derived(k, u, true, 1).secrets, derived(k, u, true, 132).secrets);
   EXPECT_EQ(public_keys_of(k, 1), public_keys_of(k, 132));
-}
-
-std::vector<Record> low_order_elements() {
-  std::vector<Record> low{small_number(0),
-                          small_number(1),
-                          from_hex("e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800"),
-                          from_hex("5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157"),
-                          p_plus(-1),
-                          p_plus(0),
-                          p_plus(1)};
-  const std::size_t without_top_bit = low.size();
-  for (std::size_t i = 0; i < without_top_bit; ++i) {
-    low.push_back(low[i]);
-    low.back()[31] |= 0x80;
-  }
-  return low;
 }
 
 // Among others in the warps of a block, whose inversion they share.
