@@ -16,11 +16,17 @@ from ._library import Status, algorithm as _algorithm
 _NULL = np.uint8(Status["INVALID_ARGUMENT"])
 
 
+def whole(column: Any) -> Any:
+    """A column as one array, without a copy if it has one chunk."""
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
 def to_numpy(column: Any, size: int, name: str = "column") -> np.ndarray:
     """The records of a FixedSizeBinary column as a read-only array (n, size) over the column's memory. Rows that are null
     have undefined bytes. A column of several chunks is first put into one."""
-    if isinstance(column, pa.ChunkedArray):
-        column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    column = whole(column)
     if not isinstance(column, pa.FixedSizeBinaryArray) or column.type.byte_width != size:
         raise ValueError(f"{name}: takes a column of fixed_size_binary[{size}], got {getattr(column, 'type', type(column))}")
     buffer = column.buffers()[1]

@@ -33,7 +33,7 @@ import pyarrow as pa
 
 from ._engine import AnyAlgorithm, Engine
 from ._library import Status, UnsupportedError, algorithm as _algorithm
-from .arrow import from_numpy, new_rows, to_numpy
+from .arrow import from_numpy, new_rows, to_numpy, whole
 
 _INVALID = int(Status["INVALID_ARGUMENT"])
 _NONCE, _TAG = 12, 16
@@ -78,12 +78,6 @@ def _framed(part: bytes) -> bytes:
 _Groups = list[tuple[Any, np.ndarray]]
 
 
-def _whole(column: Any) -> pa.Array:
-    if not isinstance(column, pa.ChunkedArray):
-        return column
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-
-
 def _by_length(column: pa.Array, name: str) -> _Groups:
     """A column of bytes or strings. Rows that are null have undefined bytes, of any length."""
     kind, count = column.type, len(column)
@@ -122,7 +116,7 @@ def _together(one: _Groups, other: _Groups) -> list[tuple[Any, np.ndarray, np.nd
 
 def _ids(column: Any) -> _Groups:
     """A column of ids as byte strings that differ whenever the ids do: a type and the bytes."""
-    column = _whole(column)
+    column = whole(column)
     if column.null_count:
         raise ValueError("id: a row has none")
     kind = column.type
@@ -406,7 +400,7 @@ class _Opens(_Step):
             if self.wrapped_key is None:
                 found = [(rows, some, _copy(received.K, rows)) for rows, some in ids]
             else:
-                wrapped_keys, keys = _whole(_column(table, self.wrapped_key)), self.keys_of(received.K, c)
+                wrapped_keys, keys = whole(_column(table, self.wrapped_key)), self.keys_of(received.K, c)
                 _refuse_nulls(wrapped_keys, status)
                 for rows, some, wrapped in _together(ids, _by_length(wrapped_keys, self.wrapped_key)):
                     secrets = np.zeros((len(some), max(0, wrapped.shape[1] - _NONCE - _TAG)), np.uint8)
