@@ -435,8 +435,10 @@ void Lane::fail(const Batch& items, const Layout& layout, const CudaError& error
 bool Lane::revive(const Layout& layout) {
   for (int attempt = 0; attempt < 3; ++attempt) {
     try {
-      // Where nothing is to be waited for, only an error that stays with the context counts against the device.
-      if (!in_flight_) return !breaks_context(cudaStreamSynchronize(stream_.get()));
+      if (!in_flight_) {
+        check(cudaStreamSynchronize(stream_.get()), "cudaStreamSynchronize");
+        return true;
+      }
       const auto idle = [this] {
         const cudaError_t aside = cudaStreamQuery(fork_.stream.get());  // where a failed call left it alone
         return aside != cudaSuccess ? aside : cudaStreamQuery(stream_.get());
