@@ -268,21 +268,24 @@ Batch checked_batch(const Engine& engine, const warpkem_batch& arguments, Operat
   return batch;
 }
 
-Messages checked_messages(std::size_t count, const std::uint8_t* prefix, std::size_t prefix_bytes,
-                          std::size_t num_parts, const warpkem_in* parts, const std::size_t* part_bytes,
-                          const warpkem_out& digests, std::size_t digest_bytes) {
+namespace {
+
+void check_hashed_bytes(const char* name, std::size_t bytes) {
   constexpr std::size_t most_bytes = std::size_t{1} << 16;
-  const auto check_bytes = [](const char* name, std::size_t bytes) {
-    if (bytes == 0 || bytes > most_bytes) {
-      refuse(std::string(name) + ": " + std::to_string(bytes) + " is not from 1 to " + std::to_string(most_bytes));
-    }
-  };
-  Messages result;
-  Extents extents;
-  std::size_t message_bytes = 0;
+  if (bytes == 0 || bytes > most_bytes) {
+    refuse(std::string(name) + ": " + std::to_string(bytes) + " is not from 1 to " + std::to_string(most_bytes));
+  }
+}
+
+// `more_bytes` follow the parts in each message.
+MessageParts add_parts(Extents& extents, std::size_t count, const std::uint8_t* prefix, std::size_t prefix_bytes,
+                       std::size_t num_parts, const warpkem_in* parts, const std::size_t* part_bytes,
+                       std::size_t more_bytes) {
+  MessageParts result;
+  std::size_t message_bytes = more_bytes;
   const auto add = [&](const In& items, std::size_t bytes) {
-    check_bytes("bytes of a part", bytes);
-    result.parts[result.num_parts++] = {items, bytes};
+    check_hashed_bytes("bytes of a part", bytes);
+    result.array[result.size++] = {items, bytes};
     message_bytes += bytes;
   };
   if (prefix_bytes != 0) {
@@ -290,8 +293,8 @@ Messages checked_messages(std::size_t count, const std::uint8_t* prefix, std::si
     add({prefix, 0, nullptr}, prefix_bytes);
     add_plain(extents, "prefix", prefix, prefix_bytes, false);
   }
-  if (num_parts > Messages::most_parts) {
-    refuse("num_parts: " + std::to_string(num_parts) + " is more than " + std::to_string(Messages::most_parts));
+  if (num_parts > MessageParts::most) {
+    refuse("num_parts: " + std::to_string(num_parts) + " is more than " + std::to_string(MessageParts::most));
   }
   if (num_parts != 0 && (parts == nullptr || part_bytes == nullptr)) refuse("parts or part_bytes is NULL");
   for (std::size_t j = 0; j < num_parts; ++j) {
@@ -300,10 +303,40 @@ Messages checked_messages(std::size_t count, const std::uint8_t* prefix, std::si
     check_array(items, "a part", from, part_bytes[j], count, Memory::host, extents);
     add(items, part_bytes[j]);
   }
-  check_bytes("bytes of a message", message_bytes);
-  check_bytes("digest_bytes", digest_bytes);
+  check_hashed_bytes("bytes of a message", message_bytes);
+  return result;
+}
+
+}  // namespace
+
+Messages checked_messages(std::size_t count, const std::uint8_t* prefix, std::size_t prefix_bytes,
+                          std::size_t num_parts, const warpkem_in* parts, const std::size_t* part_bytes,
+                          const warpkem_out& digests, std::size_t digest_bytes) {
+  Messages result;
+  Extents extents;
+  result.parts = add_parts(extents, count, prefix, prefix_bytes, num_parts, parts, part_bytes, 0);
+  check_hashed_bytes("digest_bytes", digest_bytes);
   const warpkem_target to{digests.data, digests.bytes, digests.stride, nullptr};
   check_array(result.digests, "digests", to, digest_bytes, count, Memory::host, extents);
+  extents.check();
+  return result;
+}
+
+MessageParts checked_parts_of_m(const Batch& encaps, const std::uint8_t* prefix, std::size_t prefix_bytes,
+                                std::size_t num_parts, const warpkem_in* parts, const std::size_t* part_bytes,
+                                const std::size_t* failed) {
+  Extents extents;
+  const MessageParts result =
+      add_parts(extents, encaps.count, prefix, prefix_bytes, num_parts, parts, part_bytes, h_bytes);
+  if (result.size == 0) refuse("prefix and parts: none is given, and m would not be secret");
+  const Algorithm& algorithm = *find_algorithm(encaps.algorithm);
+  const auto add_output = [&](const char* name, const Out& out, std::size_t record) {
+    extents.add({name, reinterpret_cast<std::uintptr_t>(out.data), record, out.stride, encaps.count, true, nullptr});
+  };
+  add_output("c", encaps.c_out, algorithm.c_bytes);
+  add_output("K", encaps.K_out, algorithm.K_bytes);
+  add_plain(extents, "statuses", encaps.statuses, encaps.count, true);
+  add_plain(extents, "failed", failed, sizeof *failed, true);
   extents.check();
   return result;
 }

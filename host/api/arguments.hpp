@@ -25,16 +25,28 @@ enum class Memory { host, device };
 Batch checked_batch(const Engine& engine, const warpkem_batch& arguments, Operation operation,
                     Memory memory = Memory::host);
 
+// Of messages; the prefix is one, and the first.
+struct MessageParts {
+  static constexpr std::size_t most = 8;
+  std::array<Engine::MessagePart, 1 + most> array;
+  std::size_t size = 0;
+
+  std::span<const Engine::MessagePart> all() const noexcept { return {array.data(), size}; }
+};
+
 // The arrays of warpkem_shake256(), checked. Throws Error.
 struct Messages {
-  static constexpr std::size_t most_parts = 8;
-  std::array<Engine::MessagePart, 1 + most_parts> parts;  // the prefix is one, and the first
-  std::size_t num_parts = 0;
+  MessageParts parts;
   Out digests;
 };
 Messages checked_messages(std::size_t count, const std::uint8_t* prefix, std::size_t prefix_bytes,
                           std::size_t num_parts, const warpkem_in* parts, const std::size_t* part_bytes,
                           const warpkem_out& digests, std::size_t digest_bytes);
+
+// Of warpkem_encaps_derived(), whose other arguments are a checked batch. Throws Error.
+MessageParts checked_parts_of_m(const Batch& encaps, const std::uint8_t* prefix, std::size_t prefix_bytes,
+                                std::size_t num_parts, const warpkem_in* parts, const std::size_t* part_bytes,
+                                const std::size_t* failed);
 
 // What warpkem_aes256_gcm_seal() or _open() gets, checked. Throws Error.
 Engine::GcmBatch checked_gcm(bool seals, std::size_t count, const warpkem_in& key, const warpkem_in& nonce,

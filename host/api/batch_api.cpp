@@ -137,8 +137,27 @@ warpkem_status warpkem_shake256(warpkem_engine* engine, size_t count, const uint
     if (count == 0) return WARPKEM_OK;
     const Messages messages =
         checked_messages(count, prefix, prefix_bytes, num_parts, parts, part_bytes, digests, digest_bytes);
-    e.shake256(count, std::span(messages.parts.data(), messages.num_parts), messages.digests, digest_bytes);
+    e.hash(HashFunction::shake256, count, messages.parts.all(), messages.digests, digest_bytes);
     return WARPKEM_OK;
+  });
+}
+
+warpkem_status warpkem_encaps_derived(warpkem_engine* engine, warpkem_algorithm algorithm, size_t count,
+                                      const uint8_t* prefix, size_t prefix_bytes, size_t num_parts,
+                                      const warpkem_in* parts, const size_t* part_bytes, warpkem_in ek, warpkem_out c,
+                                      warpkem_out K, uint8_t* statuses, size_t* failed) {
+  return guarded([&] {
+    warpkem_batch arguments = describe(WARPKEM_OP_ENCAPS, algorithm, count, statuses, failed);
+    arguments.ek = source(ek);
+    arguments.c_out = target(c);
+    arguments.K_out = target(K);
+    if (is_empty(engine, arguments)) return WARPKEM_OK;
+    Engine& e = usable(engine);
+    refuse_in_callback(*engine, "a synchronous call");
+    const Batch batch = checked_batch(e, arguments, Operation::encaps);
+    if (batch.count == 0) return finish({}, failed);
+    const MessageParts m_parts = checked_parts_of_m(batch, prefix, prefix_bytes, num_parts, parts, part_bytes, failed);
+    return finish(e.run(batch, nullptr, m_parts.all()), failed);
   });
 }
 

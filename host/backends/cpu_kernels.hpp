@@ -16,7 +16,8 @@ struct HashBatch {
   std::size_t count = 0;
   In message;
   std::size_t message_bytes = 0;
-  Out digest;  // shares no byte with a message
+  std::size_t common_bytes = 0;  // with which all messages begin; a backend may absorb them once for all
+  Out digest;                    // shares no byte with a message
   std::size_t digest_bytes = 0;
 };
 

@@ -77,6 +77,8 @@ WARPKEM_LEAF constexpr void for_each_array(F f, Batches&... batches) {
   f(Array::K_out, batches.K_out...);
 }
 
+inline constexpr std::size_t h_bytes = 32;  // of H(ek)
+
 class KeyForm;  // a backend's own form of a prepared set
 class KeySet;
 
@@ -93,6 +95,7 @@ struct Batch {
 
   In seeds;            // keygen: d || z
   In m;                // encaps
+  In h;                // encaps without keys, where the engine knows them: H(ek), which a backend may take from there
   In ek;               // encaps without keys, check_ek, prepare_ek
   In dk;               // decaps without keys, check_dk, prepare_dk
   In c;                // decaps
@@ -120,6 +123,7 @@ WARPKEM_LEAF Batch slice(Batch b, std::size_t first, std::size_t count) noexcept
     }
   };
   for_each_array(advance, b);
+  advance(Array::none, b.h);
   if (b.index != nullptr) b.index += first;
   if (b.operation == Operation::prepare_ek || b.operation == Operation::prepare_dk) {
     if (b.forms.data != nullptr) b.forms.data += first * b.forms.stride;

@@ -271,18 +271,24 @@ void Engine::dispatch(const Batch& batch, std::uint64_t* items_by_backend, std::
               options_.fail_over ? "no backend could do it: " + texts : texts);
 }
 
-void Engine::run_slice(Batch batch, std::uint64_t* items_by_backend) {
+void Engine::run_slice(Batch batch, std::size_t first, std::uint64_t* items_by_backend,
+                       std::span<const MessagePart> derives_m) {
   memset(batch.statuses, item_pending, batch.count);
   if (batch.keys != nullptr) refuse_bad_keys(batch);
   const Array to_draw = spec_of(batch.operation).drawn;
   In* const drawn =
       to_draw != Array::none && !(batch.*input_of(to_draw)).present() ? &(batch.*input_of(to_draw)) : nullptr;
   const std::size_t record = record_bytes(*find_algorithm(batch.algorithm), to_draw, batch.dk_format);
-  SecretBytes secrets(drawn != nullptr ? batch.count * record : 0);
-  if (drawn != nullptr) {
+  const bool derives = !derives_m.empty();
+  SecretBytes secrets(drawn != nullptr ? batch.count * (record + (derives ? h_bytes : 0)) : 0);
+  if (derives) {
+    std::uint8_t* const h = secrets.data() + batch.count * record;
+    derive_m(batch, first, derives_m, {secrets.data(), record, nullptr}, {h, h_bytes, nullptr});
+    batch.h = {h, h_bytes, nullptr};
+  } else if (drawn != nullptr) {
     random_.fill(secrets.data(), batch.count * record);
-    *drawn = {secrets.data(), record, nullptr};
   }
+  if (drawn != nullptr) *drawn = {secrets.data(), record, nullptr};
   dispatch(batch, items_by_backend, candidates());
   if (batch.operation == Operation::keygen && pairwise_.any()) test_pairs(batch);
 }
@@ -309,7 +315,7 @@ void Engine::test_pairs(const Batch& keygen) {
   }
 }
 
-CallResult Engine::run(Batch batch, std::uint64_t* items_by_backend) noexcept {
+CallResult Engine::run(Batch batch, std::uint64_t* items_by_backend, std::span<const MessagePart> derives_m) noexcept {
   CallResult result;
   try {
     const KeyReference reference(batch.keys);
@@ -322,7 +328,7 @@ CallResult Engine::run(Batch batch, std::uint64_t* items_by_backend) noexcept {
     for (std::size_t first = 0; first < batch.count; first += most) {
       Batch part = slice(batch, first, std::min(most, batch.count - first));
       if (part.statuses == nullptr) part.statuses = needs_more ? many_statuses.data() : few_statuses.data();
-      run_slice(part, items_by_backend);
+      run_slice(part, first, items_by_backend, derives_m);
       for (std::size_t i = 0; i < part.count; ++i) {
         if (part.statuses[i] == item_ok) continue;
         zero_outputs(part, i);

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "host/backends/backend.hpp"
+#include "host/backends/cpu_kernels.hpp"
 #include "host/backends/registry.hpp"
 #include "host/core/algorithms.hpp"
 #include "host/core/batch.hpp"
@@ -99,10 +100,19 @@ class Engine : public std::enable_shared_from_this<Engine> {
   // That takes this batch there, which gets the form of its keys. Throws Error.
   DeviceResident& device_resident(Batch& batch) const { return device_resident(&batch); }
 
+  // Message i is item i of each part, one behind the other. No array has a table, and a part of stride 0 is the same in
+  // all messages.
+  struct MessagePart {
+    In items;
+    std::size_t bytes;
+  };
+
   // Blocks until the batch is done; its arguments are already checked. Null statuses are allowed here; absent seeds or
-  // m are drawn. Adds to items_by_backend[slot], if given. Never throws: whatever goes wrong is in the result, and the
-  // outputs of what went wrong are zero.
-  CallResult run(Batch batch, std::uint64_t* items_by_backend = nullptr) noexcept;
+  // m are drawn. With `derives_m` each m comes of these parts and H(ek), see derive_m(). Adds to
+  // items_by_backend[slot], if given. Never throws: whatever goes wrong is in the result, and the outputs of what went
+  // wrong are zero.
+  CallResult run(Batch batch, std::uint64_t* items_by_backend = nullptr,
+                 std::span<const MessagePart> derives_m = {}) noexcept;
 
   // Makes a prepared set from a prepare_* batch. The set has one reference, which is the caller's; null if the call
   // failed as a whole. `make` makes the set, for those who want one with more in it.
@@ -110,13 +120,9 @@ class Engine : public std::enable_shared_from_this<Engine> {
                                              const Batch& batch, std::size_t record_bytes);
   CallResult prepare(const Batch& batch, KeySet*& keys, MakeKeySet make = make_key_set) noexcept;
 
-  // SHAKE256 (FIPS 202) of `count` messages: message i is item i of each part, one behind the other. No array has a
-  // table, and a part of stride 0 is the same in all messages. Throws std::bad_alloc; then no digest is left.
-  struct MessagePart {
-    In items;
-    std::size_t bytes;
-  };
-  void shake256(std::size_t count, std::span<const MessagePart> parts, const Out& digest, std::size_t digest_bytes);
+  // SHA3-256 or SHAKE256 (FIPS 202) of `count` messages. Throws std::bad_alloc; then no digest is left.
+  void hash(HashFunction function, std::size_t count, std::span<const MessagePart> parts, const Out& digest,
+            std::size_t digest_bytes);
 
   // AES-256-GCM (NIST SP 800-38D) of many texts, by OpenSSL. What is opened gets a status, and is zero where its tag is
   // wrong. No array has a table, and an input of stride 0 is the same for all. Throws Error(unsupported), and has
@@ -132,7 +138,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   static constexpr std::size_t gcm_key_bytes = 32, gcm_nonce_bytes = 12, gcm_tag_bytes = 16;
   CallResult aes256_gcm(const GcmBatch& batch);
 
-  // Of each `ikm` the seed that HPKE's DeriveKeyPair gives to key generation; as shake256() else.
+  // Of each `ikm` the seed that HPKE's DeriveKeyPair gives to key generation; as hash() else.
   static bool derives_hpke_seeds(std::uint32_t algorithm) noexcept;
   void derive_hpke_seeds(const Algorithm& algorithm, std::size_t count, const In& ikm, std::size_t ikm_bytes,
                          const Out& seeds);
@@ -144,7 +150,12 @@ class Engine : public std::enable_shared_from_this<Engine> {
   static MakeKeySet make_key_set;
   DeviceResident& device_resident(Batch* batch) const;
   bool a_device_knows(const void* pointer) const noexcept;
-  void run_slice(Batch batch, std::uint64_t* items_by_backend);
+  // `batch` begins with item `first` of its call.
+  void run_slice(Batch batch, std::size_t first, std::uint64_t* items_by_backend,
+                 std::span<const MessagePart> derives_m);
+  // Of items [first, ...) of a call, whose batch is `encaps`: h = H(ek) = SHA3-256(ek), and m = SHAKE256 of the parts
+  // and h. Throws std::bad_alloc.
+  void derive_m(const Batch& encaps, std::size_t first, std::span<const MessagePart> parts, const Out& m, const Out& h);
   // The pairwise consistency test of the key pairs of a batch that are chosen for it. Throws Error, std::bad_alloc.
   void test_pairs(const Batch& keygen);
   // Sends the batch's pending items to the backends of `order` in turn until none is pending. Throws Error.

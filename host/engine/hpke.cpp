@@ -45,7 +45,7 @@ void Engine::derive_hpke_seeds(const Algorithm& algorithm, std::size_t count, co
   const Suffix suffix(kem_id_of(algorithm.id), seed_bytes);
   const std::array<MessagePart, 2> parts{
       {{ikm, ikm_bytes}, {{suffix.bytes().data(), 0, nullptr}, suffix.bytes().size()}}};
-  shake256(count, parts, seeds, seed_bytes);
+  hash(HashFunction::shake256, count, parts, seeds, seed_bytes);
 }
 
 }  // namespace warpkem::host

@@ -301,6 +301,24 @@ WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_shake256(warpkem_engine *e
                                                                const warpkem_in *parts, const size_t *part_bytes,
                                                                warpkem_out digests, size_t digest_bytes);
 
+/// Encapsulates to each of `count` keys, as warpkem_encaps_derand() does, with an m that the library derives and does not show:
+/// the first bytes of SHAKE256(prefix || record i of each part || H(ek)), as many as m has, with H(ek) = SHA3-256(ek). The same
+/// prefix, parts and ek give the same c and K each time, so what was interrupted can be done again; another ek gets another m.
+///
+/// `prefix` or a part must hold a secret of at least 32 bytes. The secret and the parts together must be used for this
+/// alone, and every item needs parts of its own: whoever encapsulates twice with the same prefix, parts and ek gets the same
+/// K twice. H(ek) is computed once for both of its uses, which makes this cheaper than warpkem_shake256() over the ek.
+///
+/// @param prefix, prefix_bytes, num_parts, parts, part_bytes as of warpkem_shake256(), of 1 to 65504 bytes together. They share
+///        no byte with an output.
+/// @return as warpkem_encaps(). Of hybrids INVALID_RANDOMNESS is a status here. Blocks. Thread-safe.
+WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_encaps_derived(warpkem_engine *engine, warpkem_algorithm algorithm,
+                                                                     size_t count, const uint8_t *prefix,
+                                                                     size_t prefix_bytes, size_t num_parts,
+                                                                     const warpkem_in *parts, const size_t *part_bytes,
+                                                                     warpkem_in ek, warpkem_out c, warpkem_out K,
+                                                                     uint8_t *statuses, size_t *failed);
+
 /* ---- wrapping ----------------------------------------------------------------------------------------------------- */
 
 /* As the stride of an input of the two calls below: all items use the one record at `data`. */

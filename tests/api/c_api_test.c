@@ -1461,6 +1461,109 @@ static void MessagesAreChecked(void) {
   EXPECT(arena_untouched(), "a refused call wrote");
 }
 
+static void digest_of(const EVP_MD* function, const uint8_t* message, size_t bytes, uint8_t* digest,
+                      size_t digest_bytes) {
+  EVP_MD_CTX* const context = EVP_MD_CTX_new();
+  int good = EVP_DigestInit_ex(context, function, NULL) && EVP_DigestUpdate(context, message, bytes);
+  good = good && (digest_bytes == 32 && function == EVP_sha3_256() ? EVP_DigestFinal_ex(context, digest, NULL)
+                                                                   : EVP_DigestFinalXOF(context, digest, digest_bytes));
+  EXPECT(good, "OpenSSL");
+  EVP_MD_CTX_free(context);
+}
+
+/* Whatever the backend, the number of items and the bytes between ek: what warpkem_encaps_derand() makes of that m. */
+static void AnMIsDerivedFromThePartsAndTheKey(void) {
+  enum { most = 37, stride = 1700, bad = 2, prefix_bytes = 140, m_most = 64, c_most = 1600, K_most = 64 };
+  static const warpkem_algorithm tried[] = {WARPKEM_ML_KEM_512, WARPKEM_ML_KEM_768, WARPKEM_ML_KEM_1024,
+                                            WARPKEM_X25519MLKEM768};
+  static const char* const backends[] = {"portable", "avx2", "avx512"};
+  static const size_t counts[] = {1, 3, 8, most};
+  static uint8_t ek[most * stride], dk[most * 4096], m[most * m_most], c[2][most * c_most], K[2][most * K_most];
+  uint8_t prefix[prefix_bytes], names[most * 3], numbers[most], message[prefix_bytes + 3 + 1 + 32], statuses[2][most];
+  const size_t part_bytes[2] = {3, 1};
+  const warpkem_in parts[2] = {{names, sizeof names, 0}, {numbers, sizeof numbers, 0}};
+  size_t a, b, n, i, failed[2];
+  for (i = 0; i < sizeof prefix; ++i) prefix[i] = (uint8_t)(i * 31 + 1);
+  for (i = 0; i < sizeof names; ++i) names[i] = (uint8_t)(i * 5);
+  for (i = 0; i < sizeof numbers; ++i) numbers[i] = (uint8_t)(200 - i);
+  for (b = 0; b < sizeof backends / sizeof *backends; ++b) {
+    warpkem_options options = WARPKEM_OPTIONS_DEFAULT;
+    warpkem_engine* made = NULL;
+    options.backend = backends[b];
+    if (warpkem_engine_new(&options, &made) != WARPKEM_OK) continue; /* this CPU does not have it */
+    for (a = 0; a < sizeof tried / sizeof *tried; ++a) {
+      const size_t ek_bytes = warpkem_size(tried[a], WARPKEM_SIZE_EK), m_bytes = warpkem_size(tried[a], WARPKEM_SIZE_M),
+                   c_bytes = warpkem_size(tried[a], WARPKEM_SIZE_C), K_bytes = warpkem_size(tried[a], WARPKEM_SIZE_K),
+                   dk_bytes = warpkem_size(tried[a], WARPKEM_SIZE_DK);
+      EXPECT_STATUS(WARPKEM_OK,
+                    warpkem_keygen(made, tried[a], WARPKEM_DK_EXPANDED, most, ((warpkem_out){ek, sizeof ek, stride}),
+                                   ((warpkem_out){dk, most * dk_bytes, 0}), NULL, NULL));
+      memset(ek + bad * stride, 0xff, ek_bytes);
+      for (i = 0; i < most; ++i) {
+        memcpy(message, prefix, prefix_bytes);
+        memcpy(message + prefix_bytes, names + 3 * i, 3);
+        message[prefix_bytes + 3] = numbers[i];
+        digest_of(EVP_sha3_256(), ek + i * stride, ek_bytes, message + prefix_bytes + 4, 32);
+        digest_of(EVP_shake256(), message, sizeof message, m + i * m_bytes, m_bytes);
+      }
+      for (n = 0; n < sizeof counts / sizeof *counts; ++n) {
+        const size_t count = counts[n];
+        const warpkem_status wanted = count > bad ? WARPKEM_ITEM_FAILED : WARPKEM_OK;
+        const warpkem_in ek_in = {ek, sizeof ek, stride};
+        memset(c, 0x5a, sizeof c), memset(K, 0x5a, sizeof K);
+        EXPECT_STATUS(wanted,
+                      warpkem_encaps_derand(made, tried[a], count, ek_in, ((warpkem_in){m, count * m_bytes, 0}),
+                                            ((warpkem_out){c[0], count * c_bytes, 0}),
+                                            ((warpkem_out){K[0], count * K_bytes, 0}), statuses[0], &failed[0]));
+        EXPECT_STATUS(wanted,
+                      warpkem_encaps_derived(made, tried[a], count, prefix, prefix_bytes, 2, parts, part_bytes, ek_in,
+                                             ((warpkem_out){c[1], count * c_bytes, 0}),
+                                             ((warpkem_out){K[1], count * K_bytes, 0}), statuses[1], &failed[1]));
+        EXPECT(memcmp(c[0], c[1], sizeof c[0]) == 0 && memcmp(K[0], K[1], sizeof K[0]) == 0 && failed[0] == failed[1] &&
+                   memcmp(statuses[0], statuses[1], count) == 0,
+               "%s, algorithm %u, %zu items", backends[b], (unsigned)tried[a], count);
+        EXPECT(failed[1] == (count > bad), "%zu failed", failed[1]);
+      }
+    }
+    warpkem_engine_free(made);
+  }
+}
+
+static void DerivedEncapsulationsAreChecked(void) {
+  static uint8_t c[3 * 1088], K[3 * 32], names[3 * 8];
+  const warpkem_in ek = {good.ek, 3 * good.ek_bytes, 0}, names_in = {names, sizeof names, 0}, in_c = {c, 24, 0},
+                   in_K = {K + 90, 3, 0};
+  const warpkem_out c_out = {c, 3 * good.c_bytes, 0}, K_out = {K, sizeof K, 0};
+  const size_t eight = 8, one = 1, long_part = 65536 - 31;
+  const uint8_t prefix[1] = {7};
+  size_t failed = 5;
+#define EXPECT_DERIVATION_REFUSED(status, text, ...)                      \
+  do {                                                                    \
+    memset(c, 9, sizeof c);                                               \
+    EXPECT_STATUS(status, warpkem_encaps_derived(__VA_ARGS__));           \
+    EXPECT(strstr(warpkem_last_error(), text) != NULL, "want: %s", text); \
+    EXPECT(c[0] == 9 && c[3 * 1088 - 1] == 9, "a refused call wrote");    \
+  } while (0)
+  EXPECT_DERIVATION_REFUSED(WARPKEM_INVALID_ARGUMENT, "engine", NULL, WARPKEM_ML_KEM_768, 3, prefix, 1, 1, &names_in,
+                            &eight, ek, c_out, K_out, NULL, NULL);
+  EXPECT_DERIVATION_REFUSED(WARPKEM_INVALID_ARGUMENT, "none is given", engine, WARPKEM_ML_KEM_768, 3, NULL, 0, 0, NULL,
+                            NULL, ek, c_out, K_out, NULL, NULL);
+  EXPECT_DERIVATION_REFUSED(WARPKEM_INVALID_ARGUMENT, "overlaps", engine, WARPKEM_ML_KEM_768, 3, prefix, 1, 1, &in_c,
+                            &eight, ek, c_out, K_out, NULL, NULL);
+  EXPECT_DERIVATION_REFUSED(WARPKEM_INVALID_ARGUMENT, "overlaps", engine, WARPKEM_ML_KEM_768, 3, prefix, 1, 1, &in_K,
+                            &one, ek, c_out, K_out, NULL, NULL);
+  EXPECT_DERIVATION_REFUSED(WARPKEM_INVALID_ARGUMENT, "bytes of a message", engine, WARPKEM_ML_KEM_768, 1, prefix, 1, 1,
+                            ((warpkem_in[1]){{arena, long_part, 0}}), &long_part, ek, c_out, K_out, NULL, NULL);
+  EXPECT_DERIVATION_REFUSED(WARPKEM_INVALID_ARGUMENT, "ek", engine, WARPKEM_ML_KEM_768, 4, prefix, 1, 0, NULL, NULL, ek,
+                            ((warpkem_out){arena, sizeof arena, 0}), ((warpkem_out){arena + 8192, 128, 0}), NULL, NULL);
+  EXPECT_DERIVATION_REFUSED(WARPKEM_UNSUPPORTED, "unknown", engine, 99, 3, prefix, 1, 1, &names_in, &eight, ek, c_out,
+                            K_out, NULL, NULL);
+#undef EXPECT_DERIVATION_REFUSED
+  EXPECT_STATUS(WARPKEM_OK, warpkem_encaps_derived(engine, WARPKEM_ML_KEM_768, 0, NULL, 0, 0, NULL, NULL, ek, c_out,
+                                                   K_out, NULL, &failed));
+  EXPECT(failed == 0, "%zu failed", failed);
+}
+
 /* ---- AES-256-GCM --------------------------------------------------------------------------------------------------
  */
 
@@ -1718,6 +1821,8 @@ static const struct {
             TEST(TheSelfTestPassesAndKnowsItsBackends),
             TEST(MessagesAreHashedWhateverTheirParts),
             TEST(MessagesAreChecked),
+            TEST(AnMIsDerivedFromThePartsAndTheKey),
+            TEST(DerivedEncapsulationsAreChecked),
             TEST(TextsAreSealedAndOpenedWhateverTheirArrays),
             TEST(AWrongTagFailsItsItemAlone),
             TEST(ArgumentsOfAesAreChecked),

@@ -362,6 +362,26 @@ def test_many_messages_are_hashed_at_once(engine):
             engine.shake256(b"", *wrong, size=32)
 
 
+def test_an_m_is_derived_from_the_parts_and_the_key(engine):
+    for name, count in ((P, 0), (P, 1), ("ML-KEM-1024", 21), ("X-Wing", 9), ("SecP384r1MLKEM1024", 3)):
+        a, prefix = warpkem.algorithm(name), bytes(range(150))
+        ek, first, second = engine.keygen(a, count).ek, random_bytes(1, count, 2 * 7)[:, ::2], random_bytes(2, count, 40)[:, :33]
+        ek[5:6] = 255
+        m = np.empty((count, a.m_bytes), np.uint8)
+        for row, *message in zip(m, first, second, ek):
+            h = hashlib.sha3_256(message.pop()).digest()
+            row[:] = list(hashlib.shake_256(prefix + b"".join(one.tobytes() for one in message) + h).digest(a.m_bytes))
+        expected, found = engine.encaps_derand(a, ek, m), engine.encaps_derived(a, ek, prefix, first, second)
+        assert all((one == other).all() for one, other in zip(expected, found))
+        assert list(np.flatnonzero(found.status)) == ([5] if count > 5 else [])
+    part = random_bytes(3, count, 8)
+    for wrong, reason in (((ek, b"x"), "at least one"), ((ek, b"x", part[1:]), "different lengths: ek"),
+                          ((ek[:, 1:], b"x", part), "shape"), ((ek, b"x", part[0]), "shape"),
+                          ((ek, b"x", np.zeros((count, 65504), np.uint8)), "bytes of a message")):
+        with pytest.raises(ValueError, match=reason):
+            engine.encaps_derived(a, *wrong)
+
+
 def test_wrong_arrays_are_not_sealed(engine):
     key, nonce, aad, text = (random_bytes(i, 6, size) for i, size in enumerate((32, 12, 20, 32)))
     for wrong, reason in (((key[:, :31], nonce, aad, text), r"shape \(n, 32\)"), ((key, nonce, aad[:3], text), "different lengths"),

@@ -93,6 +93,25 @@ def test_ids_are_told_apart_and_derived_from_in_one_call(secrets, column, expect
         assert found.tobytes() == ray.derive(step.secret, "purpose", P, b"context", whole, 40)
 
 
+@pytest.mark.parametrize("name", [P, "MLKEM1024-P384"])
+@pytest.mark.parametrize("column", [pa.array(range(9), pa.int64()), pa.array(["x" * (i % 4) + str(i) for i in range(9)]),
+                                    pa.array([], pa.string())])
+def test_an_encapsulation_is_derived_from_the_id_and_the_key(secrets, name, column):
+    with warpkem.Engine() as engine:
+        a, count = warpkem.algorithm(name), len(column)
+        ek = engine.keygen(a, count).ek
+        ek[4:5] = 255
+        step = ray.Encapsulate(a, secrets["job"], context="a", allow_unwrapped=True)
+        sent = step(pa.table({"id": column, "ek": arrow.from_numpy(ek)}))
+        framed = (1).to_bytes(8, "little") + b"a" + hashlib.sha3_256(b"").digest()
+        rows = [len(row).to_bytes(8, "little") + row + hashlib.sha3_256(one).digest() for row, one in zip(ray.row_ids(column), ek)]
+        m = ray.derive(ray.secret(secrets["job"]), "m", a.name, framed, rows, a.m_bytes)
+        expected = engine.encaps_derand(a, ek, np.frombuffer(m, np.uint8).reshape(count, a.m_bytes))
+    assert sent["status"].to_pylist() == list(expected.status)
+    for found, wanted in ((sent["c"], expected.c), (sent["K"], expected.K)):
+        assert found.to_pylist() == [None if bad else row.tobytes() for row, bad in zip(wanted, expected.status)]
+
+
 def test_secrets_go_by_name_only(tmp_path, monkeypatch):
     (tmp_path / "short").write_bytes(b"x" * 31)
     monkeypatch.setenv("JOB", "ab" * 32)

@@ -488,15 +488,16 @@ class Group {
     Pointers ek, m, h;
     each_lane(ek, [this](int l) { return batch_.ek[first_ + index(l)]; });
     each_lane(m, [this](int l) { return batch_.m[first_ + index(l)]; });
-    each_lane(h, [this](int l) { return space_.h[l]; });
+    const bool knows_h = batch_.h.present();
+    each_lane(h, [&](int l) { return knows_h ? batch_.h[first_ + index(l)] : space_.h[l]; });
     u8* c[W];
     outputs(c);
     if (full()) {
-      H(ek, space_.h);
+      if (!knows_h) H(ek, space_.h);
     } else {
       Pointers rho;
       rhos(rho, ek);
-      add_H(ek, space_.h);
+      if (!knows_h) add_H(ek, space_.h);
       add_rows<true>(rho);
       run_jobs();
     }
@@ -749,9 +750,10 @@ struct Kernels {
   }
   static void hash(const host::HashBatch& batch, u8* workspace) noexcept {
     auto& space = *reinterpret_cast<HashWorkspace<K>*>(workspace);
+    const int common = absorb_common<K>(batch, space);
     for (std::size_t first = 0; first < batch.count; first += K::lanes) {
       const std::size_t left = batch.count - first;
-      hash_group<K>(batch, space, first, left < K::lanes ? static_cast<int>(left) : K::lanes);
+      hash_group<K>(batch, space, first, left < K::lanes ? static_cast<int>(left) : K::lanes, common);
     }
     wipe(&space, sizeof space);
     wipe_stack();

@@ -57,6 +57,12 @@ class Sponge {
     }
   }
 
+  // One that goes on from `state`, where whole blocks were absorbed in all lanes.
+  [[gnu::always_inline]] Sponge(LaneStates<W>& state, int rate, int active, const LaneStates<W>& from) noexcept
+      : state_(state), rate_(rate), active_(active), quads_((active + 3) / 4) {
+    state_ = from;
+  }
+
   // `count` words of each of W messages; message l at p[l].
   [[gnu::always_inline]] void absorb(const u8* const* p, int count) noexcept {
     int done = 0;

@@ -238,6 +238,29 @@ class Engine:
             return self._on_device("encaps", algorithm, None, out, ek=ek, m=m)
         return self._run(self._encaps(algorithm, ek, m, out))
 
+    def encaps_derived(self, algorithm: AnyAlgorithm, ek: np.ndarray, prefix: bytes, *parts: np.ndarray,
+                       out: Any = None) -> EncapsResult:
+        """The same with an m that the library derives: the first m_bytes of SHAKE256(prefix, row i of each part, H(ek)), with
+        H(ek) = SHA3-256(ek). The same prefix, parts and ek give the same c and K each time. `prefix` or a part holds a secret
+        of at least 32 bytes, for this use alone; every row has parts of its own. See warpkem_encaps_derived() in warpkem.h."""
+        a = _algorithm(algorithm)
+        (records, count), keys = _message_parts(parts), source("ek", ek, a.ek_bytes)
+        if len(keys[0]) != count:
+            raise ValueError(f"arrays of different lengths: ek {len(keys[0])}, parts {count}")
+        given = _outputs(out, EncapsResult, False)
+        c, K = target("c", given.get("c"), count, a.c_bytes), target("K", given.get("K"), count, a.K_bytes)
+        status = _status(given, count)
+        try:
+            if count:
+                done = lib.warpkem_encaps_derived((self._handle or self._make()).pointer, a.id, count, prefix, len(prefix),
+                                                  *_part_arguments(records), *(_library.In(*one[1][:3]) for one in (keys, c, K)),
+                                                  address(status), None)
+                if done != ITEM_FAILED:
+                    check(done)
+        finally:
+            _wipe_copies(records)
+        return EncapsResult(c[0], K[0], status)
+
     def _encaps(self, algorithm, ek, m, out) -> Request:
         a = _algorithm(algorithm)
         flags = 0
@@ -387,24 +410,14 @@ class Engine:
     def shake256(self, prefix: bytes, *parts: np.ndarray, size: int, out: np.ndarray | None = None) -> np.ndarray:
         """SHAKE256 (FIPS 202) of many messages at once, (n, size): message i is `prefix`, then row i of each part. Parts are
         arrays (n, any number of bytes), at least one. What a job derives seeds and m with; nothing is kept of them here."""
-        if not parts:
-            raise ValueError("parts: takes at least one array")
-        records = [source("part", part, part.shape[1] if getattr(part, "ndim", 0) == 2 else 1) for part in parts]
-        count = len(records[0][0])
-        if any(len(array) != count for array, _, _ in records):
-            raise ValueError(f"parts: of different lengths: {', '.join(str(len(array)) for array, _, _ in records)}")
+        records, count = _message_parts(parts)
         digests = target("digests", out, count, size)
-        many = len(records)
-        lengths = (ctypes.c_size_t * many)(*(array.shape[1] for array, _, _ in records))
         try:
             if count:
-                check(lib.warpkem_shake256((self._handle or self._make()).pointer, count, prefix, len(prefix), many,
-                                           (_library.In * many)(*(_library.In(*place[:3]) for _, place, _ in records)), lengths,
-                                           _library.In(*digests[1][:3]), size))
+                check(lib.warpkem_shake256((self._handle or self._make()).pointer, count, prefix, len(prefix),
+                                           *_part_arguments(records), _library.In(*digests[1][:3]), size))
         finally:
-            for array, _, is_copy in records:
-                if is_copy:
-                    array[...] = 0
+            _wipe_copies(records)
         return digests[0]
 
     def aes256_gcm_seal(self, key: Any, nonce: Any, aad: Any, text: Any, *, out: np.ndarray | None = None) -> Any:
@@ -443,9 +456,7 @@ class Engine:
                 if status != ITEM_FAILED:
                     check(status)
         finally:
-            for array, _, is_copy in rows:
-                if is_copy:
-                    array[...] = 0
+            _wipe_copies(rows)
 
     def backends(self) -> list[Backend]:
         """The engine's backends, best first."""
@@ -607,6 +618,30 @@ def _rows(**given: tuple[Any, int | None]) -> tuple[int, bool, list[tuple[np.nda
     if len(set(counts.values())) > 1:
         raise ValueError(f"arrays of different lengths: {', '.join(f'{name} {count}' for name, count in counts.items())}")
     return next(iter(counts.values()), 1), not counts, found, [array.shape[1] for array, _, _ in found]
+
+
+def _message_parts(parts: tuple[np.ndarray, ...]) -> tuple[list[Records], int]:
+    """The parts of messages, and how many messages there are."""
+    if not parts:
+        raise ValueError("parts: takes at least one array")
+    records = [source("part", part, part.shape[1] if getattr(part, "ndim", 0) == 2 else 1) for part in parts]
+    count = len(records[0][0])
+    if any(len(array) != count for array, _, _ in records):
+        raise ValueError(f"parts: of different lengths: {', '.join(str(len(array)) for array, _, _ in records)}")
+    return records, count
+
+
+def _part_arguments(records: list[Records]) -> tuple[int, Any, Any]:
+    """num_parts, parts and part_bytes."""
+    many = len(records)
+    return (many, (_library.In * many)(*(_library.In(*place[:3]) for _, place, _ in records)),
+            (ctypes.c_size_t * many)(*(array.shape[1] for array, _, _ in records)))
+
+
+def _wipe_copies(records: list[Records]) -> None:
+    for array, _, is_copy in records:
+        if is_copy:
+            array[...] = 0
 
 
 def _outputs(out: Any, kind: Any, is_single: bool) -> dict[str, Any]:

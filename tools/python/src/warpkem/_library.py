@@ -109,6 +109,8 @@ _SIGNATURES = {
     "keys_release": (None, c_void_p),
     "keys_bytes_per_key": (c_size_t, c_void_p),
     "shake256": (c_uint32, c_void_p, c_size_t, c_char_p, c_size_t, c_size_t, POINTER(In), POINTER(c_size_t), In, c_size_t),
+    "encaps_derived": (c_uint32, c_void_p, c_uint32, c_size_t, c_char_p, c_size_t, c_size_t, POINTER(In), POINTER(c_size_t), In,
+                       In, In, c_void_p, c_void_p),
     "aes256_gcm_seal": (c_uint32, c_void_p, c_size_t, In, In, In, c_size_t, In, c_size_t, In),
     "aes256_gcm_open": (c_uint32, c_void_p, c_size_t, In, In, In, c_size_t, In, c_size_t, In, c_void_p, c_void_p),
     "engine_backend": (c_uint32, c_void_p, c_size_t, POINTER(BackendInfo)),

@@ -33,6 +33,7 @@ import pyarrow as pa
 
 from ._engine import AnyAlgorithm, Engine
 from ._library import Status, UnsupportedError, algorithm as _algorithm
+from ._results import EncapsResult
 from .arrow import from_numpy, new_rows, to_numpy, whole
 
 _INVALID = int(Status["INVALID_ARGUMENT"])
@@ -353,8 +354,7 @@ class Encapsulate(_Step):
         a, column = self.algorithm, _column(table, self.ek)
         ek = to_numpy(column, a.ek_bytes, self.ek)
         ids = _ids(_column(table, self.id))
-        m = self.derive(self.secret, "m", self.context, ids, len(ek), a.m_bytes, ek)
-        with self.engine.encaps_derand(a, ek, m, out={"c": new_rows(len(ek), a.c_bytes)}) as sent:
+        with self.encaps(ids, ek) as sent:
             status = sent.status.copy()
             _refuse_nulls(column, status)
             if self.content:
@@ -368,8 +368,21 @@ class Encapsulate(_Step):
                 one[status != 0] = 0  # a K that is zero wraps nothing
             table = _put(table, c=from_numpy(sent.c, status == 0),
                          **{name: from_numpy(one, status == 0) for name, one in last.items()}, status=pa.array(status))
-        _wipe(m)
         return table
+
+    def encaps(self, ids: _Groups, ek: np.ndarray) -> EncapsResult:
+        """Of all rows. An m is derive()'s, where a row is its id, with its length before it, and SHA3-256 of its ek."""
+        a, count = self.algorithm, len(ek)
+        common = _before_the_row(self.secret, "m", a.name, self.context)
+        sent = EncapsResult(new_rows(count, a.c_bytes), np.empty((count, a.K_bytes), np.uint8), np.empty(count, np.uint8))
+        for rows, some in ids:
+            size = some.shape[1]
+            before = common + _length(8 + size + 32) + _length(size)
+            if isinstance(rows, slice):
+                return self.engine.encaps_derived(a, ek, before, some, out=sent)
+            with self.engine.encaps_derived(a, ek[rows], before, some) as own:
+                sent.c[rows], sent.K[rows], sent.status[rows] = own
+        return sent
 
 
 class _Opens(_Step):

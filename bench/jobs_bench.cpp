@@ -1,5 +1,6 @@
-// AES-256-GCM of many texts, as jobs wrap content keys: 32 bytes each with 20 bytes of associated data, under a key for
-// each or one for all.
+// What jobs of bulk data call: encapsulations whose m is derived from a row's id, beside those with a given m, and
+// AES-256-GCM, as they wrap content keys: 32 bytes each with 20 bytes of associated data, under a key for each or one
+// for all.
 #include <benchmark/benchmark.h>
 #include <warpkem/warpkem.h>
 
@@ -43,6 +44,38 @@ void wrap(benchmark::State& state, bool seals, bool one_key, std::uint32_t threa
   warpkem_engine_free(engine);
 }
 
+void encaps(benchmark::State& state, bool derives, std::uint32_t threads) {
+  constexpr warpkem_algorithm algorithm = WARPKEM_ML_KEM_768;
+  warpkem_options options = WARPKEM_OPTIONS_DEFAULT;
+  options.threads = threads;
+  warpkem_engine* engine = nullptr;
+  if (warpkem_engine_new(&options, &engine) != WARPKEM_OK) return state.SkipWithError(warpkem_last_error());
+  const auto records = [](std::uint32_t kind) {
+    return std::vector<std::uint8_t>(batch * warpkem_size(algorithm, kind));
+  };
+  const auto in = [](const std::vector<std::uint8_t>& bytes) { return warpkem_in{bytes.data(), bytes.size(), 0}; };
+  const auto out = [](std::vector<std::uint8_t>& bytes) { return warpkem_out{bytes.data(), bytes.size(), 0}; };
+  std::vector<std::uint8_t> ek = records(WARPKEM_SIZE_EK), dk = records(WARPKEM_SIZE_DK), c = records(WARPKEM_SIZE_C),
+                            K = records(WARPKEM_SIZE_K), m = records(WARPKEM_SIZE_M), ids(batch * 10);
+  for (std::size_t i = 0; i < batch; ++i) memcpy(&ids[10 * i], &i, sizeof i), memcpy(&m[32 * i], &i, sizeof i);
+  const std::vector<std::uint8_t> prefix(160, 7);
+  const std::size_t id_bytes = 10;
+  warpkem_status status =
+      warpkem_keygen(engine, algorithm, WARPKEM_DK_EXPANDED, batch, out(ek), out(dk), nullptr, nullptr);
+  for (auto _ : state) {
+    if (status != WARPKEM_OK) {
+      state.SkipWithError(warpkem_last_error());
+      break;
+    }
+    const warpkem_in parts = in(ids);
+    status = derives ? warpkem_encaps_derived(engine, algorithm, batch, prefix.data(), prefix.size(), 1, &parts,
+                                              &id_bytes, in(ek), out(c), out(K), nullptr, nullptr)
+                     : warpkem_encaps_derand(engine, algorithm, batch, in(ek), in(m), out(c), out(K), nullptr, nullptr);
+  }
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(batch));
+  warpkem_engine_free(engine);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -55,6 +88,13 @@ int main(int argc, char** argv) {
                                  "/threads:" + std::to_string(threads) + (one_key ? "/one_key" : "");
         benchmark::RegisterBenchmark(name.c_str(), wrap, seals, one_key, threads)->UseRealTime();
       }
+    }
+  }
+  for (const bool derives : {true, false}) {
+    for (const std::uint32_t threads : {1u, 2u}) {
+      const std::string name = std::string(derives ? "encaps_derived" : "encaps_derand") +
+                               "/ML-KEM-768/batch:" + std::to_string(batch) + "/threads:" + std::to_string(threads);
+      benchmark::RegisterBenchmark(name.c_str(), encaps, derives, threads)->UseRealTime();
     }
   }
   benchmark::RunSpecifiedBenchmarks();
