@@ -43,6 +43,10 @@ warpkem_engine* make_engine() {
   return engine;
 }
 
+bool all(const std::vector<std::uint8_t>& found, std::uint8_t byte) {
+  return std::ranges::all_of(found, [byte](std::uint8_t b) { return b == byte; });
+}
+
 // Seals and opens; whatever fails leaves zeros, and a text that was not opened is never taken for one.
 void wrapping() {
   warpkem_engine* const engine = make_engine();
@@ -52,9 +56,6 @@ void wrapping() {
   const warpkem_in keys{s.ek, items * 32, 0}, nonce{s.m, 12, WARPKEM_ONE_FOR_ALL}, text{s.dk, items * bytes, 0};
   std::vector<std::uint8_t> sealed(items * (bytes + 16), untouched), opened(items * bytes, untouched);
   std::vector<std::uint8_t> statuses(items, untouched);
-  const auto all = [](const auto& found, std::uint8_t byte) {
-    return std::ranges::all_of(found, [byte](std::uint8_t b) { return b == byte; });
-  };
   warpkem_status status = call([&] {
     return warpkem_aes256_gcm_seal(engine, items, keys, nonce, {}, 0, text, bytes, {sealed.data(), sealed.size(), 0});
   });
@@ -92,11 +93,31 @@ void synchronous() {
   run(engine, Task(WARPKEM_OP_KEYGEN, 0, n).random());
   run(engine, Task(WARPKEM_OP_ENCAPS, 0, 1).random());
 
+  // An m that is derived. Nothing else tells what it makes, but that it is a dk's K.
+  const Shared& s = shared();
+  std::vector<std::uint8_t> c(sizeof s.c, untouched), K(sizeof s.K, untouched), opened(sizeof s.K);
+  const warpkem_in part{s.m, sizeof s.m, 0};
+  const std::size_t part_bytes = 32;
+  warpkem_status status = call([&] {
+    return warpkem_encaps_derived(engine, algorithm, n, s.seeds, 40, 1, &part, &part_bytes, {s.ek, sizeof s.ek, 0},
+                                  {c.data(), c.size(), 0}, {K.data(), K.size(), 0}, nullptr, nullptr);
+  });
+  must_be("encaps_derived", status, {WARPKEM_OK, WARPKEM_OUT_OF_MEMORY});
+  if (status == WARPKEM_OK) {
+    status = call([&] {
+      return warpkem_decaps(engine, algorithm, WARPKEM_DK_EXPANDED, n, {s.dk, sizeof s.dk, 0}, {c.data(), c.size(), 0},
+                            {opened.data(), opened.size(), 0}, nullptr, nullptr);
+    });
+    if (status == WARPKEM_OK && K != opened) problem("encaps_derived: another K");
+  } else if (!all(K, 0) && !all(K, untouched)) {
+    problem("encaps_derived: %u and a K", status);
+  }
+
   // An item fails: the call says so even if there is no memory to say which.
   std::vector<std::uint8_t> keys(shared().ek, shared().ek + sizeof shared().ek), statuses(n, untouched);
   memset(&keys[ek_bytes], 0xff, 3);
   std::size_t failed = 0;
-  warpkem_status status = call([&] {
+  status = call([&] {
     return warpkem_check_ek(engine, algorithm, n, {keys.data(), keys.size(), 0}, statuses.data(), &failed);
   });
   must_be("check_ek of a bad key", status, {WARPKEM_ITEM_FAILED, WARPKEM_OUT_OF_MEMORY});

@@ -200,6 +200,24 @@ void encaps(warpkem_engine* e, Records& r, bool drawn, bool prepared) {
   if (!drawn) expect((K == r.K && c == r.c) == (variant == 0), "K or c is wrong");
 }
 
+// With an m that comes of a secret and H(ek).
+void encaps_derived(warpkem_engine* e, Records& r) {
+  Bytes prefix(40), K(r.K.size()), c(r.c.size());
+  for (std::size_t i = 0; i < prefix.size(); ++i) prefix[i] = static_cast<std::uint8_t>(i * 7 + variant * 37u);
+  const Secrets secrets(prefix);
+  warpkem_status status;
+  {
+    const Traced traced;
+    status = warpkem_encaps_derived(e, r.algorithm, r.n, prefix.data(), prefix.size(), 0, nullptr, nullptr, r.in(r.ek),
+                                    r.out(c), r.out(K), r.statuses.data(), nullptr);
+  }
+  expect(status == WARPKEM_OK, "encaps_derived failed");
+  expect_public(c, "c is secret");
+  expect_public(r.statuses, "statuses are secret");
+  expect_secret(K.data(), K.size(), "K is public");
+  declassify(K.data(), K.size());
+}
+
 // `c` are right, or wrong for every second item: the library must not show which.
 void decaps(warpkem_engine* e, Records& r, std::uint32_t format, bool prepared, bool wrong) {
   Bytes dk = format == WARPKEM_DK_SEED ? r.seeds : r.dk, c = r.c, K(r.K.size());
@@ -331,6 +349,7 @@ void run_operation(void* context) {
   } else if (operation == "encaps") {
     encaps(e, r, false, false);
     encaps(e, r, true, false);
+    encaps_derived(e, r);
   } else if (operation == "encaps-prepared") {
     encaps(e, r, false, true);
   } else if (operation == "decaps") {
