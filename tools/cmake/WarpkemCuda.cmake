@@ -42,6 +42,10 @@ if(CMAKE_CUDA_ARCHITECTURES STREQUAL "release")
 endif()
 
 enable_language(CUDA)
+# Debian 12's CMake sets a property of this target even where there is no such library, as in CUDA 13.
+if(CMAKE_VERSION VERSION_LESS 3.26 AND NOT TARGET CUDA::nvToolsExt)
+  add_library(CUDA::nvToolsExt INTERFACE IMPORTED)
+endif()
 find_package(CUDAToolkit 12.4 REQUIRED)
 if(NOT WARPKEM_CUDART MATCHES "^(Static|Shared)$")
   message(FATAL_ERROR "WARPKEM_CUDART=${WARPKEM_CUDART}: Static or Shared")
