@@ -37,7 +37,7 @@ def integer(value):
 
 def pbes2(plain, key, key_function):
     """PBES2 (RFC 8018) by AES-256-CBC of OpenSSL's program."""
-    iv = os.urandom(16)
+    iv = hashlib.sha256(key + b"iv").digest()[:16]
     text = subprocess.run(["openssl", "enc", "-aes-256-cbc", "-K", key.hex(), "-iv", iv.hex()], input=plain, check=True,
                           stdout=subprocess.PIPE).stdout
     cipher = der(0x30, der(0x06, bytes.fromhex("60864801650304012a")), der(0x04, iv))
@@ -45,8 +45,8 @@ def pbes2(plain, key, key_function):
 
 
 def encrypted(plain, passphrase, iterations=2048, claimed=None):
-    """By PBKDF2 with HMAC-SHA-256."""
-    salt = os.urandom(16)
+    """By PBKDF2 with HMAC-SHA-256. The same each time: with a wrong passphrase one in 256 texts seems to be decrypted."""
+    salt = hashlib.sha256(plain + passphrase).digest()[:16]
     return pbes2(plain, hashlib.pbkdf2_hmac("sha256", passphrase, salt, iterations, 32),
                  der(0x30, der(0x06, bytes.fromhex("2a864886f70d01050c")),
                      der(0x30, der(0x04, salt), integer(claimed or iterations),
@@ -651,8 +651,7 @@ class Inspect(KeyFiles):
 class Encrypted(KeyFiles):
     def setUp(self):
         super().setUp()
-        _, seeds = self.keys(P, 3)
-        self.seeds = self.records(seeds, 3)
+        self.seeds = [hashlib.shake_256(bytes([i])).digest(64) for i in range(3)]
         plain = [pkcs8(P, der(0x80, one)) for one in self.seeds]
         self.bundle = (pem("ENCRYPTED PRIVATE KEY", encrypted(plain[0], b"correct horse")) + pem("PRIVATE KEY", plain[1]) +
                        pem("ENCRYPTED PRIVATE KEY", encrypted(plain[2], b"correct horse")))
