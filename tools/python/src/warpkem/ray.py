@@ -75,6 +75,11 @@ def _framed(part: bytes) -> bytes:
     return _length(len(part)) + part
 
 
+def _before_id(size: int, more: int) -> bytes:
+    """What precedes an id of `size` bytes in a row that has `more` bytes behind it: the lengths of the row and of the id."""
+    return _length(8 + size + more) + _length(size)
+
+
 # Rows of a column whose values have one length, slice(None) for all, and these values as an array (rows, length).
 _Groups = list[tuple[Any, np.ndarray]]
 
@@ -227,7 +232,7 @@ class _Step:
             if what is None:
                 before, parts = _length(own), [some]
             else:
-                before, parts = _length(8 + own + what.shape[1]) + _length(own), [some, what[rows]]
+                before, parts = _before_id(own, what.shape[1]), [some, what[rows]]
             if isinstance(rows, slice):
                 self.engine.shake256(common + before, *parts, size=size, out=made)
             else:
@@ -376,8 +381,7 @@ class Encapsulate(_Step):
         common = _before_the_row(self.secret, "m", a.name, self.context)
         sent = EncapsResult(new_rows(count, a.c_bytes), np.empty((count, a.K_bytes), np.uint8), np.empty(count, np.uint8))
         for rows, some in ids:
-            size = some.shape[1]
-            before = common + _length(8 + size + 32) + _length(size)
+            before = common + _before_id(some.shape[1], 32)
             if isinstance(rows, slice):
                 return self.engine.encaps_derived(a, ek, before, some, out=sent)
             with self.engine.encaps_derived(a, ek[rows], before, some) as own:
