@@ -18,6 +18,7 @@ struct ReencryptArgs {
   KeyRows key;
   Noise noise;
   Rows m, c, K_prime, K_bar, K;
+  FinishArgs last;
 };
 
 template <class P>
@@ -26,14 +27,14 @@ __global__ void __launch_bounds__(policy::arithmetic_threads) reencrypt_kernel(R
   const HalfwarpItem item = halfwarp_item(shared, items);
   const u32 i = item.index;
   const u8* const c = args.c[i];
-  const u8* const noise2 = args.noise.eta2 + u64{i} * ((P::k + 1) * 64 * P::eta2);
+  const u8* const noise2 = args.noise.eta2[i];
   prefetch_record(args.key.A[i], 512 * P::k * P::k);
   prefetch_record(args.key.ek[i], P::dk_pke_bytes);
   prefetch_record(noise2, (P::k + 1) * 64 * P::eta2);
   prefetch_record(c, P::c_bytes);
   u32 difference = 0;
-  kpke::Encrypt<P>(args.key.A[i], args.key.ek[i], args.noise.eta1 + u64{i} * (P::k * 64 * P::eta1), noise2, args.m[i],
-                   item.exchange, [&]<int d>(const halfwarp::Moved<d>& moved, u32 offset) {
+  kpke::Encrypt<P>(args.key.A[i], args.key.ek[i], args.noise.eta1[i], noise2, args.m[i], item.exchange,
+                   [&]<int d>(const halfwarp::Moved<d>& moved, u32 offset) {
                      const u32* words = reinterpret_cast<const u32*>(c + offset) + halfwarp::lane();
 #pragma unroll
                      for (int n = 0; n < halfwarp::moved_words<d>; ++n) {
@@ -50,7 +51,9 @@ __global__ void __launch_bounds__(policy::arithmetic_threads) reencrypt_kernel(R
     const u32 bar = reinterpret_cast<const u32*>(args.K_bar[i])[n];
     if (item.store) reinterpret_cast<u32*>(args.K[i])[n] = (bar & reject) | (good & ~reject);
   }
+  const bool failed = args.last.statuses[i] != 0;
   wipe(item);
+  finish(args.last, item, failed);
 }
 
 }  // namespace
@@ -62,9 +65,9 @@ cudaError_t decrypt(const KeyRows& key, Rows c, Rows m, u32 items, cudaStream_t 
 }
 
 template <class P>
-cudaError_t reencrypt(const KeyRows& key, Noise noise, Rows m, Rows c, Rows K_prime, Rows K_bar, Rows K, u32 items,
-                      cudaStream_t stream) noexcept {
-  const ReencryptArgs args{key, noise, m, c, K_prime, K_bar, K};
+cudaError_t reencrypt(const KeyRows& key, Noise noise, Rows m, Rows c, Rows K_prime, Rows K_bar, Rows K,
+                      const FinishArgs& last, u32 items, cudaStream_t stream) noexcept {
+  const ReencryptArgs args{key, noise, m, c, K_prime, K_bar, K, last};
   reencrypt_kernel<P><<<arithmetic_blocks(items), policy::arithmetic_threads, 0, stream>>>(args, items);
   return cudaGetLastError();
 }
@@ -72,11 +75,11 @@ cudaError_t reencrypt(const KeyRows& key, Noise noise, Rows m, Rows c, Rows K_pr
 template cudaError_t decrypt<MlKem512>(const KeyRows&, Rows, Rows, u32, cudaStream_t) noexcept;
 template cudaError_t decrypt<MlKem768>(const KeyRows&, Rows, Rows, u32, cudaStream_t) noexcept;
 template cudaError_t decrypt<MlKem1024>(const KeyRows&, Rows, Rows, u32, cudaStream_t) noexcept;
-template cudaError_t reencrypt<MlKem512>(const KeyRows&, Noise, Rows, Rows, Rows, Rows, Rows, u32,
+template cudaError_t reencrypt<MlKem512>(const KeyRows&, Noise, Rows, Rows, Rows, Rows, Rows, const FinishArgs&, u32,
                                          cudaStream_t) noexcept;
-template cudaError_t reencrypt<MlKem768>(const KeyRows&, Noise, Rows, Rows, Rows, Rows, Rows, u32,
+template cudaError_t reencrypt<MlKem768>(const KeyRows&, Noise, Rows, Rows, Rows, Rows, Rows, const FinishArgs&, u32,
                                          cudaStream_t) noexcept;
-template cudaError_t reencrypt<MlKem1024>(const KeyRows&, Noise, Rows, Rows, Rows, Rows, Rows, u32,
+template cudaError_t reencrypt<MlKem1024>(const KeyRows&, Noise, Rows, Rows, Rows, Rows, Rows, const FinishArgs&, u32,
                                           cudaStream_t) noexcept;
 
 KernelList decaps_kernels() noexcept {

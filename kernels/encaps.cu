@@ -7,17 +7,17 @@ namespace {
 
 template <class P>
 __global__ void __launch_bounds__(policy::arithmetic_threads)
-    encrypt_kernel(KeyRows key, Noise noise, Rows m, Rows c, u8* statuses, u32 items) {
+    encrypt_kernel(KeyRows key, Noise noise, Rows m, Rows c, bool checks, FinishArgs last, u32 items) {
   __shared__ ArithmeticShared shared;
   const HalfwarpItem item = halfwarp_item(shared, items);
-  const u8* const noise2 = noise.eta2 + u64{item.index} * ((P::k + 1) * 64 * P::eta2);
+  const u8* const noise2 = noise.eta2[item.index];
   prefetch_record(key.A[item.index], 512 * P::k * P::k);
   prefetch_record(key.ek[item.index], P::dk_pke_bytes);
   prefetch_record(noise2, (P::k + 1) * 64 * P::eta2);
   u8* const to = c[item.index];
   const bool too_large =
-      kpke::Encrypt<P>(key.A[item.index], key.ek[item.index], noise.eta1 + u64{item.index} * (P::k * 64 * P::eta1),
-                       noise2, m[item.index], item.exchange, [&]<int d>(const halfwarp::Moved<d>& moved, u32 offset) {
+      kpke::Encrypt<P>(key.A[item.index], key.ek[item.index], noise.eta1[item.index], noise2, m[item.index],
+                       item.exchange, [&]<int d>(const halfwarp::Moved<d>& moved, u32 offset) {
 #pragma unroll
                          for (int i = 0; i < halfwarp::moved_words<d>; ++i) {
                            if (item.store && halfwarp::moves<d>(i)) {
@@ -25,9 +25,13 @@ __global__ void __launch_bounds__(policy::arithmetic_threads)
                            }
                          }
                        });
-  // The modulus check, FIPS 203, 7.2: ek is public. Both halves of the warp write the same value at most once each.
-  if (statuses != nullptr && too_large) statuses[item.index] = static_cast<u8>(ItemStatus::invalid_ek);
+  // The modulus check, FIPS 203, 7.2: ek is public.
+  const bool is_bad = checks && halfwarp::any(too_large);
+  const bool failed = is_bad || last.statuses[item.index] != 0;
+  if (is_bad && halfwarp::lane() == 0 && item.store)
+    last.statuses[item.index] = static_cast<u8>(ItemStatus::invalid_ek);
   wipe(item);
+  finish(last, item, failed);
 }
 
 // FIPS 203, 7.2, by itself: half a warp per item; ek is public.
@@ -48,16 +52,19 @@ __global__ void __launch_bounds__(policy::arithmetic_threads)
 }  // namespace
 
 template <class P>
-cudaError_t encrypt(const KeyRows& key, Noise noise, Rows m, Rows c, u8* statuses, u32 items,
+cudaError_t encrypt(const KeyRows& key, Noise noise, Rows m, Rows c, bool checks, const FinishArgs& last, u32 items,
                     cudaStream_t stream) noexcept {
   encrypt_kernel<P>
-      <<<arithmetic_blocks(items), policy::arithmetic_threads, 0, stream>>>(key, noise, m, c, statuses, items);
+      <<<arithmetic_blocks(items), policy::arithmetic_threads, 0, stream>>>(key, noise, m, c, checks, last, items);
   return cudaGetLastError();
 }
 
-template cudaError_t encrypt<MlKem512>(const KeyRows&, Noise, Rows, Rows, u8*, u32, cudaStream_t) noexcept;
-template cudaError_t encrypt<MlKem768>(const KeyRows&, Noise, Rows, Rows, u8*, u32, cudaStream_t) noexcept;
-template cudaError_t encrypt<MlKem1024>(const KeyRows&, Noise, Rows, Rows, u8*, u32, cudaStream_t) noexcept;
+template cudaError_t encrypt<MlKem512>(const KeyRows&, Noise, Rows, Rows, bool, const FinishArgs&, u32,
+                                       cudaStream_t) noexcept;
+template cudaError_t encrypt<MlKem768>(const KeyRows&, Noise, Rows, Rows, bool, const FinishArgs&, u32,
+                                       cudaStream_t) noexcept;
+template cudaError_t encrypt<MlKem1024>(const KeyRows&, Noise, Rows, Rows, bool, const FinishArgs&, u32,
+                                        cudaStream_t) noexcept;
 
 cudaError_t check_modulus(Rows ek, u32 k, u8* statuses, u32 items, cudaStream_t stream) noexcept {
   check_modulus_kernel<<<arithmetic_blocks(items), policy::arithmetic_threads, 0, stream>>>(ek, k, statuses, items);

@@ -4,7 +4,7 @@
 
 namespace warpkem::kernels {
 
-// A second stream for the steps of a batch that do not wait for each other, and the events where the streams part and
+// A second stream for X25519 of hybrids, which does not wait for ML-KEM, and the events where the streams part and
 // meet. All of the current device; one call at a time may enqueue with them, and they are free for the next when it
 // returns.
 struct Fork {

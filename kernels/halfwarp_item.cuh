@@ -1,6 +1,7 @@
 // Where a half-warp finds its item and its shared memory.
 #pragma once
 
+#include "kernels/finish.cuh"
 #include "kernels/ntt.cuh"
 #include "kernels/policy.hpp"
 
@@ -44,6 +45,14 @@ WARPKEM_FN void wipe(const HalfwarpItem& item) {
   if (halfwarp::lane() < 4) {
     reinterpret_cast<float4*>(item.exchange)[80 + halfwarp::lane()] = make_float4(0, 0, 0, 0);
   }
+}
+
+// The last step of an item whose status is complete, once its half-warp has written its outputs.
+WARPKEM_FN void finish(const FinishArgs& args, const HalfwarpItem& item, bool failed) {
+  __syncwarp();
+  if (!failed || !item.store) return;
+  if (halfwarp::lane() == 0) count_failed(args, 1);
+  zero_outputs<16>(args, item.index, halfwarp::lane());
 }
 
 inline dim3 arithmetic_blocks(u32 items) {

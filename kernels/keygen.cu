@@ -10,7 +10,7 @@ __global__ void __launch_bounds__(policy::arithmetic_threads)
     keygen_kernel(Rows A, Noise noise, Rows ek, Rows dk_pke, u32 items) {
   __shared__ ArithmeticShared shared;
   const HalfwarpItem item = halfwarp_item(shared, items);
-  const u8* const eta1 = noise.eta1 + u64{item.index} * (2 * P::k * 64 * P::eta1);
+  const u8* const eta1 = noise.eta1[item.index];
   prefetch_record(A[item.index], 512 * P::k * P::k);
   prefetch_record(eta1, 2 * P::k * 64 * P::eta1);
   kpke::KeyGen<P>(A[item.index], eta1, ek[item.index], dk_pke.data != nullptr ? dk_pke[item.index] : nullptr,

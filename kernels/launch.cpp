@@ -93,8 +93,7 @@ cudaError_t load_kernels() noexcept {
     }
     return error;
   };
-  for (const auto list :
-       {&hash_kernels, &hash_by_warp_kernels, &keygen_kernels, &encaps_kernels, &decaps_kernels, &x25519_kernels}) {
+  for (const auto list : {&hash_kernels, &keygen_kernels, &encaps_kernels, &decaps_kernels, &x25519_kernels}) {
     if (const cudaError_t error = load(list(), true); error != cudaSuccess) return error;
   }
   return load(records_kernels(), false);

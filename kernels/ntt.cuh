@@ -27,6 +27,8 @@ struct NttPoly {
 inline constexpr int exchange_floats = 336;
 
 WARPKEM_FN u32 lane() { return threadIdx.x % 16; }
+// Whether it is so for a lane of this half. All lanes of the warp call.
+WARPKEM_FN bool any(bool it_is) { return (__ballot_sync(all_lanes, it_is) >> (threadIdx.x & 16) & 0xFFFF) != 0; }
 
 static __device__ const LaneFactors forward_factors = make_lane_factors(false);
 static __device__ const LaneFactors inverse_factors = make_lane_factors(true);

@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
-#include <type_traits>
 #include <utility>
 
 #include "kernels/algorithms.hpp"
@@ -52,43 +51,48 @@ class Pass : private Staging {
     static_assert(std::size(compositions) == std::size(operations));
     const std::size_t row = row_of(batch_.operation);
     (this->*compositions[row])();
+    finish_matrix();
     meet();
-    copy_outputs();
     if (operations[row].items_fail) finish_items();
+    copy_outputs();
     return error_;
   }
 
  private:
   bool by_warp(u32 states_per_item) const noexcept {
     if (batch_.hashing != DeviceBatch::Hashing::chosen) return batch_.hashing == DeviceBatch::Hashing::by_warp;
-    return policy::warps_are_better(std::uint64_t{items_} * states_per_item, num_multiprocessors_);
+    return policy::warps_are_better(std::uint64_t{items_} * states_per_item, num_multiprocessors_,
+                                    batch_.is_alone ? 1 : policy::batches_in_flight);
   }
 
-  // Hashing steps of which none waits for another. Those by warp share a launch. Those by thread are a kernel each: a
-  // few items do not fill the device with one, so SampleNTT, and all sponges but the first, go to the fork's stream.
-  // That of a hybrid has X25519 to do meanwhile.
+  bool completes_apart() const noexcept {
+    if (batch_.hashing != DeviceBatch::Hashing::chosen) return true;
+    return policy::matrix_completes_apart(std::uint64_t{items_} * P::k * P::k, num_multiprocessors_,
+                                          batch_.is_alone ? 1 : policy::batches_in_flight);
+  }
+
+  // Hashing steps of which none waits for another. They run side by side, and beside what SampleNTT left unfinished in
+  // the launch before.
   template <class... Steps>
   void hash(const Steps&... steps) noexcept {
-    constexpr int num_matrices = (std::is_same_v<Steps, MatrixArgs> + ...),
-                  num_sponges = (std::is_same_v<Steps, Sponge> + ...);
-    const bool parts = !Algorithm::is_hybrid && ((num_matrices != 0 && sizeof...(Steps) > 1 && !by_warp(P::k * P::k)) ||
-                                                 (num_sponges > 1 && !by_warp(1)));
-    const cudaStream_t aside = parts ? part() : stream_;
-    WarpJobs jobs;
-    bool any = false, has_sponge = false;
-    const auto take = [&]<class Step>(const Step& step) {
-      const bool goes_aside = std::is_same_v<Step, MatrixArgs> || (std::is_same_v<Step, Sponge> && has_sponge);
-      has_sponge = has_sponge || std::is_same_v<Step, Sponge>;
-      if (by_warp(states(step))) {
-        jobs.add(step);
-        any = true;
-      } else {
-        enqueue([&] { return by_thread(step, goes_aside ? aside : stream_); });
-      }
-    };
-    (take(steps), ...);
-    if (any) enqueue([&] { return hash_by_warp(jobs, statuses_, items_, stream_); });
+    HashJobs jobs;
+    (jobs.add(steps, by_warp(states(steps))), ...);
+    if (unfinished_.blocks == MatrixArgs::Blocks::rest) jobs.add(unfinished_, false);
+    unfinished_ = {};
+    enqueue([&] { return kernels::hash(jobs, statuses_, items_, stream_); });
+    if (jobs.has_matrix && !jobs.matrix_by_warp && jobs.matrix.blocks == MatrixArgs::Blocks::three) {
+      unfinished_ = jobs.matrix;
+      unfinished_.blocks = MatrixArgs::Blocks::rest;
+    }
   }
+  // Before what reads the matrix.
+  void finish_matrix() noexcept {
+    if (unfinished_.blocks == MatrixArgs::Blocks::rest) hash();
+  }
+  static u32 states(const Sponge&) noexcept { return 1; }
+  static u32 states(const PrfArgs& args) noexcept { return args.polynomials; }
+  static u32 states(const MatrixArgs& args) noexcept { return args.k * args.k; }
+
   // The fork's stream, from where stream_ is now.
   cudaStream_t part() noexcept {
     if (fork_.stream == nullptr) return stream_;
@@ -97,29 +101,12 @@ class Pass : private Staging {
     parted_ = true;
     return fork_.stream;
   }
-  // Before what reads hashes.
-  void meet_hashing() noexcept {
-    if (!Algorithm::is_hybrid) meet();
-  }
   // What follows waits for the fork's stream too: also after an error, for the wipe follows.
   void meet() noexcept {
     if (!std::exchange(parted_, false) || measuring_) return;
     cudaError_t error = cudaEventRecord(fork_.met, fork_.stream);
     if (error == cudaSuccess) error = cudaStreamWaitEvent(stream_, fork_.met, 0);
     enqueue([=] { return error; });
-  }
-
-  static u32 states(const Sponge&) noexcept { return 1; }
-  static u32 states(const PrfArgs& args) noexcept { return args.polynomials; }
-  static u32 states(const MatrixArgs& args) noexcept { return args.k * args.k; }
-  cudaError_t by_thread(const Sponge& job, cudaStream_t stream) noexcept {
-    return sponge(job, statuses_, items_, stream);
-  }
-  cudaError_t by_thread(const PrfArgs& args, cudaStream_t stream) noexcept {
-    return kernels::PRF(args, items_, stream);
-  }
-  cudaError_t by_thread(const MatrixArgs& args, cudaStream_t stream) noexcept {
-    return kernels::SampleNTT(args, items_, stream);
   }
 
   // G, H and J of FIPS 203, 4.1.
@@ -144,6 +131,13 @@ class Pass : private Staging {
     job.body_copy = copy;
     return job;
   }
+  static Sponge H_and_G(Rows ek, Rows m, Rows K, Rows r) noexcept {
+    Sponge job = H(ek, {}, {});
+    job.m = m;
+    job.K = K;
+    job.r = r;
+    return job;
+  }
   static Sponge J(Rows z, Rows c, Rows out) noexcept {
     Sponge job;
     job.prefix = z;
@@ -165,15 +159,16 @@ class Pass : private Staging {
     enqueue([&] { return kernels::check_modulus(ek, P::k, statuses_, items_, stream_); });
   }
 
-  PrfArgs PRF(Rows seed, u32 polynomials, u32 first, int eta) noexcept {
+  PrfArgs PRF(Rows seed, u32 polynomials, u32 first, u32 eta) noexcept {
     PrfArgs args;
     args.seed = seed;
     args.polynomials = polynomials;
     args.first = first;
-    args.words = static_cast<u32>(16 * eta);
-    args.out = secret_.take(std::size_t{items_} * polynomials * 64 * static_cast<std::size_t>(eta));
+    args.words = 16 * eta;
+    args.out = secret_.take(std::size_t{items_} * polynomials * 64 * eta);
     return args;
   }
+  static Rows noise_of(const PrfArgs& args) noexcept { return {args.out, u64{4} * args.words * args.polynomials}; }
 
   Rows matrix_room() noexcept { return room(FormLayout<Algorithm>::A_bytes, Secrecy::open); }
   MatrixArgs SampleNTT(Rows rho, Rows A) noexcept {
@@ -181,9 +176,8 @@ class Pass : private Staging {
     args.rho = rho;
     args.A = A;
     args.k = P::k;
+    args.blocks = completes_apart() ? MatrixArgs::Blocks::three : MatrixArgs::Blocks::all;
     args.unfinished = reinterpret_cast<u32*>(open_.take((std::size_t{items_} * P::k * P::k + 31) / 32 * sizeof(u32)));
-    args.queue = reinterpret_cast<u32*>(open_.take(std::size_t{items_} * P::k * P::k * sizeof(u32)));
-    args.queued = reinterpret_cast<u32*>(open_.take(sizeof(u32)));
     return args;
   }
 
@@ -194,8 +188,8 @@ class Pass : private Staging {
     hash(G({}, seeds, 0x0600 | P::k, rho, sigma));
     const PrfArgs eta1 = PRF(sigma, 2 * P::k, 0, P::eta1);
     hash(SampleNTT(rho, A), eta1);
-    const Noise bytes{eta1.out, nullptr};
-    meet_hashing();
+    const Noise bytes{noise_of(eta1), {}};
+    finish_matrix();
     enqueue([&] { return kernels::keygen<P>(A, bytes, ek, dk_pke, items_, stream_); });
   }
 
@@ -276,27 +270,40 @@ class Pass : private Staging {
       prepared_ = parts_of_form({const_cast<u8*>(batch_.keys.data), 0, nullptr}, batch_.keys.kind);
   }
 
-  // G(m || h), and what need not wait for it; then the noise of Encrypt.
-  template <class... Others>
-  Noise derive(Rows m, Rows h, Rows K, const Others&... others) noexcept {
-    const Rows r = room(32, Secrecy::secret);
-    hash(G(m, h, 0x06, K, r), others...);
-    const PrfArgs eta1 = PRF(r, P::k, 0, P::eta1), eta2 = PRF(r, P::k + 1, P::k, P::eta2);
-    hash(eta1, eta2);
-    return {eta1.out, eta2.out};
+  // The noise of Encrypt: polynomials of the same length are one job.
+  Noise noise_from(Rows r) noexcept {
+    if constexpr (P::eta1 == P::eta2) {
+      const PrfArgs both = PRF(r, 2 * P::k + 1, 0, P::eta1);
+      hash(both);
+      return {noise_of(both), noise_of(both).offset(64 * P::eta1 * P::k)};
+    } else {
+      const PrfArgs eta1 = PRF(r, P::k, 0, P::eta1), eta2 = PRF(r, P::k + 1, P::k, P::eta2);
+      hash(eta1, eta2);
+      return {noise_of(eta1), noise_of(eta2)};
+    }
+  }
+
+  // For the last kernel of ML-KEM, where no more follows that may fail an item.
+  FinishArgs last() noexcept {
+    if (!Algorithm::is_hybrid) return take_finish();
+    FinishArgs none;
+    none.statuses = statuses_;
+    return none;
   }
 
   // ML-KEM.Encaps_internal, FIPS 203 Algorithm 17, with the check of 7.2.
   void Encaps_internal(KeyRows& key, Rows m, Rows c, Rows K) noexcept {
-    if (!batch_.prepared) {
-      key.h = room(32, Secrecy::open);
+    const Rows r = room(32, Secrecy::secret);
+    if (batch_.prepared) {
+      hash(G(m, key.h, 0x06, K, r));
+    } else {
       key.A = matrix_room();
-      hash(H(key.ek, key.h, {}), SampleNTT(key.ek.offset(P::dk_pke_bytes), key.A));
+      hash(H_and_G(key.ek, m, K, r), SampleNTT(key.ek.offset(P::dk_pke_bytes), key.A));
     }
-    const Noise bytes = derive(m, key.h, K);
-    u8* const checked = batch_.prepared ? nullptr : statuses_;
-    meet_hashing();
-    enqueue([&] { return encrypt<P>(key, bytes, m, c, checked, items_, stream_); });
+    const Noise bytes = noise_from(r);
+    const FinishArgs finish = last();
+    finish_matrix();
+    enqueue([&] { return encrypt<P>(key, bytes, m, c, !batch_.prepared, finish, items_, stream_); });
   }
 
   void encaps() noexcept {
@@ -324,24 +331,29 @@ class Pass : private Staging {
   // `along`: with prepared keys, the element of ek goes there.
   void Decaps_internal(KeyParts& key, Rows material, Rows c, Rows K, Rows along) noexcept {
     const Rows m_prime = room(32, Secrecy::secret), K_prime = room(32, Secrecy::secret),
-               K_bar = room(32, Secrecy::secret);
+               K_bar = room(32, Secrecy::secret), r = room(32, Secrecy::secret);
     if (!batch_.prepared) key.A = matrix_room();
     if (material.present()) {
       key.ek = room(P::ek_bytes, Secrecy::open);
       key.s = room(P::dk_pke_bytes, Secrecy::secret);
-      key.h = room(32, Secrecy::open);
       key.z = material.offset(32);
       KeyGen(material, key.A, key.ek, key.s);
-      hash(H(key.ek, key.h, {}), J(key.z, c, K_bar));
-    } else if (!batch_.prepared) {
-      hash(hash_check(key), J(key.z, c, K_bar), SampleNTT(key.ek.offset(P::dk_pke_bytes), key.A));
     }
     enqueue([&] { return decrypt<P>(key, c, m_prime, items_, stream_); });
     Sponge rejection = J(key.z, c, K_bar);
-    if (along.present()) rejection.also_from = key.element, rejection.also_to = along;
-    const Noise bytes = batch_.prepared ? derive(m_prime, key.h, K_prime, rejection) : derive(m_prime, key.h, K_prime);
-    meet_hashing();
-    enqueue([&] { return reencrypt<P>(key, bytes, m_prime, c, K_prime, K_bar, K, items_, stream_); });
+    if (batch_.prepared) {
+      if (along.present()) rejection.also_from = key.element, rejection.also_to = along;
+      hash(rejection, G(m_prime, key.h, 0x06, K_prime, r));
+    } else if (material.present()) {
+      hash(H_and_G(key.ek, m_prime, K_prime, r), rejection);
+    } else {
+      hash(hash_check(key), rejection, G(m_prime, key.h, 0x06, K_prime, r),
+           SampleNTT(key.ek.offset(P::dk_pke_bytes), key.A));
+    }
+    const Noise bytes = noise_from(r);
+    const FinishArgs finish = last();
+    finish_matrix();
+    enqueue([&] { return reencrypt<P>(key, bytes, m_prime, c, K_prime, K_bar, K, finish, items_, stream_); });
   }
 
   void decaps() noexcept {
@@ -464,6 +476,7 @@ class Pass : private Staging {
   const Fork fork_;
   bool parted_ = false;
   KeyParts prepared_;
+  MatrixArgs unfinished_;  // where that says `rest`
 };
 
 }  // namespace warpkem::kernels

@@ -21,7 +21,7 @@ struct Multiprocessor {
   int capability;     // 10 * major + minor
   int warps, blocks;  // resident at most
   int shared_kib;
-  int matrix_warps;  // of matrix_kernel: what its columns leave room for; checked below
+  int matrix_warps;  // that sample A: what their columns leave room for; checked below
 };
 inline constexpr Multiprocessor multiprocessors[] = {
     // T4: half the warps and the least shared memory; three of the schedulers have a matrix warp.
@@ -84,17 +84,18 @@ struct Rotations {
 };
 inline constexpr Rotations rotations_in_multiplier{0, 0};
 
-// Sponges and PRF: one state per thread needs some 90 registers and 4.3 kB of shared memory a warp: registers bind, at
-// five warps a scheduler. Four warps share a block because any number would do.
-inline constexpr Block sponge{128, 96, 17'408};
-inline constexpr Block prf{128, 96, 17'920};
-static_assert(holds_warps_everywhere(sponge, 20) && holds_warps_everywhere(prf, 20));
-
+// Hashing, one state per thread, needs some 90 registers. Sponges and PRF take 4.5 kB of shared memory a warp:
+// registers bind, at five warps a scheduler. Four warps share a block because any number would do.
+template <bool has_matrix>
+inline constexpr Block hash{128, 96, 17'920};
 // SampleNTT holds a warp's 32 polynomials in shared memory, 17 kB, so that the rejected candidates leave no holes in
-// global memory. Shared memory binds, so blocks of one warp leave the least of it over on every capability.
-inline constexpr Block matrix{32, 96, 17'024};
+// global memory. Shared memory binds, so blocks of one warp leave the least of it over on every capability. What runs
+// beside it gets the same block, and finds enough warps: 12 of an H100 keep the integer pipe busy.
+template <>
+inline constexpr Block hash<true>{32, 96, 17'024};
+static_assert(holds_warps_everywhere(hash<false>, 20));
 static_assert(std::all_of(std::begin(multiprocessors), std::end(multiprocessors),
-                          [](const Multiprocessor& m) { return resident_blocks(m, matrix) == m.matrix_warps; }));
+                          [](const Multiprocessor& m) { return resident_blocks(m, hash<true>) == m.matrix_warps; }));
 
 // Half a warp per item. Registers (k * 16 coefficients of y_hat and as many again at work) bind before shared memory:
 // three warps a scheduler, two of ML-KEM-1024, which spills with less. Blocks of two warps spread a small batch over
@@ -107,9 +108,6 @@ inline constexpr Block arithmetic{arithmetic_threads, k <= 3 ? 168 : 255, arithm
 inline constexpr Block decrypt{arithmetic_threads, 96, arithmetic_shared_bytes};
 static_assert(holds_warps_everywhere(arithmetic<3>, 12) && holds_warps_everywhere(arithmetic<4>, 8) &&
               holds_warps_everywhere(decrypt, 20));
-
-// A state per warp, for few states: a block each, so that they go to as many multiprocessors as there are.
-inline constexpr int by_warp_threads = 32;
 
 // X25519, a thread an item: the ladder keeps some 100 registers busy, so four warps a scheduler; its chains of carries
 // need no more, as each has two beside each other. An inversion takes 0.08 of what a ladder takes, and 0.4 of a comb:
@@ -128,14 +126,9 @@ inline constexpr int record_threads = 128;
 // matrix warps on an H100's 132 multiprocessors (5 of ML-KEM-512), so that the last, partly filled one costs little.
 inline constexpr std::size_t items_per_pass = 65'536;
 
-// The one block that lists unfinished entries, or failed items: as many threads as a block can have.
-inline constexpr int collect_threads = 1024;
-
-// Blocks that work off the queue of unfinished matrix entries; one in 120 entries is queued.
-inline constexpr int queue_share = 64;
-
-// Failed items are rare: a few blocks walk their list.
-inline constexpr int zero_failed_blocks = 8;
+// Words of 32 bits in which one block looks for unfinished entries. One in 120 is, so they fill 26 of 32 lanes on
+// average, and in one stretch of twelve more lanes than there are.
+inline constexpr int unfinished_words = 96;
 
 // What a permutation takes, in clocks, by ptxas's own schedule (README.md, "Small batches"); it is the same within 1 %
 // on every capability of the table.
@@ -149,22 +142,33 @@ inline constexpr Permutation by_thread{32, 8'700, 2'160};
 // 24 rounds of 110 clocks and three waits of 24 for a shuffle; 432 shuffles at one a clock.
 inline constexpr Permutation by_warp{1, 4'400, 432};
 
-// A batch is rarely alone: a device has four lanes by default (host/backends/cuda). What one takes, the others wait
-// for.
+// A batch is rarely alone, unless it is said to be: a device has four lanes by default (host/backends/cuda). What one
+// takes, the others wait for.
 inline constexpr std::uint64_t batches_in_flight = 4;
 
 // Clocks until `states` permutations are done, and those that the other batches lose to them.
-constexpr std::uint64_t hashing_cost(const Permutation& p, std::uint64_t states, std::uint64_t num_multiprocessors) {
+constexpr std::uint64_t hashing_cost(const Permutation& p, std::uint64_t states, std::uint64_t num_multiprocessors,
+                                     std::uint64_t batches) {
   const std::uint64_t warps = (states + p.states - 1) / p.states;
   const std::uint64_t of_busiest = (warps + num_multiprocessors - 1) / num_multiprocessors;
   return std::max(p.latency, of_busiest * p.work) +
-         (batches_in_flight - 1) * warps * p.work / std::max<std::uint64_t>(num_multiprocessors, 1);
+         (batches - 1) * warps * p.work / std::max<std::uint64_t>(num_multiprocessors, 1);
 }
 
 // A warp takes half a thread's time and 6.4 times its throughput.
-constexpr bool warps_are_better(std::uint64_t states, int num_multiprocessors) noexcept {
+constexpr bool warps_are_better(std::uint64_t states, int num_multiprocessors,
+                                std::uint64_t batches = batches_in_flight) noexcept {
   const auto m = static_cast<std::uint64_t>(std::max(num_multiprocessors, 1));
-  return hashing_cost(by_warp, states, m) < hashing_cost(by_thread, states, m);
+  return hashing_cost(by_warp, states, m, batches) < hashing_cost(by_thread, states, m, batches);
+}
+
+// Whether entries of A that three blocks of SHAKE128 do not fill are finished by warps of their own, full of them. Else
+// a warp goes on while one of its lanes needs a block more, as happens to 235 of 1000. Their own launch would take at
+// least four permutations.
+constexpr bool matrix_completes_apart(std::uint64_t entries, int num_multiprocessors, std::uint64_t batches) noexcept {
+  const std::uint64_t warps = (entries + 31) / 32;
+  return 235 * warps * by_thread.work * batches >
+         1000 * 4 * by_thread.latency * static_cast<std::uint64_t>(std::max(num_multiprocessors, 1));
 }
 
 }  // namespace warpkem::kernels::policy

@@ -1,5 +1,5 @@
 // What surrounds the operations: copying records of any alignment, resolving key indices, and the failed items.
-#include "kernels/collect.cuh"
+#include "kernels/finish.cuh"
 #include "kernels/policy.hpp"
 #include "kernels/steps.hpp"
 
@@ -36,42 +36,15 @@ __global__ void __launch_bounds__(policy::record_threads)
   statuses[item] = status;
 }
 
-// Lists and counts the failed items of a pass. One block; where nothing failed it only reads the statuses.
-__global__ void __launch_bounds__(policy::collect_threads) list_failed_kernel(FinishArgs args, u32 items) {
-  using Collector = block::Collector<policy::collect_threads>;
-  __shared__ typename Collector::Scan::TempStorage storage;
-  Collector collector{storage, args.list};
-#pragma unroll 1
-  for (u32 first = 0; first < items; first += 32 * policy::collect_threads) {
-    const u32 at = first + 32 * threadIdx.x;
-    u32 bits[1] = {0};
-    if (at + 32 <= items && reinterpret_cast<u64>(args.statuses) % 16 == 0) {
-      const uint4* statuses = reinterpret_cast<const uint4*>(args.statuses + at);
-      const uint4 v0 = statuses[0], v1 = statuses[1];
-      bits[0] = v0.x | v0.y | v0.z | v0.w | v1.x | v1.y | v1.z | v1.w;
-    } else {
-      bits[0] = 1;
-    }
-    if (bits[0] != 0) {
-      bits[0] = 0;
-      for (u32 i = 0; i < 32 && at + i < items; ++i) bits[0] |= static_cast<u32>(args.statuses[at + i] != 0) << i;
-    }
-    if (__syncthreads_or(bits[0] != 0)) collector.append(at, bits);
-  }
-  if (threadIdx.x == 0) {
-    *args.listed = collector.listed;
-    if (args.failed != nullptr) *args.failed += collector.listed;
-  }
-}
-
-__global__ void __launch_bounds__(policy::record_threads) zero_failed_kernel(FinishArgs args) {
-  const u32 listed = *args.listed;
-  const u32 lane = threadIdx.x % 32, warps = gridDim.x * blockDim.x / 32;
-  for (u32 i = (blockIdx.x * blockDim.x + threadIdx.x) / 32; i < listed; i += warps) {
-    const u32 item = args.list[i];
-    for (const Output& output : args.outputs) {
-      for (u32 n = lane; n < output.bytes; n += 32) output.rows[item][n] = 0;
-    }
+// Counts the failed items and zeroes their outputs: a thread looks at a status, its warp zeroes the records of those
+// that failed. Which items those are is public.
+__global__ void __launch_bounds__(policy::record_threads) finish_kernel(FinishArgs args, u32 items) {
+  const u32 thread = blockIdx.x * blockDim.x + threadIdx.x, lane = threadIdx.x % 32;
+  u32 failed = __ballot_sync(all_lanes, thread < items && args.statuses[thread] != 0);
+  if (failed == 0) return;
+  if (lane == 0) count_failed(args, static_cast<u32>(__popc(failed)));
+  for (; failed != 0; failed &= failed - 1) {
+    zero_outputs<32>(args, thread - lane + static_cast<u32>(__ffs(static_cast<int>(failed))) - 1, lane);
   }
 }
 
@@ -93,17 +66,15 @@ cudaError_t resolve_keys(const u32* index, u64 num_keys, const u8* key_statuses,
 }
 
 cudaError_t finish(const FinishArgs& args, u32 items, cudaStream_t stream) noexcept {
-  list_failed_kernel<<<1, policy::collect_threads, 0, stream>>>(args, items);
-  if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) return error;
-  if (args.outputs[0].bytes == 0) return cudaSuccess;
-  zero_failed_kernel<<<policy::zero_failed_blocks, policy::record_threads, 0, stream>>>(args);
+  constexpr u32 threads = policy::record_threads;
+  finish_kernel<<<(items + threads - 1) / threads, threads, 0, stream>>>(args, items);
   return cudaGetLastError();
 }
 
 KernelList records_kernels() noexcept {
-  static const void* const all[] = {
-      reinterpret_cast<const void*>(&copy_records_kernel), reinterpret_cast<const void*>(&resolve_keys_kernel),
-      reinterpret_cast<const void*>(&list_failed_kernel), reinterpret_cast<const void*>(&zero_failed_kernel)};
+  static const void* const all[] = {reinterpret_cast<const void*>(&copy_records_kernel),
+                                    reinterpret_cast<const void*>(&resolve_keys_kernel),
+                                    reinterpret_cast<const void*>(&finish_kernel)};
   return all;
 }
 

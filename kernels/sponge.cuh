@@ -64,18 +64,32 @@ WARPKEM_FN void check_digest(const Sponge& job, u32 item, bool active, const Kec
   if (active && difference != 0 && statuses[item] == 0) statuses[item] = job.failure;
 }
 
-WARPKEM_FN void squeeze(const Sponge& job, u32 item, const KeccakState& state) {
+template <int parts>
+WARPKEM_FN void squeeze(const Rows (&out)[parts], u32 item, const KeccakState& state) {
 #pragma unroll
-  for (int part = 0; part < 3; ++part) {
-    if (job.out[part].data != nullptr) {
-      uint4* out = reinterpret_cast<uint4*>(job.out[part][item]);
+  for (int part = 0; part < parts; ++part) {
+    if (out[part].data != nullptr) {
+      uint4* to = reinterpret_cast<uint4*>(out[part][item]);
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
         const int word = 4 * part + 2 * i;
-        out[i] = make_uint4(state.lo[word], state.hi[word], state.lo[word + 1], state.hi[word + 1]);
+        to[i] = make_uint4(state.lo[word], state.hi[word], state.lo[word + 1], state.hi[word + 1]);
       }
     }
   }
+}
+
+// The state before the permutation of G(m || h), where h is what a digest begins with.
+WARPKEM_FN void begin_G(Rows m, u32 item, KeccakState& state) {
+  const uint4* words = reinterpret_cast<const uint4*>(m[item]);
+  const uint4 v0 = words[0], v1 = words[1];
+#pragma unroll
+  for (int i = 0; i < 4; ++i) state.lo[4 + i] = state.lo[i], state.hi[4 + i] = state.hi[i];
+  state.lo[0] = v0.x, state.hi[0] = v0.y, state.lo[1] = v0.z, state.hi[1] = v0.w;
+  state.lo[2] = v1.x, state.hi[2] = v1.y, state.lo[3] = v1.z, state.hi[3] = v1.w;
+  state.lo[8] = 0x06, state.hi[8] = 0x80000000;
+#pragma unroll
+  for (int i = 9; i < 25; ++i) state.lo[i] = state.hi[i] = 0;
 }
 
 }  // namespace thread

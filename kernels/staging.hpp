@@ -122,17 +122,24 @@ class Staging {
     }
   }
 
-  void finish_items() noexcept {
+  // What the last step of a batch needs that is also to finish its items.
+  FinishArgs take_finish() noexcept {
+    finished_ = true;
     FinishArgs args;
     args.statuses = statuses_;
     args.failed = batch_.failed;
     if (batch_.zero_failed) {
-      for (int i = 0; i < num_outputs_; ++i) args.outputs[i] = {outputs_[i].user, outputs_[i].bytes};
+      for (int i = 0; i < num_outputs_; ++i) {
+        const Pending& out = outputs_[i];
+        args.outputs[i] = {out.staged.present() ? out.staged : Rows{out.user.data, out.user.stride}, out.bytes};
+      }
     }
-    if (args.failed == nullptr && args.outputs[0].bytes == 0) return;
-    args.list = reinterpret_cast<u32*>(open_.take(items_ * sizeof(u32)));
-    args.listed = reinterpret_cast<u32*>(open_.take(sizeof(u32)));
-    enqueue([&] { return finish(args, items_, stream_); });
+    return args;
+  }
+  void finish_items() noexcept {
+    if (finished_) return;
+    const FinishArgs args = take_finish();
+    if (args.failed != nullptr || args.outputs[0].bytes != 0) enqueue([&] { return finish(args, items_, stream_); });
   }
 
   const DeviceBatch& batch_;
@@ -153,6 +160,7 @@ class Staging {
   };
   Pending outputs_[3];
   int num_outputs_ = 0;
+  bool finished_ = false;
 };
 
 }  // namespace warpkem::kernels

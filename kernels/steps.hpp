@@ -40,7 +40,7 @@ struct AnyRows {
   bool present() const noexcept { return data != nullptr || table != nullptr; }
 };
 
-// A message of an optional 32-byte prefix and a body, hashed by one thread per item with SHA3-256 or SHAKE256 (rate 17
+// A message of an optional 32-byte prefix and a body, of each item, hashed with SHA3-256 or SHAKE256 (rate 17
 // words) or SHA3-512 (rate 9 words). `pad` follows the message: domain bits, and the byte k of G(d || k).
 struct Sponge {
   Rows prefix, body;
@@ -52,6 +52,8 @@ struct Sponge {
   u8 failure = 0;
   Rows body_copy;           // if present, receives the body
   Rows also_from, also_to;  // if present, 32 bytes that are copied on the way
+  // If present, G(m || the first 32 bytes of the digest) follows, to K and r: SHA3-512.
+  Rows m, K, r;
 };
 
 // The parts of a key that Encrypt and Decrypt read.
@@ -63,10 +65,9 @@ struct KeyRows {
   Rows z;   // 32 bytes
 };
 
-// Noise as PRF gave it: item i's polynomial j at data + (i * polynomials + j) * 64 * eta.
+// Noise as PRF gave it: of an item 64 * eta bytes a polynomial, one behind the other.
 struct Noise {
-  const u8* eta1 = nullptr;
-  const u8* eta2 = nullptr;
+  Rows eta1, eta2;
 };
 
 struct PrfArgs {
@@ -77,53 +78,66 @@ struct PrfArgs {
   u32 words = 0;        // 4-byte words per polynomial, 32 or 48
 };
 
-// SampleNTT of every entry of every item's matrix. Entries that three blocks of SHAKE128 do not fill go to `queue`.
+// SampleNTT of every entry of every item's matrix. By warp there is nothing but `all`.
 struct MatrixArgs {
   Rows rho;
   Rows A;
   u32 k = 0;
+  // Of SHAKE128, for an entry: as many as it needs; three, with which one in 120 is unfinished and noted; as many as
+  // the noted ones need.
+  enum class Blocks : u32 { all, three, rest } blocks = Blocks::all;
   u32* unfinished = nullptr;  // a bit per entry, in words of 32
-  u32* queue = nullptr;       // room for items * k * k
-  u32* queued = nullptr;
-  u32 one = 1;  // see thread::Column
+  u32 one = 1;                // see thread::Column
 };
 
-// One thread, one state: for throughput.
-cudaError_t sponge(const Sponge& job, u8* statuses, u32 items, cudaStream_t stream) noexcept;
-cudaError_t PRF(const PrfArgs& args, u32 items, cudaStream_t stream) noexcept;
-cudaError_t SampleNTT(const MatrixArgs& args, u32 items, cudaStream_t stream) noexcept;
-
-// One warp, one state: for latency. Jobs of which none waits for another are one launch, whose warps run side by side.
-struct WarpJobs {
-  static constexpr int most = 2;  // of a kind; of matrices 1
-  Sponge sponges[most];
-  PrfArgs prfs[most];
+// Hashing of which none waits for another: one launch. Each kind by one thread a state, for throughput, or by one warp,
+// for latency.
+struct HashJobs {
+  static constexpr int most_sponges = 3, most_prfs = 2;
+  Sponge sponges[most_sponges];
+  PrfArgs prfs[most_prfs];
   MatrixArgs matrix;
-  int num_sponges = 0, num_prfs = 0, num_matrices = 0;
+  int num_sponges = 0, num_prfs = 0;
+  bool has_matrix = false;
+  bool sponges_by_warp = false, matrix_by_warp = false, prfs_by_warp[most_prfs] = {};
 
-  void add(const Sponge& job) noexcept { sponges[num_sponges++] = job; }
-  void add(const PrfArgs& args) noexcept { prfs[num_prfs++] = args; }
-  void add(const MatrixArgs& args) noexcept { matrix = args, num_matrices = 1; }
+  void add(const Sponge& job, bool by_warp) noexcept { sponges[num_sponges++] = job, sponges_by_warp = by_warp; }
+  void add(const PrfArgs& args, bool by_warp) noexcept { prfs_by_warp[num_prfs] = by_warp, prfs[num_prfs++] = args; }
+  void add(const MatrixArgs& args, bool by_warp) noexcept {
+    matrix = args, matrix_by_warp = by_warp, has_matrix = true;
+  }
 };
-cudaError_t hash_by_warp(const WarpJobs& jobs, u8* statuses, u32 items, cudaStream_t stream) noexcept;
+cudaError_t hash(const HashJobs& jobs, u8* statuses, u32 items, cudaStream_t stream) noexcept;
+
+// Counts the failed items into *failed (added to), and zeroes their records of up to three outputs: multiples of 16
+// bytes. Does nothing where that is not wanted.
+struct FinishArgs {
+  struct Output {
+    Rows rows;
+    u32 bytes = 0;
+  };
+  u8* statuses = nullptr;
+  u64* failed = nullptr;
+  Output outputs[3];
+};
 
 // K-PKE.KeyGen from line 8 on: dk_PKE (absent: not wanted) and the ByteEncode_12(t_hat) part of ek. Noise: 2k of eta1.
 template <class P>
 cudaError_t keygen(Rows A, Noise noise, Rows ek, Rows dk_pke, u32 items, cudaStream_t stream) noexcept;
 
-// K-PKE.Encrypt from line 9 on. Noise: k of eta1, k + 1 of eta2. With `statuses`, also check_modulus().
+// K-PKE.Encrypt from line 9 on, and finish(). Noise: k of eta1, k + 1 of eta2. With `checks`, also check_modulus().
 template <class P>
-cudaError_t encrypt(const KeyRows& key, Noise noise, Rows m, Rows c, u8* statuses, u32 items,
+cudaError_t encrypt(const KeyRows& key, Noise noise, Rows m, Rows c, bool checks, const FinishArgs& last, u32 items,
                     cudaStream_t stream) noexcept;
 
 // K-PKE.Decrypt.
 template <class P>
 cudaError_t decrypt(const KeyRows& key, Rows c, Rows m, u32 items, cudaStream_t stream) noexcept;
 
-// ML-KEM.Decaps_internal lines 8-11: re-encrypts, compares with c and selects K out of K_prime and K_bar.
+// ML-KEM.Decaps_internal lines 8-11: re-encrypts, compares with c and selects K out of K_prime and K_bar; and finish().
 template <class P>
-cudaError_t reencrypt(const KeyRows& key, Noise noise, Rows m, Rows c, Rows K_prime, Rows K_bar, Rows K, u32 items,
-                      cudaStream_t stream) noexcept;
+cudaError_t reencrypt(const KeyRows& key, Noise noise, Rows m, Rows c, Rows K_prime, Rows K_bar, Rows K,
+                      const FinishArgs& last, u32 items, cudaStream_t stream) noexcept;
 
 // Section 7.2: a coefficient of ByteDecode_12(ek) not below q fails the item.
 cudaError_t check_modulus(Rows ek, u32 k, u8* statuses, u32 items, cudaStream_t stream) noexcept;
@@ -152,24 +166,11 @@ cudaError_t check_elements(Rows elements, ItemStatus failure, u8* statuses, u32 
 
 cudaError_t copy_records(AnyRows from, AnyRows to, u32 bytes, u32 items, cudaStream_t stream) noexcept;
 
-// Counts the failed items into *failed (added to), and zeroes their records of up to three outputs.
-struct Output {
-  AnyRows rows;
-  u32 bytes = 0;
-};
-struct FinishArgs {
-  const u8* statuses = nullptr;
-  u64* failed = nullptr;  // or null
-  Output outputs[3];
-  u32* list = nullptr;  // room for items
-  u32* listed = nullptr;
-};
 cudaError_t finish(const FinishArgs& args, u32 items, cudaStream_t stream) noexcept;
 
 // Every kernel of each file, as the runtime knows them.
 using KernelList = std::span<const void* const>;
 KernelList hash_kernels() noexcept;
-KernelList hash_by_warp_kernels() noexcept;
 KernelList keygen_kernels() noexcept;
 KernelList encaps_kernels() noexcept;
 KernelList decaps_kernels() noexcept;

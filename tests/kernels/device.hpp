@@ -154,9 +154,6 @@ inline Answer run(kernels::DeviceBatch batch, bool forks = true) {
   }
   check(kernels::launch(batch, workspace.get() + 1, bytes, stream, forks ? some_fork() : kernels::Fork()));
   check(cudaStreamSynchronize(stream));
-  if (forks && batch.forms != nullptr && batch.hashing == DeviceBatch::Hashing::by_thread) {
-    check(cudaStreamQuery(some_fork().stream));  // what makes prepared keys ends with hashing, and has waited for it
-  }
   check(cudaStreamDestroy(stream));
   std::uint64_t count = 0;
   check(cudaMemcpy(&count, failed.get(), sizeof count, cudaMemcpyDeviceToHost));

@@ -38,11 +38,27 @@ TEST(Policy, CostNeverFallsAsStatesAreAdded) {
   for (const Permutation& permutation : {by_thread, by_warp}) {
     std::uint64_t before = 0;
     for (std::uint64_t states = 1; states < 20'000; ++states) {
-      const std::uint64_t cost = hashing_cost(permutation, states, 132);
+      const std::uint64_t cost = hashing_cost(permutation, states, 132, batches_in_flight);
       EXPECT_GE(cost, before);
       before = cost;
     }
   }
+}
+
+TEST(Policy, ABatchThatIsAloneHashesByWarpForLonger) {
+  EXPECT_FALSE(warps_are_better(1024, 132));
+  EXPECT_TRUE(warps_are_better(1024, 132, 1));
+  EXPECT_FALSE(warps_are_better(4096, 132, 1));
+}
+
+TEST(Policy, OnlyLargeMatricesAreCompletedApart) {
+  for (const std::uint64_t batches : {std::uint64_t{1}, batches_in_flight}) {
+    EXPECT_FALSE(matrix_completes_apart(9 * 1024, 132, batches));
+    EXPECT_TRUE(matrix_completes_apart(9 * 65'536, 132, batches));
+  }
+  EXPECT_FALSE(matrix_completes_apart(9 * 16'384, 132, 1));
+  EXPECT_TRUE(matrix_completes_apart(9 * 16'384, 132, batches_in_flight));
+  EXPECT_TRUE(matrix_completes_apart(9 * 65'536, 0, 1));
 }
 
 TEST(Policy, X25519SharesInversionsOnlyWhenEverySchedulerHasAWarp) {

@@ -1,9 +1,11 @@
 // Each primitive of the device against portable's, and the contracts of the FP32 arithmetic over all their inputs.
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cstring>
 
 #include "kernels/kpke.cuh"
+#include "kernels/policy.hpp"
 #include "kernels/steps.hpp"
 #include "tests/backends/primitives.hpp"
 #include "tests/kernels/device.hpp"
@@ -396,29 +398,61 @@ TEST_F(Primitives, KeccakAgreesWithPortable) {
   }
 }
 
-class SampleMatrix : public testing::TestWithParam<bool> {};
-INSTANTIATE_TEST_SUITE_P(ByThreadAndByWarp, SampleMatrix, testing::Bool());
+bool needs_a_fourth_block(const u8* rho, u32 j, u32 i) {
+  Bytes seed(rho, rho + 32);
+  seed.push_back(static_cast<u8>(j));
+  seed.push_back(static_cast<u8>(i));
+  const Bytes blocks = primitives::SHAKE128(seed, seed.size(), 504);
+  int accepted = 0;
+  for (std::size_t at = 0; at < blocks.size(); at += 3) {
+    accepted += (blocks[at] | (blocks[at + 1] & 15) << 8) < q ? 1 : 0;
+    accepted += (blocks[at + 1] >> 4 | blocks[at + 2] << 4) < q ? 1 : 0;
+  }
+  return accepted < 256;
+}
+
+class SampleMatrix : public testing::TestWithParam<std::pair<bool, kernels::MatrixArgs::Blocks>> {};
+INSTANTIATE_TEST_SUITE_P(ByThreadAndByWarp, SampleMatrix,
+                         testing::Values(std::pair(false, kernels::MatrixArgs::Blocks::three),
+                                         std::pair(false, kernels::MatrixArgs::Blocks::all),
+                                         std::pair(true, kernels::MatrixArgs::Blocks::all)));
 
 TEST_P(SampleMatrix, AgreesWithPortableAlsoWhereThreeBlocksAreTooFew) {
   if (!has_device()) GTEST_SKIP() << "no CUDA device, neither real nor emulated";
-  constexpr u32 items = 150, k = 3;
+  constexpr u32 k = 4, items = 32 * policy::unfinished_words / (k * k), stretch = items * k * k;
+  static_assert(stretch % 32 == 0 && stretch <= 32 * policy::unfinished_words);
+  // More entries of a stretch than a warp has lanes.
   Bytes rho(32 * items);
-  for (auto& byte : rho) byte = static_cast<u8>(random_below(256));
-  const DeviceMemory rho_in(rho), A(items * k * k * 512), queue(items * k * k * 4), queued(4),
-      unfinished(items * k * k);
+  u32 number_unfinished = 0;
+  while (number_unfinished <= 32) {
+    for (auto& byte : rho) byte = static_cast<u8>(random_below(256));
+    number_unfinished = 0;
+    for (u32 entry = 0; entry < stretch; ++entry) {
+      number_unfinished +=
+          needs_a_fourth_block(rho.data() + 32 * (entry / (k * k)), entry % k, entry / k % k) ? 1u : 0u;
+    }
+  }
+  const DeviceMemory rho_in(rho), A(stretch * 512), unfinished(stretch / 8);
   kernels::MatrixArgs args;
   args.rho = {rho_in.get(), 32, nullptr};
   args.A = {A.get(), k * k * 512, nullptr};
   args.k = k;
   args.unfinished = unfinished.as<u32>();
-  args.queue = queue.as<u32>();
-  args.queued = queued.as<u32>();
-  const bool by_warp = GetParam();
-  kernels::WarpJobs jobs;
-  jobs.add(args);
-  check(by_warp ? kernels::hash_by_warp(jobs, nullptr, items, nullptr) : kernels::SampleNTT(args, items, nullptr));
+  const auto [by_warp, blocks] = GetParam();
+  kernels::HashJobs jobs;
+  args.blocks = blocks;
+  jobs.add(args, by_warp);
+  check(kernels::hash(jobs, nullptr, items, nullptr));
+  if (blocks == kernels::MatrixArgs::Blocks::three) {
+    jobs.matrix.blocks = kernels::MatrixArgs::Blocks::rest;
+    check(kernels::hash(jobs, nullptr, items, nullptr));
+  }
   check(cudaDeviceSynchronize());
-  if (!by_warp) EXPECT_NE(queued.read()[0], 0) << "no entry needed a fourth block: the test proves nothing";
+  if (blocks == kernels::MatrixArgs::Blocks::three) {
+    u32 bits = 0;
+    for (const u8 byte : unfinished.read()) bits += static_cast<u32>(std::popcount(byte));
+    EXPECT_EQ(bits, number_unfinished);
+  }
   const Bytes bytes = A.read();
   for (u32 item = 0; item < items; ++item) {
     for (u32 i = 0; i < k; ++i) {

@@ -15,12 +15,11 @@ import unittest
 
 NVCC = sys.argv[1]
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-KERNELS = ("sponge", "prf", "matrix", "collect", "hash_by_warp", "keygen", "encrypt",
-           "decrypt", "reencrypt", "check_modulus", "copy_records", "resolve_keys", "list_failed", "zero_failed",
+KERNELS = ("hash", "keygen", "encrypt", "decrypt", "reencrypt", "check_modulus", "copy_records", "resolve_keys", "finish",
            "public_key", "derive", "check_secrets", "check_elements")
-# Warps of a multiprocessor; README.md says why. Shared memory binds matrix_kernel, registers bind the others.
+# Warps of a multiprocessor; README.md says why. Shared memory binds the kernel that samples A, registers bind the others.
 MATRIX_WARPS = {"75": 3, "80": 9, "86": 5, "87": 9, "88": 9, "89": 5, "90": 12, "100": 12, "103": 12, "110": 12, "120": 5}
-WARPS = {"sponge_kernel": 20, "prf_kernel": 20, "keygen_kernel<MlKem512>": 12, "keygen_kernel<MlKem768>": 12,
+WARPS = {"hash_kernel<false>": 20, "keygen_kernel<MlKem512>": 12, "keygen_kernel<MlKem768>": 12,
          "keygen_kernel<MlKem1024>": 8, "encrypt_kernel<MlKem512>": 12, "encrypt_kernel<MlKem768>": 12,
          "encrypt_kernel<MlKem1024>": 8, "reencrypt_kernel<MlKem512>": 12, "reencrypt_kernel<MlKem768>": 12,
          "reencrypt_kernel<MlKem1024>": 8, "decrypt_kernel<MlKem512>": 20, "decrypt_kernel<MlKem768>": 20,
@@ -51,7 +50,7 @@ class Resources(unittest.TestCase):
     def test_multiprocessors_hold_the_warps_that_the_policy_plans(self):
         for kernel in self.kernels:
             # Compute capability 7.5 has too little shared memory for all of them.
-            planned = MATRIX_WARPS[kernel["sm"]] if kernel["name"] == "matrix_kernel" else \
+            planned = MATRIX_WARPS[kernel["sm"]] if kernel["name"] == "hash_kernel<true>" else \
                 0 if kernel["sm"] == "75" else WARPS.get(kernel["name"], 0)
             with self.subTest(kernel=kernel["name"], sm=kernel["sm"]):
                 self.assertGreaterEqual(kernel["warps"], planned)
@@ -59,7 +58,7 @@ class Resources(unittest.TestCase):
     def test_no_kernel_was_forgotten(self):
         for sm in self.architectures:
             names = [kernel["name"] for kernel in self.kernels if kernel["sm"] == sm]
-            for name in (*WARPS, "matrix_kernel"):
+            for name in (*WARPS, "hash_kernel<true>"):
                 self.assertIn(name, names, sm)
             for name in KERNELS:
                 self.assertTrue(any(name + "_kernel" in other for other in names), (sm, name))

@@ -41,7 +41,7 @@ struct Options {
   std::uint32_t streams = 0;   // chunks in flight on each device; 0: 4
   std::uint32_t stuck_ms = 0;  // a chunk that takes longer has lost its device; 0: 120 000
   bool graphs = true;          // small chunks that repeat are replayed as CUDA graphs
-  bool forks = true;           // steps that do not wait for each other run on two streams
+  bool forks = true;           // X25519 of hybrids has a stream of its own
   bool refuse_zero = false;    // WARPKEM_REFUSE_ZERO
   const char* sysfs = "/sys";  // where the system tells which processors are near a device
 };

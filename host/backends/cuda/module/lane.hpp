@@ -52,7 +52,7 @@ class ChunkFailure : public std::runtime_error {
 // Used by one thread, which calls CUDA for nothing else.
 class Lane {
  public:
-  // `graphs`: small chunks that repeat are replayed. `forks`: what does not wait for each other is on two streams.
+  // `graphs`: small chunks that repeat are replayed. `forks`: X25519 of hybrids has a stream of its own.
   Lane(Device& device, std::chrono::milliseconds stuck, bool graphs, bool forks, bool refuse_zero)
       : device_(device), stuck_(stuck), replays_(graphs), forks_(forks), refuses_zero_(refuse_zero) {}
   Lane(const Lane&) = delete;

@@ -52,6 +52,7 @@ const void* address_of(const Array& array) noexcept {
 kernels::DeviceBatch translate(const Pool& pool, const Device& device, const ResidentBatch& resident) {
   const Batch& from = resident.batch;
   kernels::DeviceBatch to = kernel_batch(from, pool.refuse_zero());
+  to.is_alone = true;  // the caller's other streams are not known
   to.zero_failed = true;
   host::for_each_array(
       [&](host::Array which, const auto& array, auto& target) {
