@@ -27,6 +27,10 @@ std::size_t workspace_bytes(const DeviceBatch& batch) noexcept;
 // without.
 cudaError_t load_kernels() noexcept;
 
+// Copies between memory of the device and page-locked memory of the host, both at multiples of 16 bytes, by a kernel:
+// a few kilobytes sooner than a copy engine does, which kernels before and after wait for.
+cudaError_t copy(const void* from, void* to, std::size_t bytes, cudaStream_t stream) noexcept;
+
 // Enqueues the whole batch on `stream`: kernels and memsets only, so it can be captured into a graph; no allocation, no
 // synchronisation, and events only with a fork. What the fork's stream does ends before `stream` goes on. `workspace`
 // (any alignment, contents ignored) belongs to the call until the stream has passed it; its secret parts are zero from

@@ -23,6 +23,16 @@ __global__ void __launch_bounds__(policy::record_threads)
   }
 }
 
+// 16 bytes a thread.
+__global__ void __launch_bounds__(policy::record_threads) copy_kernel(const u8* from, u8* to, u64 bytes) {
+  const u64 at = 16 * (u64{blockIdx.x} * blockDim.x + threadIdx.x);
+  if (at + 16 <= bytes) {
+    *reinterpret_cast<uint4*>(to + at) = *reinterpret_cast<const uint4*>(from + at);
+  } else {
+    for (u64 i = at; i < bytes; ++i) to[i] = from[i];
+  }
+}
+
 __global__ void __launch_bounds__(policy::record_threads)
     resolve_keys_kernel(const u32* index, u64 num_keys, const u8* key_statuses, u32* safe, u8* statuses, u32 items) {
   const u32 item = blockIdx.x * blockDim.x + threadIdx.x;
@@ -57,6 +67,13 @@ cudaError_t copy_records(AnyRows from, AnyRows to, u32 bytes, u32 items, cudaStr
   return cudaGetLastError();
 }
 
+cudaError_t copy(const void* from, void* to, std::size_t bytes, cudaStream_t stream) noexcept {
+  constexpr std::size_t per_block = 16 * policy::record_threads;
+  copy_kernel<<<static_cast<u32>((bytes + per_block - 1) / per_block), policy::record_threads, 0, stream>>>(
+      static_cast<const u8*>(from), static_cast<u8*>(to), bytes);
+  return cudaGetLastError();
+}
+
 cudaError_t resolve_keys(const u32* index, u64 num_keys, const u8* key_statuses, u32* safe, u8* statuses, u32 items,
                          cudaStream_t stream) noexcept {
   constexpr u32 threads = policy::record_threads;
@@ -72,9 +89,9 @@ cudaError_t finish(const FinishArgs& args, u32 items, cudaStream_t stream) noexc
 }
 
 KernelList records_kernels() noexcept {
-  static const void* const all[] = {reinterpret_cast<const void*>(&copy_records_kernel),
-                                    reinterpret_cast<const void*>(&resolve_keys_kernel),
-                                    reinterpret_cast<const void*>(&finish_kernel)};
+  static const void* const all[] = {
+      reinterpret_cast<const void*>(&copy_records_kernel), reinterpret_cast<const void*>(&copy_kernel),
+      reinterpret_cast<const void*>(&resolve_keys_kernel), reinterpret_cast<const void*>(&finish_kernel)};
   return all;
 }
 

@@ -78,6 +78,7 @@ EngineOptions engine_options(const warpkem_options* given) {
   parsed.cuda.streams = options.cuda_streams;
   parsed.cuda.graphs = switched_on("WARPKEM_CUDA_GRAPHS");
   parsed.cuda.forks = switched_on("WARPKEM_CUDA_FORKS");
+  parsed.cuda.kernel_copies = switched_on("WARPKEM_CUDA_KERNEL_COPIES");
   parsed.pairwise_every = options.pairwise_every;
   if (options.cuda_streams > most_cuda_streams) {
     throw Error(Status::invalid_argument, "options.cuda_streams: " + std::to_string(options.cuda_streams) +

@@ -56,8 +56,13 @@ ProbeResult avx512_probe(const ProbeContext&) { return {nullptr, "not in this bu
 
 ProbeResult cuda_probe(const ProbeContext& context) {
   ProbeResult result;
-  const cuda::Options options{context.cuda.devices.c_str(), context.cuda.chunk, context.cuda.streams,       0,
-                              context.cuda.graphs,          context.cuda.forks, context.hybrids.refuse_zero};
+  const cuda::Options options{.devices = context.cuda.devices.c_str(),
+                              .chunk = context.cuda.chunk,
+                              .streams = context.cuda.streams,
+                              .graphs = context.cuda.graphs,
+                              .forks = context.cuda.forks,
+                              .kernel_copies = context.cuda.kernel_copies,
+                              .refuse_zero = context.hybrids.refuse_zero};
   result.backend = cuda_module::make_backend(options, context.asked_for, result.why_not);
   if (result.backend) {
     // The best of this CPU does what the device does not.

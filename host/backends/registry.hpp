@@ -20,7 +20,7 @@ struct CudaOptions {
   std::string devices;
   std::size_t chunk = 0;
   std::uint32_t streams = 0;
-  bool graphs = true, forks = true;
+  bool graphs = true, forks = true, kernel_copies = true;
 };
 
 // What a backend may be made from.

@@ -114,7 +114,9 @@ class CudaGraphs : public testing::Test {
     start();
     if (engine() == nullptr) GTEST_SKIP() << engine_.front().why_not();
   }
-  void TearDown() override { unsetenv("WARPKEM_CUDA_GRAPHS"), unsetenv("WARPKEM_CUDA_FORKS"); }
+  void TearDown() override {
+    unsetenv("WARPKEM_CUDA_GRAPHS"), unsetenv("WARPKEM_CUDA_FORKS"), unsetenv("WARPKEM_CUDA_KERNEL_COPIES");
+  }
 
   void start() {
     engine_.clear();
@@ -274,6 +276,7 @@ TEST_F(CudaGraphs, FailuresLoseNothing) {
 TEST_F(CudaGraphs, FailuresInsideACaptureLoseNothing) {
   const Inputs inputs(WARPKEM_ML_KEM_512, 6, 8), other(WARPKEM_ML_KEM_512, 7, 8);
   const std::size_t encaps = operation_named("encaps");
+  setenv("WARPKEM_CUDA_KERNEL_COPIES", "0", 1);
   for (Function* const function : {&copies, &sets}) {
     for (const long ends_that_fail : {0, 1}) {
       start();
@@ -351,6 +354,25 @@ TEST_F(CudaGraphs, CanBeSwitchedOff) {
   setenv("WARPKEM_CUDA_GRAPHS", "maybe", 1);
   start();
   EXPECT_EQ(engine(), nullptr);
+}
+
+TEST_F(CudaGraphs, CopyALittleByKernels) {
+  const std::size_t encaps = operation_named("encaps");
+  for (const std::size_t count : {2, 3, 100}) {
+    const Inputs inputs(WARPKEM_ML_KEM_768, count, 3);
+    Calls captured[2];
+    for (const bool by_kernels : {false, true}) {
+      setenv("WARPKEM_CUDA_KERNEL_COPIES", by_kernels ? "1" : "0", 1);
+      start();
+      ASSERT_NE(engine(), nullptr);
+      ask_right(inputs, encaps);
+      captured[by_kernels] = ask_right(inputs, encaps);
+      EXPECT_EQ(captured[by_kernels].captures, 1);
+    }
+    const int copies = count == 100 ? 0 : 2;  // 100 items have 119 kB of keys
+    EXPECT_EQ(captured[true].kernels, captured[false].kernels + copies);
+    EXPECT_EQ(captured[true].others, captured[false].others - copies);
+  }
 }
 
 TEST_F(CudaGraphs, HoldASecondStreamOrNone) {

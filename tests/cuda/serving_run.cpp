@@ -34,7 +34,11 @@ constexpr std::size_t num_clients = 3;
 
 // Small chunks, so that there are many; a device that hangs is given up soon.
 host::ProbeResult probe_cuda(const host::ProbeContext&) {
-  const cuda::Options options{nullptr, 16, 2, trouble == "hang" ? 500u : 0u};
+  const char* const kernel_copies = std::getenv("WARPKEM_CUDA_KERNEL_COPIES");
+  const cuda::Options options{.chunk = 16,
+                              .streams = 2,
+                              .stuck_ms = trouble == "hang" ? 500u : 0u,
+                              .kernel_copies = kernel_copies == nullptr || *kernel_copies == '1'};
   host::ProbeResult result;
   result.backend = host::cuda_module::make_backend(options, true, result.why_not);
   return result;

@@ -21,7 +21,8 @@ totals = {"requests": 0, "cancelled": 0, "expired": 0, "aborted": 0, "redone": 0
 
 def run(seed, requests, ending="finish", trouble="none", **environment):
     """Exit status, output, and the numbers in it: those of runtime calls as {(when, name): number}."""
-    environment = {**os.environ, **environment}
+    # Copy engines, unless told: what fails and what lies are their calls.
+    environment = {"WARPKEM_CUDA_KERNEL_COPIES": "0", **os.environ, **environment}
     command = [RUNNER, PROGRAM, str(seed), str(requests), ending, trouble]
     try:
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -69,9 +70,10 @@ def main():
         for part in (0.02, 0.2):
             fault = f"device_lost:{begin + 1 + int(part * (end - begin))}"
             case(lost, seed + 2 * number, requests, ending, PTXEMU_FAIL=fault)
-        case(lost, seed + 2 * number, requests, ending, "hang")
+        case(lost, seed + 2 * number, requests, ending, "hang", WARPKEM_CUDA_KERNEL_COPIES="1")
         case(lost, seed + 2 * number + 1, requests, ending, PTXEMU_FAIL=f"device_lost:{begin + 3}")
-    case(lost, seed, requests, PTXEMU_FAIL=f"launch:{launches + 3}:700")
+    for copies in "0", "1":
+        case(lost, seed, requests, PTXEMU_FAIL=f"launch:{launches + 3}:700", WARPKEM_CUDA_KERNEL_COPIES=copies)
     # A call that fails while a graph is captured costs only the graph. Of three in a row, one is elsewhere: there are
     # two lanes, and each goes on without the graph.
     in_a_row = lambda name, first: ",".join(f"{name}:{calls['before', name] + first + i}" for i in range(3))

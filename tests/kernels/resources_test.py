@@ -15,7 +15,7 @@ import unittest
 
 NVCC = sys.argv[1]
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-KERNELS = ("hash", "keygen", "encrypt", "decrypt", "reencrypt", "check_modulus", "copy_records", "resolve_keys", "finish",
+KERNELS = ("hash", "keygen", "encrypt", "decrypt", "reencrypt", "check_modulus", "copy_records", "copy", "resolve_keys", "finish",
            "public_key", "derive", "check_secrets", "check_elements")
 # Warps of a multiprocessor; README.md says why. Shared memory binds the kernel that samples A, registers bind the others.
 MATRIX_WARPS = {"75": 3, "80": 9, "86": 5, "87": 9, "88": 9, "89": 5, "90": 12, "100": 12, "103": 12, "110": 12, "120": 5}

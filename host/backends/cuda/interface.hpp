@@ -42,6 +42,7 @@ struct Options {
   std::uint32_t stuck_ms = 0;  // a chunk that takes longer has lost its device; 0: 120 000
   bool graphs = true;          // small chunks that repeat are replayed as CUDA graphs
   bool forks = true;           // X25519 of hybrids has a stream of its own
+  bool kernel_copies = true;   // of a replayed chunk of few bytes; else copy engines do that
   bool refuse_zero = false;    // WARPKEM_REFUSE_ZERO
   const char* sysfs = "/sys";  // where the system tells which processors are near a device
 };

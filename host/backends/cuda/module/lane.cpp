@@ -237,7 +237,11 @@ void Lane::enqueue(const kernels::DeviceBatch& work, const Layout& layout, const
     std::size_t begin = 0, end = 0;
     const auto flush = [&] {
       if (begin == end) return;
-      if (output) {
+      if (layout.replayed && kernel_copies_ && end - begin <= launch_cost::most_copied_by_kernel) {
+        const std::uint8_t* const from = (output ? device : pinned_.data()) + begin;
+        std::uint8_t* const to = (output ? pinned_.data() : device) + begin;
+        check(kernels::copy(from, to, end - begin, stream), "kernel launch (copy)");
+      } else if (output) {
         check(cudaMemcpyAsync(pinned_.data() + begin, device + begin, end - begin, cudaMemcpyDeviceToHost, stream),
               "cudaMemcpyAsync (outputs)");
       } else {

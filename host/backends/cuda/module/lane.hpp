@@ -53,8 +53,14 @@ class ChunkFailure : public std::runtime_error {
 class Lane {
  public:
   // `graphs`: small chunks that repeat are replayed. `forks`: X25519 of hybrids has a stream of its own.
-  Lane(Device& device, std::chrono::milliseconds stuck, bool graphs, bool forks, bool refuse_zero)
-      : device_(device), stuck_(stuck), replays_(graphs), forks_(forks), refuses_zero_(refuse_zero) {}
+  // `kernel_copies`: kernels copy what is replayed, if it is little.
+  Lane(Device& device, std::chrono::milliseconds stuck, bool graphs, bool forks, bool kernel_copies, bool refuse_zero)
+      : device_(device),
+        stuck_(stuck),
+        replays_(graphs),
+        forks_(forks),
+        kernel_copies_(kernel_copies),
+        refuses_zero_(refuse_zero) {}
   Lane(const Lane&) = delete;
   Lane& operator=(const Lane&) = delete;
   ~Lane();
@@ -101,7 +107,7 @@ class Lane {
 
   Device& device_;
   std::chrono::milliseconds stuck_;
-  bool replays_, forks_, refuses_zero_;
+  bool replays_, forks_, kernel_copies_, refuses_zero_;
   bool in_flight_ = false;  // something was queued and its end has not been seen
 
   Stream stream_;

@@ -21,6 +21,9 @@ inline constexpr double graph_ns = 2500, graph_node_ns = 1;
 // Page-locked copies over PCIe 5.0 x16, the link of an H100: 64 GB/s by its specification, less what protocols take. A
 // chunk's copies take longer than its kernels at full rate (kernels/README.md) for every operation on plain keys.
 inline constexpr double link_bytes_per_ns = 50;
+// Of a replayed chunk, in one direction: more than that, and a copy engine's rate counts more than the microseconds
+// until it has begun and told that it is done. A guess.
+inline constexpr std::size_t most_copied_by_kernel = 64 * 1024;
 // memcpy by one core, between the caller's memory and the staging. A guess.
 inline constexpr double staging_bytes_per_ns = 10;
 

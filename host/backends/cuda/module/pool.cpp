@@ -44,6 +44,7 @@ Pool::Pool(const std::vector<DeviceInfo>& devices, const Options& options)
       stuck_(options.stuck_ms != 0 ? options.stuck_ms : default_stuck_ms),
       graphs_(options.graphs),
       forks_(options.forks),
+      kernel_copies_(options.kernel_copies),
       refuse_zero_(options.refuse_zero),
       sysfs_(options.sysfs),
       maker_(getpid()) {
@@ -344,7 +345,7 @@ void Pool::lane_main(Device& device) noexcept {
   std::array<char, 16> name{};
   std::snprintf(name.data(), name.size(), "warpkem-cuda%d", device.ordinal());
   pthread_setname_np(pthread_self(), name.data());
-  Lane lane(device, stuck_, graphs_, forks_, refuse_zero_);
+  Lane lane(device, stuck_, graphs_, forks_, kernel_copies_, refuse_zero_);
   std::size_t shortages = 0;
   while (true) {
     const Chunk chunk = take(device, shortages);

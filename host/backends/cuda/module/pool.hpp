@@ -147,7 +147,7 @@ class Pool {
   std::vector<std::unique_ptr<Device>> devices_;
   std::size_t streams_;
   std::chrono::milliseconds stuck_;
-  bool graphs_, forks_, refuse_zero_;
+  bool graphs_, forks_, kernel_copies_, refuse_zero_;
   std::string sysfs_;
   pid_t maker_;
 
