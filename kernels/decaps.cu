@@ -1,5 +1,5 @@
 // K-PKE.Decrypt, and the re-encryption with its comparison and selection: half a warp per item.
-#include "kernels/halfwarp_item.cuh"
+#include "kernels/arithmetic.cuh"
 #include "kernels/kpke.cuh"
 
 namespace warpkem::kernels {
@@ -14,17 +14,10 @@ __global__ void __launch_bounds__(policy::arithmetic_threads) decrypt_kernel(Key
   wipe(item);
 }
 
-struct ReencryptArgs {
-  KeyRows key;
-  Noise noise;
-  Rows m, c, K_prime, K_bar, K;
-  FinishArgs last;
-};
+}  // namespace
 
 template <class P>
-__global__ void __launch_bounds__(policy::arithmetic_threads) reencrypt_kernel(ReencryptArgs args, u32 items) {
-  __shared__ ArithmeticShared shared;
-  const HalfwarpItem item = halfwarp_item(shared, items);
+WARPKEM_FN void compute(const ReencryptArgs& args, const HalfwarpItem& item) {
   const u32 i = item.index;
   const u8* const c = args.c[i];
   const u8* const noise2 = args.noise.eta2[i];
@@ -56,8 +49,6 @@ __global__ void __launch_bounds__(policy::arithmetic_threads) reencrypt_kernel(R
   finish(args.last, item, failed);
 }
 
-}  // namespace
-
 template <class P>
 cudaError_t decrypt(const KeyRows& key, Rows c, Rows m, u32 items, cudaStream_t stream) noexcept {
   decrypt_kernel<P><<<arithmetic_blocks(items), policy::arithmetic_threads, 0, stream>>>(key, c, m, items);
@@ -65,30 +56,27 @@ cudaError_t decrypt(const KeyRows& key, Rows c, Rows m, u32 items, cudaStream_t 
 }
 
 template <class P>
-cudaError_t reencrypt(const KeyRows& key, Noise noise, Rows m, Rows c, Rows K_prime, Rows K_bar, Rows K,
-                      const FinishArgs& last, u32 items, cudaStream_t stream) noexcept {
-  const ReencryptArgs args{key, noise, m, c, K_prime, K_bar, K, last};
-  reencrypt_kernel<P><<<arithmetic_blocks(items), policy::arithmetic_threads, 0, stream>>>(args, items);
-  return cudaGetLastError();
+cudaError_t reencrypt(const ReencryptArgs& args, u32 items, const Beside* beside, cudaStream_t stream) noexcept {
+  return launch_arithmetic<P>(args, items, beside, stream);
 }
 
 template cudaError_t decrypt<MlKem512>(const KeyRows&, Rows, Rows, u32, cudaStream_t) noexcept;
 template cudaError_t decrypt<MlKem768>(const KeyRows&, Rows, Rows, u32, cudaStream_t) noexcept;
 template cudaError_t decrypt<MlKem1024>(const KeyRows&, Rows, Rows, u32, cudaStream_t) noexcept;
-template cudaError_t reencrypt<MlKem512>(const KeyRows&, Noise, Rows, Rows, Rows, Rows, Rows, const FinishArgs&, u32,
-                                         cudaStream_t) noexcept;
-template cudaError_t reencrypt<MlKem768>(const KeyRows&, Noise, Rows, Rows, Rows, Rows, Rows, const FinishArgs&, u32,
-                                         cudaStream_t) noexcept;
-template cudaError_t reencrypt<MlKem1024>(const KeyRows&, Noise, Rows, Rows, Rows, Rows, Rows, const FinishArgs&, u32,
-                                          cudaStream_t) noexcept;
+template cudaError_t reencrypt<MlKem512>(const ReencryptArgs&, u32, const Beside*, cudaStream_t) noexcept;
+template cudaError_t reencrypt<MlKem768>(const ReencryptArgs&, u32, const Beside*, cudaStream_t) noexcept;
+template cudaError_t reencrypt<MlKem1024>(const ReencryptArgs&, u32, const Beside*, cudaStream_t) noexcept;
 
 KernelList decaps_kernels() noexcept {
   static const void* const all[] = {reinterpret_cast<const void*>(&decrypt_kernel<MlKem512>),
                                     reinterpret_cast<const void*>(&decrypt_kernel<MlKem768>),
                                     reinterpret_cast<const void*>(&decrypt_kernel<MlKem1024>),
-                                    reinterpret_cast<const void*>(&reencrypt_kernel<MlKem512>),
-                                    reinterpret_cast<const void*>(&reencrypt_kernel<MlKem768>),
-                                    reinterpret_cast<const void*>(&reencrypt_kernel<MlKem1024>)};
+                                    reinterpret_cast<const void*>(&arithmetic_kernel<MlKem512, ReencryptArgs>),
+                                    reinterpret_cast<const void*>(&arithmetic_kernel<MlKem768, ReencryptArgs>),
+                                    reinterpret_cast<const void*>(&arithmetic_kernel<MlKem1024, ReencryptArgs>),
+                                    reinterpret_cast<const void*>(&mixed_kernel<MlKem512, ReencryptArgs>),
+                                    reinterpret_cast<const void*>(&mixed_kernel<MlKem768, ReencryptArgs>),
+                                    reinterpret_cast<const void*>(&mixed_kernel<MlKem1024, ReencryptArgs>)};
   return all;
 }
 

@@ -1,23 +1,18 @@
 // K-PKE.Encrypt from the matrix and the noise on, with the modulus check of ek: half a warp per item.
-#include "kernels/halfwarp_item.cuh"
+#include "kernels/arithmetic.cuh"
 #include "kernels/kpke.cuh"
 
 namespace warpkem::kernels {
-namespace {
-
 template <class P>
-__global__ void __launch_bounds__(policy::arithmetic_threads)
-    encrypt_kernel(KeyRows key, Noise noise, Rows m, Rows c, bool checks, FinishArgs last, u32 items) {
-  __shared__ ArithmeticShared shared;
-  const HalfwarpItem item = halfwarp_item(shared, items);
-  const u8* const noise2 = noise.eta2[item.index];
-  prefetch_record(key.A[item.index], 512 * P::k * P::k);
-  prefetch_record(key.ek[item.index], P::dk_pke_bytes);
+WARPKEM_FN void compute(const EncryptArgs& args, const HalfwarpItem& item) {
+  const u8* const noise2 = args.noise.eta2[item.index];
+  prefetch_record(args.key.A[item.index], 512 * P::k * P::k);
+  prefetch_record(args.key.ek[item.index], P::dk_pke_bytes);
   prefetch_record(noise2, (P::k + 1) * 64 * P::eta2);
-  u8* const to = c[item.index];
+  u8* const to = args.c[item.index];
   const bool too_large =
-      kpke::Encrypt<P>(key.A[item.index], key.ek[item.index], noise.eta1[item.index], noise2, m[item.index],
-                       item.exchange, [&]<int d>(const halfwarp::Moved<d>& moved, u32 offset) {
+      kpke::Encrypt<P>(args.key.A[item.index], args.key.ek[item.index], args.noise.eta1[item.index], noise2,
+                       args.m[item.index], item.exchange, [&]<int d>(const halfwarp::Moved<d>& moved, u32 offset) {
 #pragma unroll
                          for (int i = 0; i < halfwarp::moved_words<d>; ++i) {
                            if (item.store && halfwarp::moves<d>(i)) {
@@ -26,13 +21,15 @@ __global__ void __launch_bounds__(policy::arithmetic_threads)
                          }
                        });
   // The modulus check, FIPS 203, 7.2: ek is public.
-  const bool is_bad = checks && halfwarp::any(too_large);
-  const bool failed = is_bad || last.statuses[item.index] != 0;
+  const bool is_bad = args.checks && halfwarp::any(too_large);
+  const bool failed = is_bad || args.last.statuses[item.index] != 0;
   if (is_bad && halfwarp::lane() == 0 && item.store)
-    last.statuses[item.index] = static_cast<u8>(ItemStatus::invalid_ek);
+    args.last.statuses[item.index] = static_cast<u8>(ItemStatus::invalid_ek);
   wipe(item);
-  finish(last, item, failed);
+  finish(args.last, item, failed);
 }
+
+namespace {
 
 // FIPS 203, 7.2, by itself: half a warp per item; ek is public.
 __global__ void __launch_bounds__(policy::arithmetic_threads)
@@ -52,19 +49,13 @@ __global__ void __launch_bounds__(policy::arithmetic_threads)
 }  // namespace
 
 template <class P>
-cudaError_t encrypt(const KeyRows& key, Noise noise, Rows m, Rows c, bool checks, const FinishArgs& last, u32 items,
-                    cudaStream_t stream) noexcept {
-  encrypt_kernel<P>
-      <<<arithmetic_blocks(items), policy::arithmetic_threads, 0, stream>>>(key, noise, m, c, checks, last, items);
-  return cudaGetLastError();
+cudaError_t encrypt(const EncryptArgs& args, u32 items, const Beside* beside, cudaStream_t stream) noexcept {
+  return launch_arithmetic<P>(args, items, beside, stream);
 }
 
-template cudaError_t encrypt<MlKem512>(const KeyRows&, Noise, Rows, Rows, bool, const FinishArgs&, u32,
-                                       cudaStream_t) noexcept;
-template cudaError_t encrypt<MlKem768>(const KeyRows&, Noise, Rows, Rows, bool, const FinishArgs&, u32,
-                                       cudaStream_t) noexcept;
-template cudaError_t encrypt<MlKem1024>(const KeyRows&, Noise, Rows, Rows, bool, const FinishArgs&, u32,
-                                        cudaStream_t) noexcept;
+template cudaError_t encrypt<MlKem512>(const EncryptArgs&, u32, const Beside*, cudaStream_t) noexcept;
+template cudaError_t encrypt<MlKem768>(const EncryptArgs&, u32, const Beside*, cudaStream_t) noexcept;
+template cudaError_t encrypt<MlKem1024>(const EncryptArgs&, u32, const Beside*, cudaStream_t) noexcept;
 
 cudaError_t check_modulus(Rows ek, u32 k, u8* statuses, u32 items, cudaStream_t stream) noexcept {
   check_modulus_kernel<<<arithmetic_blocks(items), policy::arithmetic_threads, 0, stream>>>(ek, k, statuses, items);
@@ -72,9 +63,12 @@ cudaError_t check_modulus(Rows ek, u32 k, u8* statuses, u32 items, cudaStream_t 
 }
 
 KernelList encaps_kernels() noexcept {
-  static const void* const all[] = {reinterpret_cast<const void*>(&encrypt_kernel<MlKem512>),
-                                    reinterpret_cast<const void*>(&encrypt_kernel<MlKem768>),
-                                    reinterpret_cast<const void*>(&encrypt_kernel<MlKem1024>),
+  static const void* const all[] = {reinterpret_cast<const void*>(&arithmetic_kernel<MlKem512, EncryptArgs>),
+                                    reinterpret_cast<const void*>(&arithmetic_kernel<MlKem768, EncryptArgs>),
+                                    reinterpret_cast<const void*>(&arithmetic_kernel<MlKem1024, EncryptArgs>),
+                                    reinterpret_cast<const void*>(&mixed_kernel<MlKem512, EncryptArgs>),
+                                    reinterpret_cast<const void*>(&mixed_kernel<MlKem768, EncryptArgs>),
+                                    reinterpret_cast<const void*>(&mixed_kernel<MlKem1024, EncryptArgs>),
                                     reinterpret_cast<const void*>(&check_modulus_kernel)};
   return all;
 }

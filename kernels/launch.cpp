@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "kernels/pass.hpp"
 #include "kernels/policy.hpp"
@@ -13,17 +14,33 @@
 namespace warpkem::kernels {
 namespace {
 
+// By thread, a batch is cut as a large one would be, so that tests and measurements of few items see its launches.
+std::size_t items_of_a_pass(const DeviceBatch& batch) noexcept {
+  if (batch.hashing != DeviceBatch::Hashing::by_thread) return policy::items_per_pass;
+  return std::min(policy::items_per_pass, round_up((batch.count + 6) / 7, 32));
+}
+
+// Of one pass, and whether two are under way at a time.
 struct Measure {
   std::size_t secret = 0, open = 0;
+  bool two = false;
+  std::size_t bytes() const noexcept { return (two ? 2 : 1) * (secret + open); }
 };
 Measure measure(const DeviceBatch& batch) noexcept {
   if (batch.count == 0) return {};
   auto* const imaginary = reinterpret_cast<u8*>(std::uintptr_t{1} << 20);
   Workspace workspace{Arena{imaginary}, Arena{imaginary}};
+  bool is_hybrid = false;
+  const std::size_t items = std::min(batch.count, items_of_a_pass(batch));
   with_algorithm(batch.algorithm, [&]<class A>(A) {
-    static_cast<void>(Pass<A>{batch, 0, workspace, 1, true, nullptr}.run());
+    is_hybrid = A::is_hybrid;
+    Pass<A> pass{batch, 0, items, workspace, 1, true, nullptr};
+    pass.begin(nullptr);
+    static_cast<void>(pass.complete());
   });
-  return {workspace.secret.bytes(), workspace.open.bytes()};
+  const bool has_arithmetic = batch.operation == Operation::keygen || batch.operation == Operation::encaps ||
+                              batch.operation == Operation::decaps;
+  return {workspace.secret.bytes(), workspace.open.bytes(), has_arithmetic && !is_hybrid && batch.count > items};
 }
 
 constexpr std::size_t workspace_alignment = 256;
@@ -74,7 +91,7 @@ std::size_t form_bytes(std::uint32_t algorithm, KeyKind kind) noexcept {
 std::size_t workspace_bytes(const DeviceBatch& batch) noexcept {
   if (!makes_sense(batch)) return 0;
   const Measure need = measure(batch);
-  return need.secret + need.open + workspace_alignment;
+  return need.bytes() + workspace_alignment;
 }
 
 cudaError_t load_kernels() noexcept {
@@ -103,27 +120,42 @@ cudaError_t launch(const DeviceBatch& batch, void* workspace, std::size_t worksp
                    const Fork& fork) noexcept {
   if (!makes_sense(batch)) return cudaErrorInvalidValue;
   const Measure need = measure(batch);
-  if (batch.count != 0 && (workspace == nullptr || workspace_bytes < need.secret + need.open + workspace_alignment)) {
+  if (batch.count != 0 && (workspace == nullptr || workspace_bytes < need.bytes() + workspace_alignment)) {
     return cudaErrorInvalidValue;
   }
-  int device = 0, num_multiprocessors = 0;
+  int device = 0, num_multiprocessors = 0, shared_bytes = 0;
   cudaError_t error = cudaGetDevice(&device);
   if (error == cudaSuccess) {
     error = cudaDeviceGetAttribute(&num_multiprocessors, cudaDevAttrMultiProcessorCount, device);
+  }
+  if (error == cudaSuccess) {
+    error = cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerMultiprocessor, device);
   }
   if (error != cudaSuccess) return error;
   if (batch.failed != nullptr) error = cudaMemsetAsync(batch.failed, 0, sizeof(*batch.failed), stream);
   if (error != cudaSuccess || batch.count == 0) return error;
 
   u8* const base = reinterpret_cast<u8*>(round_up(reinterpret_cast<std::uintptr_t>(workspace), workspace_alignment));
-  Workspace regions{Arena{base}, Arena{base + need.secret}};
+  const std::size_t secret = (need.two ? 2 : 1) * need.secret, items = items_of_a_pass(batch);
+  Workspace regions[] = {{Arena{base}, Arena{base + secret}}, {Arena{base}, Arena{base + secret}}};
+  if (need.two) regions[1] = {Arena{base + need.secret}, Arena{base + secret + need.open}};
+  const bool mixes = need.two && policy::mixes(shared_bytes);
   with_algorithm(batch.algorithm, [&]<class A>(A) {
-    for (std::size_t first = 0; first < batch.count && error == cudaSuccess; first += policy::items_per_pass) {
-      error = Pass<A>{batch, first, regions, num_multiprocessors, false, stream, fork}.run();
+    std::optional<Pass<A>> passes[2];  // a pass, and the one before it, whose arithmetic it takes along
+    std::size_t number = 0;
+    for (std::size_t first = 0; first < batch.count && error == cudaSuccess; first += items, ++number) {
+      auto& pass = passes[mixes ? number % 2 : 0];
+      auto& previous = passes[1 - number % 2];
+      pass.emplace(batch, first, std::min(items, batch.count - first), regions[mixes ? number % 2 : 0],
+                   num_multiprocessors, false, stream, fork);
+      pass->begin(mixes && number != 0 ? &*previous : nullptr);
+      if (!mixes) error = pass->complete();
+      if (mixes && number != 0) error = previous->complete();
     }
+    if (mixes && error == cudaSuccess) error = passes[(number - 1) % 2]->complete();
   });
   // Also after an error: what was enqueued before it has written secrets.
-  const cudaError_t wiped = need.secret == 0 ? cudaSuccess : cudaMemsetAsync(base, 0, need.secret, stream);
+  const cudaError_t wiped = secret == 0 ? cudaSuccess : cudaMemsetAsync(base, 0, secret, stream);
   return error != cudaSuccess ? error : wiped;
 }
 

@@ -34,11 +34,15 @@ class Pass : private Staging {
   using P = typename Algorithm::MlKem;
 
  public:
-  Pass(const DeviceBatch& batch, std::size_t first, Workspace& workspace, int num_multiprocessors, bool measuring,
-       cudaStream_t stream, const Fork& fork = {}) noexcept
-      : Staging{batch, first, workspace, measuring, stream}, num_multiprocessors_{num_multiprocessors}, fork_{fork} {}
+  Pass(const DeviceBatch& batch, std::size_t first, std::size_t items, Workspace& workspace, int num_multiprocessors,
+       bool measuring, cudaStream_t stream, const Fork& fork = {}) noexcept
+      : Staging{batch, first, items, workspace, measuring, stream},
+        num_multiprocessors_{num_multiprocessors},
+        fork_{fork} {}
 
-  cudaError_t run() noexcept {
+  // All up to the arithmetic that ends ML-KEM. That of `previous`, if given, goes beside a matrix of this pass.
+  void begin(Pass* previous) noexcept {
+    previous_ = previous;
     if (batch_.prepared) {
       resolve();
     } else {
@@ -49,26 +53,45 @@ class Pass : private Staging {
                                                                 &Pass::check_ek,  &Pass::check_dk, &Pass::prepare_ek,
                                                                 &Pass::prepare_dk};
     static_assert(std::size(compositions) == std::size(operations));
-    const std::size_t row = row_of(batch_.operation);
-    (this->*compositions[row])();
+    (this->*compositions[row_of(batch_.operation)])();
+    previous_ = nullptr;
+  }
+  // That arithmetic, if it was not done yet, and the rest.
+  cudaError_t complete() noexcept {
+    end(nullptr);
+    if (after_ != nullptr) (this->*after_)();
     finish_matrix();
     meet();
-    if (operations[row].items_fail) finish_items();
+    if (operations[row_of(batch_.operation)].items_fail) finish_items();
     copy_outputs();
     return error_;
   }
 
  private:
+  std::uint64_t batches() const noexcept { return batch_.is_alone ? 1 : policy::batches_in_flight; }
   bool by_warp(u32 states_per_item) const noexcept {
     if (batch_.hashing != DeviceBatch::Hashing::chosen) return batch_.hashing == DeviceBatch::Hashing::by_warp;
-    return policy::warps_are_better(std::uint64_t{items_} * states_per_item, num_multiprocessors_,
-                                    batch_.is_alone ? 1 : policy::batches_in_flight);
+    return policy::warps_are_better(std::uint64_t{items_} * states_per_item, num_multiprocessors_, batches());
   }
 
-  bool completes_apart() const noexcept {
+  // `beside`: states of an item that the next launch hashes in any case.
+  bool completes_apart(u32 beside) const noexcept {
     if (batch_.hashing != DeviceBatch::Hashing::chosen) return true;
-    return policy::matrix_completes_apart(std::uint64_t{items_} * P::k * P::k, num_multiprocessors_,
-                                          batch_.is_alone ? 1 : policy::batches_in_flight);
+    return policy::matrix_completes_apart(std::uint64_t{items_} * P::k * P::k, std::uint64_t{items_} * beside,
+                                          num_multiprocessors_, batches());
+  }
+
+  // The last arithmetic of ML-KEM in the pass, with hashing of the next pass beside it or alone.
+  enum class Ending { none, keygen, encrypt, reencrypt };
+  cudaError_t end(const Beside* beside) noexcept {
+    const Ending ending = std::exchange(ending_, Ending::none);
+    if (ending == Ending::none) return error_;
+    enqueue([&] {
+      if (ending == Ending::keygen) return kernels::keygen<P>(keygen_, items_, beside, stream_);
+      if (ending == Ending::encrypt) return encrypt<P>(encrypt_, items_, beside, stream_);
+      return reencrypt<P>(reencrypt_, items_, beside, stream_);
+    });
+    return error_;
   }
 
   // Hashing steps of which none waits for another. They run side by side, and beside what SampleNTT left unfinished in
@@ -79,7 +102,16 @@ class Pass : private Staging {
     (jobs.add(steps, by_warp(states(steps))), ...);
     if (unfinished_.blocks == MatrixArgs::Blocks::rest) jobs.add(unfinished_, false);
     unfinished_ = {};
-    enqueue([&] { return kernels::hash(jobs, statuses_, items_, stream_); });
+    const bool is_by_thread =
+        !(jobs.sponges_by_warp || jobs.matrix_by_warp || jobs.prfs_by_warp[0] || jobs.prfs_by_warp[1]);
+    // The launch that takes longest. By prepared keys there is no matrix.
+    const bool is_long = jobs.has_matrix || (batch_.prepared && (jobs.num_prfs != 0 || jobs.num_sponges > 1));
+    if (is_long && is_by_thread && previous_ != nullptr && previous_->ending_ != Ending::none) {
+      const Beside beside{jobs, statuses_, items_};
+      enqueue([&] { return previous_->end(&beside); });
+    } else {
+      enqueue([&] { return kernels::hash(jobs, statuses_, items_, stream_); });
+    }
     if (jobs.has_matrix && !jobs.matrix_by_warp && jobs.matrix.blocks == MatrixArgs::Blocks::three) {
       unfinished_ = jobs.matrix;
       unfinished_.blocks = MatrixArgs::Blocks::rest;
@@ -171,17 +203,17 @@ class Pass : private Staging {
   static Rows noise_of(const PrfArgs& args) noexcept { return {args.out, u64{4} * args.words * args.polynomials}; }
 
   Rows matrix_room() noexcept { return room(FormLayout<Algorithm>::A_bytes, Secrecy::open); }
-  MatrixArgs SampleNTT(Rows rho, Rows A) noexcept {
+  MatrixArgs SampleNTT(Rows rho, Rows A, u32 beside = 0) noexcept {
     MatrixArgs args;
     args.rho = rho;
     args.A = A;
     args.k = P::k;
-    args.blocks = completes_apart() ? MatrixArgs::Blocks::three : MatrixArgs::Blocks::all;
+    args.blocks = completes_apart(beside) ? MatrixArgs::Blocks::three : MatrixArgs::Blocks::all;
     args.unfinished = reinterpret_cast<u32*>(open_.take((std::size_t{items_} * P::k * P::k + 31) / 32 * sizeof(u32)));
     return args;
   }
 
-  // K-PKE.KeyGen, FIPS 203 Algorithm 13. `seeds` are d || z.
+  // K-PKE.KeyGen, FIPS 203 Algorithm 13, up to its arithmetic. `seeds` are d || z.
   void KeyGen(Rows seeds, Rows A, Rows ek, Rows dk_pke) noexcept {
     const Rows rho = ek.offset(P::dk_pke_bytes);
     const Rows sigma = room(32, Secrecy::secret);
@@ -190,14 +222,8 @@ class Pass : private Staging {
     hash(SampleNTT(rho, A), eta1);
     const Noise bytes{noise_of(eta1), {}};
     finish_matrix();
-    enqueue([&] { return kernels::keygen<P>(A, bytes, ek, dk_pke, items_, stream_); });
-  }
-
-  // ML-KEM.KeyGen_internal, FIPS 203 Algorithm 16. Without `dk` only ek.
-  void KeyGen_internal(Rows seeds, Rows ek, Rows dk) noexcept {
-    KeyGen(seeds, matrix_room(), ek, dk);
-    if (!dk.present()) return;
-    hash(H(ek, dk.offset(P::dk_h_offset), dk.offset(P::dk_ek_offset), seeds.offset(32), dk.offset(P::dk_z_offset)));
+    keygen_ = {A, bytes, ek, dk_pke};
+    ending_ = Ending::keygen;
   }
 
   // d || z, and of hybrids the scalar, from what a key pair is made from. Of those that combine that is SHAKE256(seed):
@@ -225,8 +251,18 @@ class Pass : private Staging {
       const Rows scalar_in_dk = is_expanded ? dk.offset(P::dk_bytes) : Rows();
       public_keys({scalar_of(material), ek.offset(P::ek_bytes), {}, scalar_in_dk}, part());
     }
-    KeyGen_internal(material, ek, is_expanded ? dk : Rows());
-    if (!is_expanded) copy(seeds, dk, Algorithm::dk_bytes(batch_.dk_format));
+    KeyGen(material, matrix_room(), ek, is_expanded ? dk : Rows());
+    made_ = {seeds, material, ek, dk};
+    after_ = &Pass::after_keygen;
+  }
+  void after_keygen() noexcept {
+    const auto& [seeds, material, ek, dk] = made_;
+    if (batch_.dk_format == DkFormat::expanded) {
+      hash(
+          H(ek, dk.offset(P::dk_h_offset), dk.offset(P::dk_ek_offset), material.offset(32), dk.offset(P::dk_z_offset)));
+    } else {
+      copy(seeds, dk, Algorithm::dk_bytes(batch_.dk_format));
+    }
   }
 
   // And of hybrids X25519's half.
@@ -298,12 +334,12 @@ class Pass : private Staging {
       hash(G(m, key.h, 0x06, K, r));
     } else {
       key.A = matrix_room();
-      hash(H_and_G(key.ek, m, K, r), SampleNTT(key.ek.offset(P::dk_pke_bytes), key.A));
+      hash(H_and_G(key.ek, m, K, r), SampleNTT(key.ek.offset(P::dk_pke_bytes), key.A, 2 * P::k + 1));
     }
     const Noise bytes = noise_from(r);
-    const FinishArgs finish = last();
     finish_matrix();
-    enqueue([&] { return encrypt<P>(key, bytes, m, c, !batch_.prepared, finish, items_, stream_); });
+    encrypt_ = {key, bytes, m, c, !batch_.prepared, last()};
+    ending_ = Ending::encrypt;
   }
 
   void encaps() noexcept {
@@ -317,14 +353,15 @@ class Pass : private Staging {
       key.ek = input(batch_.ek, Algorithm::ek_bytes, Secrecy::open);
       key.element = key.ek.offset(P::ek_bytes);
     }
-    const Secrets secrets = secrets_room(K);
+    K_ = K;
+    const Secrets& secrets = secrets_ = secrets_room(K);
     if (Algorithm::is_hybrid) {
       const Rows scalar = m.offset(P::m_bytes);
       derive_secret({scalar, key.element, secrets.of_x25519, secrets.element_in_ek});
       public_keys({scalar, c.offset(P::c_bytes), secrets.element_in_c, {}}, stream_);
     }
     Encaps_internal(key, m, c, secrets.of_ml_kem);
-    combine(secrets, ItemStatus::invalid_ek, K);
+    after_ = &Pass::combine;
   }
 
   // ML-KEM.Decaps_internal, FIPS 203 Algorithm 18, with the check of 7.3. `material`: of keys from seeds, else absent.
@@ -338,6 +375,7 @@ class Pass : private Staging {
       key.s = room(P::dk_pke_bytes, Secrecy::secret);
       key.z = material.offset(32);
       KeyGen(material, key.A, key.ek, key.s);
+      end(nullptr);
     }
     enqueue([&] { return decrypt<P>(key, c, m_prime, items_, stream_); });
     Sponge rejection = J(key.z, c, K_bar);
@@ -348,12 +386,12 @@ class Pass : private Staging {
       hash(H_and_G(key.ek, m_prime, K_prime, r), rejection);
     } else {
       hash(hash_check(key), rejection, G(m_prime, key.h, 0x06, K_prime, r),
-           SampleNTT(key.ek.offset(P::dk_pke_bytes), key.A));
+           SampleNTT(key.ek.offset(P::dk_pke_bytes), key.A, 2 * P::k + 1));
     }
     const Noise bytes = noise_from(r);
-    const FinishArgs finish = last();
     finish_matrix();
-    enqueue([&] { return reencrypt<P>(key, bytes, m_prime, c, K_prime, K_bar, K, finish, items_, stream_); });
+    reencrypt_ = {key, bytes, m_prime, c, K_prime, K_bar, K, last()};
+    ending_ = Ending::reencrypt;
   }
 
   void decaps() noexcept {
@@ -372,13 +410,14 @@ class Pass : private Staging {
         key.scalar = scalar_of(material);
       }
     }
-    const Secrets secrets = secrets_room(K);
+    K_ = K;
+    const Secrets& secrets = secrets_ = secrets_room(K);
     if (Algorithm::is_hybrid) {
       derive_secret({key.scalar, c.offset(P::c_bytes), secrets.of_x25519, secrets.element_in_c});
       if (Algorithm::combines && !batch_.prepared) public_keys({key.scalar, secrets.element_in_ek, {}, {}}, stream_);
     }
     Decaps_internal(key, material, c, secrets.of_ml_kem, secrets.element_in_ek);
-    combine(secrets, ItemStatus::invalid_c, K);
+    after_ = &Pass::combine;
   }
 
   void check_ek() noexcept {
@@ -410,6 +449,7 @@ class Pass : private Staging {
     } else {
       const Rows material = expand(input(batch_.dk, Algorithm::dk_bytes(batch_.dk_format), Secrecy::secret));
       KeyGen(material, key.A, key.ek, key.s);
+      end(nullptr);
       hash(H(key.ek, key.h, {}, material.offset(32), key.z));
       if (Algorithm::is_hybrid) public_keys({scalar_of(material), key.element, {}, key.scalar}, stream_);
     }
@@ -438,19 +478,20 @@ class Pass : private Staging {
             message.offset(P::K_bytes + 2 * x25519_bytes)};
   }
 
-  // Of a hybrid: fails the items whose secret of X25519 may not be zero, as `failure`, and makes K of both.
-  void combine(const Secrets& secrets, ItemStatus failure, Rows K) noexcept {
+  // Of a hybrid: fails the items whose secret of X25519 may not be zero, and makes K of both.
+  void combine() noexcept {
     if (!Algorithm::is_hybrid) return;
     meet();
     if (zero_fails()) {
-      enqueue([&] { return check_secrets(secrets.of_x25519, failure, statuses_, items_, stream_); });
+      const ItemStatus failure = batch_.operation == Operation::encaps ? ItemStatus::invalid_ek : ItemStatus::invalid_c;
+      enqueue([&] { return check_secrets(secrets_.of_x25519, failure, statuses_, items_, stream_); });
     }
     if (!Algorithm::combines) return;
     Sponge job;  // SHA3-256
-    job.body = secrets.message;
+    job.body = secrets_.message;
     job.body_words = message_bytes / 8;
     job.pad = label_and_pad();
-    job.out[0] = K;
+    job.out[0] = K_;
     hash(job);
   }
 
@@ -474,9 +515,22 @@ class Pass : private Staging {
 
   const int num_multiprocessors_;
   const Fork fork_;
+  Pass* previous_ = nullptr;
   bool parted_ = false;
   KeyParts prepared_;
   MatrixArgs unfinished_;  // where that says `rest`
+
+  Ending ending_ = Ending::none;  // which of these is to be done
+  KeygenArgs keygen_;
+  EncryptArgs encrypt_;
+  ReencryptArgs reencrypt_;
+
+  void (Pass::*after_)() noexcept = nullptr;  // what follows, and its arrays
+  struct Made {
+    Rows seeds, material, ek, dk;
+  } made_;
+  Secrets secrets_;
+  Rows K_;
 };
 
 }  // namespace warpkem::kernels

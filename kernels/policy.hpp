@@ -120,11 +120,21 @@ constexpr int x25519_threads(std::uint64_t items, int num_multiprocessors) noexc
   return items <= 4 * 32 * static_cast<std::uint64_t>(num_multiprocessors) ? 32 : x25519.threads;
 }
 
+// Arithmetic of one pass beside the hashing of the next: a warp a block, in which either fits. Where a multiprocessor
+// has 228 KiB for them that is three warps a scheduler, as the arithmetic has alone; with 100 KiB it would be 1.25.
+template <int k>
+inline constexpr Block mixed{32, k <= 3 ? 168 : 255, 17'024};
+static_assert(resident_blocks(multiprocessor(90), mixed<3>) == 12 &&
+              resident_blocks(multiprocessor(90), mixed<4>) == 8);
+constexpr bool mixes(int shared_bytes_of_multiprocessor) noexcept {
+  return shared_bytes_of_multiprocessor >= 9 * (17'024 + 1024);
+}
+
 inline constexpr int record_threads = 128;
 
-// Items a pass: the workspace (up to 13 kB an item) stays bounded, and a pass of ML-KEM-768 still has 12 waves of
-// matrix warps on an H100's 132 multiprocessors (5 of ML-KEM-512), so that the last, partly filled one costs little.
-inline constexpr std::size_t items_per_pass = 65'536;
+// Items a pass: more passes let more of the arithmetic run beside hashing, and each pays for launches. By the model of
+// bench/stream-model four of them are best for 65,536 items on an H100.
+inline constexpr std::size_t items_per_pass = 16'384;
 
 // Words of 32 bits in which one block looks for unfinished entries. One in 120 is, so they fill 26 of 32 lanes on
 // average, and in one stretch of twelve more lanes than there are.
@@ -163,12 +173,13 @@ constexpr bool warps_are_better(std::uint64_t states, int num_multiprocessors,
 }
 
 // Whether entries of A that three blocks of SHAKE128 do not fill are finished by warps of their own, full of them. Else
-// a warp goes on while one of its lanes needs a block more, as happens to 235 of 1000. Their own launch would take at
-// least four permutations.
-constexpr bool matrix_completes_apart(std::uint64_t entries, int num_multiprocessors, std::uint64_t batches) noexcept {
-  const std::uint64_t warps = (entries + 31) / 32;
-  return 235 * warps * by_thread.work * batches >
-         1000 * 4 * by_thread.latency * static_cast<std::uint64_t>(std::max(num_multiprocessors, 1));
+// a warp goes on while one of its lanes needs a block more, as happens to 235 of 1000. Their own warps take at least
+// four permutations, in a launch that has `beside` states to hash in any case.
+constexpr bool matrix_completes_apart(std::uint64_t entries, std::uint64_t beside, int num_multiprocessors,
+                                      std::uint64_t batches) noexcept {
+  const std::uint64_t m = static_cast<std::uint64_t>(std::max(num_multiprocessors, 1));
+  const std::uint64_t four = 4 * by_thread.latency * m, meanwhile = (beside + 31) / 32 * by_thread.work;
+  return 235 * ((entries + 31) / 32) * by_thread.work * batches > 1000 * (four - std::min(four, meanwhile));
 }
 
 }  // namespace warpkem::kernels::policy

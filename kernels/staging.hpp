@@ -56,14 +56,14 @@ inline AnyRows from_item(AnyRows rows, std::size_t first) noexcept {
   return rows;
 }
 
-// Items [first, first + items) of a batch. When measuring, nothing is enqueued and addresses are imaginary.
+// `items` of a batch from `first` on. When measuring, nothing is enqueued and addresses are imaginary.
 class Staging {
  public:
-  Staging(const DeviceBatch& batch, std::size_t first, Workspace& workspace, bool measuring,
+  Staging(const DeviceBatch& batch, std::size_t first, std::size_t items, Workspace& workspace, bool measuring,
           cudaStream_t stream) noexcept
       : batch_{batch},
         first_{first},
-        items_{static_cast<u32>(std::min(batch.count - first, policy::items_per_pass))},
+        items_{static_cast<u32>(items)},
         secret_{workspace.secret},
         open_{workspace.open},
         measuring_{measuring},

@@ -121,23 +121,46 @@ struct FinishArgs {
   Output outputs[3];
 };
 
+// Hashing of another pass, in the launch of this one's arithmetic. By thread.
+struct Beside {
+  HashJobs jobs;
+  u8* statuses = nullptr;
+  u32 items = 0;
+};
+
 // K-PKE.KeyGen from line 8 on: dk_PKE (absent: not wanted) and the ByteEncode_12(t_hat) part of ek. Noise: 2k of eta1.
+struct KeygenArgs {
+  Rows A;
+  Noise noise;
+  Rows ek, dk_pke;
+};
 template <class P>
-cudaError_t keygen(Rows A, Noise noise, Rows ek, Rows dk_pke, u32 items, cudaStream_t stream) noexcept;
+cudaError_t keygen(const KeygenArgs& args, u32 items, const Beside* beside, cudaStream_t stream) noexcept;
 
 // K-PKE.Encrypt from line 9 on, and finish(). Noise: k of eta1, k + 1 of eta2. With `checks`, also check_modulus().
+struct EncryptArgs {
+  KeyRows key;
+  Noise noise;
+  Rows m, c;
+  bool checks = false;
+  FinishArgs last;
+};
 template <class P>
-cudaError_t encrypt(const KeyRows& key, Noise noise, Rows m, Rows c, bool checks, const FinishArgs& last, u32 items,
-                    cudaStream_t stream) noexcept;
+cudaError_t encrypt(const EncryptArgs& args, u32 items, const Beside* beside, cudaStream_t stream) noexcept;
 
 // K-PKE.Decrypt.
 template <class P>
 cudaError_t decrypt(const KeyRows& key, Rows c, Rows m, u32 items, cudaStream_t stream) noexcept;
 
 // ML-KEM.Decaps_internal lines 8-11: re-encrypts, compares with c and selects K out of K_prime and K_bar; and finish().
+struct ReencryptArgs {
+  KeyRows key;
+  Noise noise;
+  Rows m, c, K_prime, K_bar, K;
+  FinishArgs last;
+};
 template <class P>
-cudaError_t reencrypt(const KeyRows& key, Noise noise, Rows m, Rows c, Rows K_prime, Rows K_bar, Rows K,
-                      const FinishArgs& last, u32 items, cudaStream_t stream) noexcept;
+cudaError_t reencrypt(const ReencryptArgs& args, u32 items, const Beside* beside, cudaStream_t stream) noexcept;
 
 // Section 7.2: a coefficient of ByteDecode_12(ek) not below q fails the item.
 cudaError_t check_modulus(Rows ek, u32 k, u8* statuses, u32 items, cudaStream_t stream) noexcept;

@@ -13,13 +13,14 @@ import tempfile
 import unittest
 
 RUNNER, PROGRAM = sys.argv[1:3]
-COUNTS = ("5", "601")  # hashed by warps and by threads; neither fills its blocks
+# Hashed by warps and by threads, and as large batches are; none fills its blocks.
+COUNTS = (("5", "chosen"), ("601", "chosen"), ("100", "by_thread"))
 
 
-def profile(operation, algorithm, variant, count):
+def profile(operation, algorithm, variant, count, hashing="chosen"):
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "profile.json")
-        subprocess.run([RUNNER, PROGRAM, operation, algorithm, count, str(variant)], check=True,
+        subprocess.run([RUNNER, PROGRAM, operation, algorithm, count, str(variant), hashing], check=True,
                        env=dict(os.environ, PTXEMU_PROFILE=path, PTXEMU_HOT="1000000"))
         with open(path) as file:
             return {kernel["name"]: kernel for kernel in json.load(file)["kernels"]}
@@ -31,9 +32,9 @@ TLS, X_WING = ("X25519MLKEM768",), ("MLKEM768-X25519",)
 
 class ConstantTime(unittest.TestCase):
     def compare(self, operation, variant, algorithms=SETS):
-        for algorithm, count in itertools.product(algorithms, COUNTS):
+        for algorithm, (count, hashing) in itertools.product(algorithms, COUNTS):
             with self.subTest(operation=operation, algorithm=algorithm, variant=variant, count=count):
-                first, second = (profile(operation, algorithm, v, count) for v in (0, variant))
+                first, second = (profile(operation, algorithm, v, count, hashing) for v in (0, variant))
                 self.assertEqual(sorted(first), sorted(second))
                 self.assertGreater(sum(kernel["warp_instructions"] for kernel in first.values()), 10_000)
                 for name, kernel in first.items():

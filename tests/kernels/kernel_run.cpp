@@ -195,7 +195,7 @@ class KernelRun {
     const Rows ek{memory(count_ * portable_.ek_bytes), portable_.ek_bytes, nullptr};
     const Rows dk{memory(count_ * portable_.dk_bytes), portable_.dk_bytes, nullptr};
     const Noise eta1{{noise.out, u64{4} * noise.words * noise.polynomials, nullptr}, {}};
-    const auto go = [&](auto step) { check(step(A, eta1, ek, dk, items, nullptr)); };
+    const auto go = [&](auto step) { check(step(KeygenArgs{A, eta1, ek, dk}, items, nullptr, nullptr)); };
     if (algorithm_ == 1) go(keygen<MlKem512>);
     if (algorithm_ == 2) go(keygen<MlKem768>);
     if (algorithm_ == 3) go(keygen<MlKem1024>);

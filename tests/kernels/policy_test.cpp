@@ -53,12 +53,19 @@ TEST(Policy, ABatchThatIsAloneHashesByWarpForLonger) {
 
 TEST(Policy, OnlyLargeMatricesAreCompletedApart) {
   for (const std::uint64_t batches : {std::uint64_t{1}, batches_in_flight}) {
-    EXPECT_FALSE(matrix_completes_apart(9 * 1024, 132, batches));
-    EXPECT_TRUE(matrix_completes_apart(9 * 65'536, 132, batches));
+    EXPECT_FALSE(matrix_completes_apart(9 * 1024, 0, 132, batches));
+    EXPECT_TRUE(matrix_completes_apart(9 * 65'536, 0, 132, batches));
   }
-  EXPECT_FALSE(matrix_completes_apart(9 * 16'384, 132, 1));
-  EXPECT_TRUE(matrix_completes_apart(9 * 16'384, 132, batches_in_flight));
-  EXPECT_TRUE(matrix_completes_apart(9 * 65'536, 0, 1));
+  EXPECT_FALSE(matrix_completes_apart(9 * 16'384, 0, 132, 1));
+  EXPECT_TRUE(matrix_completes_apart(9 * 16'384, 7 * 16'384, 132, 1));
+  EXPECT_TRUE(matrix_completes_apart(9 * 16'384, 0, 132, batches_in_flight));
+  EXPECT_TRUE(matrix_completes_apart(9 * 65'536, 0, 0, 1));
+}
+
+TEST(Policy, MixedLaunchesAreForMultiprocessorsWithMuchSharedMemory) {
+  EXPECT_TRUE(mixes(228 * 1024));
+  EXPECT_TRUE(mixes(164 * 1024));
+  EXPECT_FALSE(mixes(100 * 1024));
 }
 
 TEST(Policy, X25519SharesInversionsOnlyWhenEverySchedulerHasAWarp) {

@@ -172,7 +172,11 @@ std::size_t Lane::reserve(const Batch& items, const KeyForms& keys) {
   const std::size_t count = std::max(items.count, std::min(device_.limit(), std::bit_ceil(items.count)));
   const Layout layout = lay_out(items, count, false);
   grow(pinned_, layout.bytes, free_pinned);
-  grow(memory_, layout.bytes, free_device);
+  if (memory_.size() < layout.bytes) {
+    grow(memory_, layout.bytes, free_device);
+    // A copy takes the bytes between arrays along, and no kernel shall read what was never written.
+    check(cudaMemsetAsync(memory_.data(), 0, memory_.size(), stream_.get()), "cudaMemsetAsync (slot)");
+  }
   grow(workspace_, kernels::workspace_bytes(device_batch(items, layout, keys)), free_device);
   return count;
 }
