@@ -40,7 +40,8 @@ class Pass : private Staging {
         num_multiprocessors_{num_multiprocessors},
         fork_{fork} {}
 
-  // All up to the arithmetic that ends ML-KEM. That of `previous`, if given, goes beside a matrix of this pass.
+  // All up to the arithmetic that ends ML-KEM. That of `previous`, if given, goes
+  // beside the longest hashing of this pass.
   void begin(Pass* previous) noexcept {
     previous_ = previous;
     if (batch_.prepared) {
@@ -226,6 +227,9 @@ class Pass : private Staging {
     ending_ = Ending::keygen;
   }
 
+  // ML-KEM.KeyGen_internal, FIPS 203 Algorithm 16. Without `dk` only ek. Its last lines are in after_keygen().
+  void KeyGen_internal(Rows seeds, Rows ek, Rows dk) noexcept { KeyGen(seeds, matrix_room(), ek, dk); }
+
   // d || z, and of hybrids the scalar, from what a key pair is made from. Of those that combine that is SHAKE256(seed):
   // expandDecapsulationKey of draft-irtf-cfrg-concrete-hybrid-kems.
   Rows expand(Rows seeds) noexcept {
@@ -251,7 +255,7 @@ class Pass : private Staging {
       const Rows scalar_in_dk = is_expanded ? dk.offset(P::dk_bytes) : Rows();
       public_keys({scalar_of(material), ek.offset(P::ek_bytes), {}, scalar_in_dk}, part());
     }
-    KeyGen(material, matrix_room(), ek, is_expanded ? dk : Rows());
+    KeyGen_internal(material, ek, is_expanded ? dk : Rows());
     made_ = {seeds, material, ek, dk};
     after_ = &Pass::after_keygen;
   }

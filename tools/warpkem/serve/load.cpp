@@ -8,6 +8,7 @@
 #include <chrono>
 #include <fstream>
 #include <memory>
+#include <string>
 #include <thread>
 
 #include "tools/warpkem/engine.hpp"
@@ -66,16 +67,16 @@ void run(LoadState& state, std::vector<std::unique_ptr<Producer>>& producers, Se
   const std::uint64_t begin = now_ns();
   Threads threads([&] { state.stop = true; });
   for (std::size_t i = 0; i < producers.size(); ++i) {
-    const auto produce = [&p = *producers[i]] {
+    const std::string name = fmt::format("producer {} of --producers {}", i + 1, producers.size());
+    const auto produce = [&p = *producers[i], name] {
       try {
         p.run();
       } catch (const std::exception& error) {
-        write_stderr({"warpkem: a producer: ", error.what(), "\n"});
+        write_stderr({"warpkem: ", name, ": ", error.what(), "\n"});
         ++p.report.failed;
       }
     };
-    threads.start(fmt::format("producer {} of --producers {}", i + 1, producers.size()),
-                  [&] { return std::thread(produce); });
+    threads.start(name, [&] { return std::thread(produce); });
   }
   StallWatch stalls;
   std::atomic<bool> over{false};
