@@ -3,6 +3,7 @@
 #include "kernels/kpke.cuh"
 
 namespace warpkem::kernels {
+
 template <class P>
 WARPKEM_FN void compute(const EncryptArgs& args, const HalfwarpItem& item) {
   const u8* const noise2 = args.noise.eta2[item.index];

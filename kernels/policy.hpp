@@ -84,15 +84,15 @@ struct Rotations {
 };
 inline constexpr Rotations rotations_in_multiplier{0, 0};
 
-// Hashing, one state per thread, needs some 90 registers. Sponges and PRF take 4.5 kB of shared memory a warp:
-// registers bind, at five warps a scheduler. Four warps share a block because any number would do.
+// Hashing, one state per thread, needs some 90 registers, with SampleNTT 128. Sponges and PRF take 4.5 kB of shared
+// memory a warp: registers bind, at five warps a scheduler. Four warps share a block because any number would do.
 template <bool has_matrix>
 inline constexpr Block hash{128, 96, 17'920};
 // SampleNTT holds a warp's 32 polynomials in shared memory, 17 kB, so that the rejected candidates leave no holes in
 // global memory. Shared memory binds, so blocks of one warp leave the least of it over on every capability. What runs
 // beside it gets the same block, and finds enough warps: 12 of an H100 keep the integer pipe busy.
 template <>
-inline constexpr Block hash<true>{32, 96, 17'024};
+inline constexpr Block hash<true>{32, 128, 17'024};
 static_assert(holds_warps_everywhere(hash<false>, 20));
 static_assert(std::all_of(std::begin(multiprocessors), std::end(multiprocessors),
                           [](const Multiprocessor& m) { return resident_blocks(m, hash<true>) == m.matrix_warps; }));
