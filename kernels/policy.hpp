@@ -123,11 +123,11 @@ constexpr int x25519_threads(std::uint64_t items, int num_multiprocessors) noexc
 // Arithmetic of one pass beside the hashing of the next: a warp a block, in which either fits. Where a multiprocessor
 // has 228 KiB for them that is three warps a scheduler, as the arithmetic has alone; with 100 KiB it would be 1.25.
 template <int k>
-inline constexpr Block mixed{32, k <= 3 ? 168 : 255, 17'024};
+inline constexpr Block mixed{hash<true>.threads, k <= 3 ? 168 : 255, hash<true>.shared_bytes};
 static_assert(resident_blocks(multiprocessor(90), mixed<3>) == 12 &&
               resident_blocks(multiprocessor(90), mixed<4>) == 8);
 constexpr bool mixes(int shared_bytes_of_multiprocessor) noexcept {
-  return shared_bytes_of_multiprocessor >= 9 * (17'024 + 1024);
+  return shared_bytes_of_multiprocessor >= 9 * (hash<true>.shared_bytes + 1024);
 }
 
 inline constexpr int record_threads = 128;

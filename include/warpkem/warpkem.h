@@ -305,9 +305,9 @@ WARPKEM_API WARPKEM_MUST_CHECK warpkem_status warpkem_shake256(warpkem_engine *e
 /// the first bytes of SHAKE256(prefix || record i of each part || H(ek)), as many as m has, with H(ek) = SHA3-256(ek). The same
 /// prefix, parts and ek give the same c and K each time, so what was interrupted can be done again; another ek gets another m.
 ///
-/// `prefix` or a part must hold a secret of at least 32 bytes. Nothing else may be derived from the same prefix and parts. Every
-/// item needs parts of its own: with the same prefix, parts and ek, two items have the same K. The library computes H(ek)
-/// once for both uses, so the call is cheaper than warpkem_shake256() over the ek.
+/// `prefix` or a part must hold a secret of at least 32 bytes. Nothing else may be derived from the same prefix and parts. The
+/// parts of each item must be unique: two items with the same prefix, parts and ek have the same K. The library computes
+/// H(ek) once for both uses, so the call is cheaper than warpkem_shake256() over the ek.
 ///
 /// @param prefix, prefix_bytes, num_parts, parts, part_bytes as of warpkem_shake256(), of 1 to 65504 bytes together. They share
 ///        no byte with an output.

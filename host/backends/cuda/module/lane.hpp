@@ -52,8 +52,8 @@ class ChunkFailure : public std::runtime_error {
 // Used by one thread, which calls CUDA for nothing else.
 class Lane {
  public:
-  // `graphs`: small chunks that repeat are replayed. `forks`: X25519 of hybrids has a stream of its own.
-  // `kernel_copies`: kernels copy what is replayed, if it is little.
+  // With `graphs`, the lane replays small chunks that repeat. With `forks`, X25519 of hybrids has its own stream. With
+  // `kernel_copies`, kernels copy the arrays of a small chunk that is replayed.
   Lane(Device& device, std::chrono::milliseconds stuck, bool graphs, bool forks, bool kernel_copies, bool refuse_zero)
       : device_(device),
         stuck_(stuck),
